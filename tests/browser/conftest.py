@@ -1,0 +1,145 @@
+"""A real server on a free port and a real Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+START_SECONDS = 120
+
+
+class Server:
+    """The page as a person starts it (``python app.py``), on a home folder of its own."""
+
+    def __init__(self, home: Path):
+        self.home = home
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = home.parent / f"server-{self.port}.log"
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start and wait until the page answers."""
+        home = self.home.parent / "user"
+        home.mkdir(exist_ok=True)
+        environment = {
+            **os.environ, "GRADIO_SERVER_PORT": str(self.port), "VIT_DEMO_HOME": str(self.home), "HF_HUB_OFFLINE": "1",
+            # An empty home folder and no cache: what a fresh machine has.
+            "HOME": str(home), "HF_HOME": str(home / "hf"), "GRADIO_TEMP_DIR": str(home / "gradio"),
+        }
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        until = time.monotonic() + START_SECONDS
+        while time.monotonic() < until:
+            try:
+                urllib.request.urlopen(self.url, timeout=5).read()
+                return
+            except OSError:
+                assert self.process.poll() is None, self.log.read_text()
+                time.sleep(0.3)
+        raise AssertionError(f"the page did not come up:\n{self.log.read_text()}")
+
+    def kill(self) -> None:
+        """End it as a power cut would; a worker that it started lives on."""
+        if self.process is not None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    running = Server(tmp_path_factory.mktemp("site") / "home")
+    running.start()
+    yield running
+    running.kill()
+    assert "Traceback" not in running.log.read_text(), running.log.read_text()
+
+
+@pytest.fixture(scope="session")
+def browser():
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, see requirements-test.txt")
+    names = ("chromium", "chromium-browser", "google-chrome")
+    path = next((found for found in map(shutil.which, names) if found), None)
+    if path is None:
+        if os.environ.get("VIT_DEMO_REQUIRE_BROWSER"):
+            pytest.fail("Chromium is missing, and here the browser tests may not skip")
+        pytest.skip("needs Chromium on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+        )
+        yield chromium
+        chromium.close()
+
+
+def _page(browser, server: Server, size: dict):
+    context = browser.new_context(viewport=size)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.broken = []
+    page.on("pageerror", lambda error: page.broken.append(str(error)))
+    page.on("request", lambda request: page.broken.append(f"foreign request: {request.url}") if _foreign(request.url, server) else None)
+    page.goto(server.url)
+    page.wait_for_selector("#diagnose-photo")
+    return page
+
+
+def _foreign(url: str, server: Server) -> bool:
+    return not url.startswith((server.url, "data:", "blob:"))
+
+
+@pytest.fixture
+def page(browser, server):
+    """The page on a desktop; after the test, no script error and no request to another host may have happened."""
+    opened = _page(browser, server, DESKTOP)
+    yield opened
+    assert opened.broken == []
+    opened.context.close()
+
+
+@pytest.fixture
+def phone(browser, server):
+    """The same at phone width."""
+    opened = _page(browser, server, PHONE)
+    yield opened
+    assert opened.broken == []
+    opened.context.close()
+
+
+@pytest.fixture(scope="session")
+def real_photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One real test photo of each class as a JPEG file, by class name."""
+    from vit_demo.data.sources import open_dataset
+
+    test = open_dataset(shared / "data" / "beans")["test"]
+    names = test.features["labels"].names
+    folder = tmp_path_factory.mktemp("photos")
+    files = {}
+    for label, name in enumerate(names):
+        files[name] = folder / f"{name}.jpg"
+        test[test["labels"].index(label)]["image"].save(files[name], quality=92)
+    return files
+
+
+@pytest.fixture(scope="session")
+def drawn_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A drawn leaf as a file, for machines without the real photos."""
+    from vit_demo.data.sources import open_dataset
+
+    file = tmp_path_factory.mktemp("drawn") / "leaf.png"
+    open_dataset("sample")["test"][0]["image"].save(file)
+    return file

@@ -1,0 +1,240 @@
+"""The same things as on the page, without a browser: ``python -m vit_demo train | evaluate | predict | explain | serve``.
+
+Results go to standard output (with --json as one object, or one object a photo and line),
+progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
+Heavy modules are imported inside the commands, so that --help answers at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from vit_demo import __version__, settings
+from vit_demo.errors import UserError
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in one sentence instead of a screen of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    if settings.load().threads and options.command != "serve":
+        import torch
+
+        torch.set_num_threads(settings.load().threads)
+    try:
+        return options.run(options) or 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # the reader of our output has gone, as in `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="vit_demo", description="See, train and use a Vision Transformer on leaf photos.")
+    parser.add_argument("--version", action="version", version=f"vit_demo {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands.add_parser("train", help="fine-tune a model"))
+    _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
+    _add_predict(commands.add_parser("predict", help="diagnose photos"))
+    _add_explain(commands.add_parser("explain", help="where the model looked in a photo"))
+    _add_serve(commands.add_parser("serve", help="start the page"))
+    return parser
+
+
+def _add_model(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default="embedded", help="run or model folder, or a name on the Hugging Face Hub (default: the embedded model)")
+    parser.add_argument("--model-revision", help="branch, tag or commit on the Hub")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", default="sample", help="folder of parquet files, image folder, or a name on the Hub (default: the drawn sample)")
+    parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
+
+
+def _add_device(parser: argparse.ArgumentParser) -> None:
+    from vit_demo.training.config import DEVICES
+
+    parser.add_argument("--device", choices=DEVICES, help="default: the fastest there is")
+
+
+def _add_train(parser: argparse.ArgumentParser) -> None:
+    from vit_demo.training.config import TrainingConfig
+
+    default = TrainingConfig()
+    _add_data(parser)
+    _add_model(parser)
+    _add_device(parser)
+    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the train photos (default: %(default)s)")
+    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="photos a step (default: %(default)s)")
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="highest learning rate (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=default.seed, help="of order and augmentation (default: %(default)s)")
+    parser.add_argument("--resolutions", type=_sides, default=default.resolutions, help="sides in pixels for equal parts of the run, e.g. 96,128,160,224")
+    parser.add_argument("--flips", action=argparse.BooleanOptionalAction, default=default.flips, help="mirror photos at random")
+    parser.add_argument("--warmup", type=float, default=default.warmup, help="share of the steps with a rising rate (default: %(default)s)")
+    parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="default: %(default)s")
+    parser.add_argument("--evaluate-every", type=int, default=default.evaluate_every, help="steps between looks at validation (default: four times an epoch)")
+    parser.add_argument("--extra-data", help="a second data set, of which only the train photos are used")
+    parser.add_argument("--half", action="store_true", help="save the weights as float16")
+    parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=_train)
+
+
+def _sides(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(side) for side in text.split(",") if side.strip())
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 96,128,224") from None
+
+
+def _train(options: argparse.Namespace) -> None:
+    import dataclasses
+
+    from vit_demo.training import runs
+    from vit_demo.training.config import TrainingConfig
+    from vit_demo.training.worker import execute
+
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    run = runs.create(TrainingConfig(**{name: value for name, value in vars(options).items() if name in fields}), options.out)
+    result = _with_prints_on_stderr(lambda: execute(run, _Line()))
+    if options.json:
+        print(json.dumps(result))
+        return
+    low, high = result["test_interval"]
+    print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    print(f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in {result['model']}")
+
+
+def _with_prints_on_stderr(work):
+    """What the training loop prints is progress, not the result."""
+    import contextlib
+
+    with contextlib.redirect_stdout(sys.stderr):
+        return work()
+
+
+class _Line:
+    """Progress on standard error: one line that is rewritten, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, progress) -> None:
+        if self._terminal:
+            print(f"\r\033[K{progress.message or progress.status} {progress.done}/{progress.total}", end="\r", file=sys.stderr, flush=True)
+
+
+def _add_evaluate(parser: argparse.ArgumentParser) -> None:
+    _add_data(parser)
+    _add_model(parser)
+    _add_device(parser)
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=_evaluate)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from vit_demo.data.sources import open_dataset
+    from vit_demo.training.evaluation import evaluate
+
+    data = open_dataset(options.data, options.data_revision)[options.split]
+    result = evaluate(_open_model(options), data)
+    if result.broken:
+        print(f"{result.broken} photos cannot be read and do not count.", file=sys.stderr)
+    if options.json:
+        print(json.dumps(result.to_dict()))
+        return
+    low, high = result.interval
+    print(f"Accuracy on {options.split}: {result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.n} photos)")
+    width = max(map(len, result.labels))
+    for label, row in zip(result.labels, result.confusion):
+        print(f"  {label:{width}}  " + "  ".join(f"{count:4d}" for count in row))
+
+
+def _open_model(options: argparse.Namespace):
+    from vit_demo.vit import LeafClassifier
+
+    return LeafClassifier.open(options.model, revision=options.model_revision, device=options.device)
+
+
+def _add_predict(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_device(parser)
+    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a photo and line")
+    parser.set_defaults(run=_predict)
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
+
+    refused = 0
+    for answer in diagnose_files(_open_model(options), options.photos):
+        if isinstance(answer, Refusal):
+            refused += 1
+            print(answer.error, file=sys.stderr)
+        elif options.json:
+            print(json.dumps(answer.to_dict()), flush=True)
+        else:
+            print(f"{answer.photo}: {answer.label} ({answer.probability:.1%})", flush=True)
+    return 2 if refused else 0
+
+
+def _add_explain(parser: argparse.ArgumentParser) -> None:
+    _add_model(parser)
+    _add_device(parser)
+    parser.add_argument("--method", default="rollout", help="attention or rollout (default: %(default)s)")
+    parser.add_argument("--layer", type=int, default=-1, help="for attention: 0 is the first, -1 the last (default)")
+    parser.add_argument("--head", type=int, help="for attention: 0 is the first (default: the mean of all)")
+    parser.add_argument("--query", type=int, help="for attention: the patch that looks, counted row by row (default: the [CLS] token)")
+    parser.add_argument("--out", required=True, help="npz file to write; its array `map` has the rows and columns of the patch grid")
+    parser.add_argument("--json", action="store_true", help="print where the file is, its shape and the share of the [CLS] token")
+    parser.add_argument("photo", metavar="PHOTO")
+    parser.set_defaults(run=_explain)
+
+
+def _explain(options: argparse.Namespace) -> None:
+    from vit_demo.diagnose.photos import open_photo
+    from vit_demo.explain.maps import MapRequest, explain, save_npz
+
+    request = MapRequest(method=options.method, layer=options.layer, head=options.head, query=options.query)
+    photo = open_photo(options.photo)
+    result = explain(_open_model(options), photo, request)
+    out = Path(options.out)
+    try:
+        save_npz(out, result)
+    except OSError as error:
+        raise UserError(f"{out} cannot be written ({error.strerror}). Give another --out.") from None
+    if options.json:
+        print(json.dumps({"photo": options.photo, "out": str(out), "shape": list(result.map.shape), "cls_share": result.cls_share}))
+    else:
+        rows, columns = result.map.shape
+        print(f"{out}: {options.method} map of {rows} x {columns} patches")
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--port", type=int, help="default: 7860")
+    parser.add_argument("--host", help="default: 127.0.0.1, this computer only")
+    parser.set_defaults(run=_serve)
+
+
+def _serve(options: argparse.Namespace) -> None:
+    from vit_demo.ui.build import serve
+
+    serve(host=options.host, port=options.port)

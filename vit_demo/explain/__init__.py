@@ -1,0 +1,1 @@
+"""What a Vision Transformer looks at: patches, attention and attention rollout, as plain arrays."""

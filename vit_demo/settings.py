@@ -1,0 +1,45 @@
+"""Every limit, folder and environment variable of the project, in one typed place."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import platformdirs
+
+PACKAGE = Path(__file__).resolve().parent
+ASSETS = PACKAGE.parent / "assets"
+EMBEDDED_MODEL = ASSETS / "models" / "leaf-vit-tiny"
+EMBEDDED_SAMPLE = ASSETS / "sample"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a deployment may change; read from the environment by :func:`load`.
+
+    home: folder that holds all runs and caches (``VIT_DEMO_HOME``).
+    threads: CPU threads for torch, 0 leaves torch's own choice (``VIT_DEMO_THREADS``).
+    max_photo_bytes, max_photo_pixels: a larger photo is refused before it is decoded.
+    max_photos: photos that one request or one command-line batch decodes at a time.
+    """
+
+    home: Path
+    threads: int = 0
+    max_photo_bytes: int = 64 * 2**20
+    max_photo_pixels: int = 200_000_000
+    batch_size: int = 16
+
+    @property
+    def runs(self) -> Path:
+        """Folder with one sub-folder a run."""
+        return self.home / "runs"
+
+
+def load() -> Settings:
+    """The settings as the environment has them now."""
+    home = os.environ.get("VIT_DEMO_HOME") or platformdirs.user_data_dir("vit_demo")
+    return Settings(
+        home=Path(home).expanduser().resolve(),
+        threads=int(os.environ.get("VIT_DEMO_THREADS") or 0),
+    )

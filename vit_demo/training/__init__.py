@@ -1,0 +1,1 @@
+"""One fine-tune as a process of its own, and the record of all runs."""

@@ -1,0 +1,77 @@
+"""Photos of a data set as uint8 arrays: decoded once, then only sliced."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from datasets import Dataset
+from datasets import Image as ImageFeature
+
+from vit_demo.data.sources import decode
+from vit_demo.errors import UserError
+from vit_demo.vit import LeafClassifier
+
+CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Photos:
+    """Prepared photos.
+
+    pixels: uint8 (N, 3, H, W), in memory or memory-mapped. labels: int64 (N,).
+    paths: where each came from. broken: paths of those that could not be decoded and were left out.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    paths: list[str]
+    broken: list[str]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | None = None) -> Iterator[Photos]:
+    """Decode and resize a split chunk by chunk, in order, in bounded memory."""
+    stored = data.cast_column("image", ImageFeature(decode=False))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+
+        def prepare(row: dict) -> np.ndarray | None:
+            photo = decode(row["image"])
+            return None if photo is None else classifier.resize([photo], size)[0].numpy()
+
+        for start in range(0, len(stored), CHUNK):
+            rows = [stored[index] for index in range(start, min(start + CHUNK, len(stored)))]
+            pixels = list(pool.map(prepare, rows))
+            good = [index for index, photo in enumerate(pixels) if photo is not None]
+            yield Photos(
+                pixels=np.stack([pixels[index] for index in good]) if good else np.empty((0, 3, *(size or classifier.image_size)), np.uint8),
+                labels=np.array([rows[index]["labels"] for index in good], dtype=np.int64),
+                paths=[rows[index]["image_file_path"] for index in good],
+                broken=[row["image_file_path"] for row, photo in zip(rows, pixels) if photo is None],
+            )
+
+
+def prepare(
+    data: Dataset, classifier: LeafClassifier, size: tuple[int, int], file: Path, progress: Callable[[int, int], None] = lambda done, total: None
+) -> Photos:
+    """A whole split as one array, memory-mapped on ``file`` so that a large set does not fill the memory.
+
+    progress is called with (photos done, photos in all). Raises UserError where no photo can be read.
+    """
+    pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(data), 3, *size))
+    labels, paths, broken = [], [], []
+    for part in batches(data, classifier, size):
+        pixels[len(paths) : len(paths) + len(part)] = part.pixels
+        labels.append(part.labels)
+        paths += part.paths
+        broken += part.broken
+        progress(len(paths) + len(broken), len(data))
+    if not paths:
+        raise UserError("None of the photos can be read. Check that the files are complete pictures.")
+    return Photos(pixels[: len(paths)], np.concatenate(labels), paths, broken)

@@ -1,0 +1,123 @@
+"""The page as a whole: the model list on top, a tab a room."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+from PIL import Image
+
+from vit_demo import settings
+from vit_demo.checkpoints import EMBEDDED
+from vit_demo.data.sources import SAMPLE, open_dataset
+from vit_demo.errors import UserError
+from vit_demo.ui import models
+from vit_demo.ui.tabs import data, diagnose, finetune, inside
+
+TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
+EXAMPLES = 6
+
+
+def build() -> gr.Blocks:
+    """All tabs, wired, not yet served."""
+    examples = _examples()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
+        gr.Markdown("# vit_demo\nWhat a Vision Transformer sees in a leaf", elem_id="header")
+        remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
+        with gr.Accordion("Choose another model", open=False, elem_id="model-accordion"):
+            model = gr.Dropdown(
+                models.ready_choices(), value=EMBEDDED, label="Model in use", allow_custom_value=True, elem_id="model-in-use",
+                info="pick a finished run, or type a model folder or a name on the Hugging Face Hub",
+            )
+        with gr.Tabs() as tabs:
+            with gr.Tab("Diagnose", id="diagnose"):
+                diagnose.build(model, examples)
+            with gr.Tab("Look inside", id="inside") as tab:
+                inside.build(tab, model, examples[0])
+            with gr.Tab("Data", id="data") as tab:
+                data.build(tab, model)
+            with gr.Tab("Fine-tune", id="finetune") as tab:
+                timer = finetune.build(tab, model)
+        quiet = {"api_visibility": "private", "show_progress": "hidden"}
+        model.change(lambda spec: spec, model, remembered, **quiet)
+        # Only who watches a run asks for news of it each second.
+        tabs.select(follow_run, None, timer, **quiet)
+        page.load(restore_model, remembered, model, **quiet)
+    return page
+
+
+def follow_run(event: gr.SelectData) -> gr.Timer:
+    """Inputs: the tab chosen. Outputs: the timer, running on the Fine-tune tab only."""
+    return gr.Timer(active=event.value == "Fine-tune")
+
+
+def restore_model(remembered: str) -> dict:
+    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still there."""
+    try:
+        models.get_classifier(remembered)
+    except UserError:
+        remembered = EMBEDDED
+    return gr.update(choices=models.ready_choices(), value=remembered)
+
+
+@functools.cache
+def _examples() -> list[str]:
+    """A few drawn leaves as files, two of each class, for those who have no photo at hand."""
+    folder = Path(tempfile.mkdtemp(prefix="vit_demo-examples-"))
+    test = open_dataset(SAMPLE)["test"]
+    names = test.features["labels"].names
+    files = []
+    for number in range(EXAMPLES):
+        label = number % len(names)
+        rows = [index for index, found in enumerate(test["labels"]) if found == label]
+        photo: Image.Image = test[rows[number // len(names)]]["image"]
+        file = folder / f"drawn_{names[label]}_{number // len(names) + 1}.png"
+        photo.save(file)
+        files.append(str(file))
+    return files
+
+
+def options() -> dict:
+    """What launch() needs for the page to look and behave as meant, without any network."""
+    theme = settings.ASSETS / "theme"
+    return {
+        "theme": _theme(),
+        "css_paths": theme / "style.css",
+        "head": f"<style>{(theme / 'frame.css').read_text(encoding='utf-8')}</style>",
+        "max_file_size": settings.load().max_photo_bytes,
+        "footer_links": ["api"],
+        "ssr_mode": False,
+        "share": False,
+    }
+
+
+def _theme() -> gr.Theme:
+    """Green on stone, with the fonts that the computer has; primary buttons dark enough for white text."""
+    theme = gr.themes.Soft(
+        primary_hue="green",
+        secondary_hue="emerald",
+        neutral_hue="stone",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+    return theme.set(
+        body_background_fill="*neutral_100",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        checkbox_label_background_fill_selected="*primary_700",
+    )
+
+
+def serve(host: str | None = None, port: int | None = None) -> None:
+    """Build the page and serve it until the process ends."""
+    page = build()
+    # The first visitor should not wait for the model.
+    threading.Thread(target=models.get_classifier, args=(EMBEDDED,), daemon=True).start()
+    try:
+        page.launch(server_name=host, server_port=port, **options())
+    except OSError as error:
+        raise UserError(f"The page cannot be served: {error}. Give another --port.") from None

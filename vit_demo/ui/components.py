@@ -1,0 +1,74 @@
+"""Small pieces that several tabs share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from vit_demo.errors import UserError
+
+
+class PhotoInput(gr.Image):
+    """An image input that hands over the uploaded file untouched.
+
+    The stock component decodes the file before our own checks and shows its raw exception;
+    here the path alone arrives, and ``diagnose.photos.open_photo`` decides.
+    """
+
+    # The page draws it as the stock component. It has no __init__ of its own, since gradio reads
+    # the properties to send from the signature of that method.
+    is_template = True
+
+    def preprocess(self, payload: Any) -> str | None:
+        return None if payload is None else payload.path
+
+
+def photo_input(value: str | None = None, **options: Any) -> PhotoInput:
+    """A photo by drop, choice, paste or camera."""
+    return PhotoInput(value, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], buttons=["fullscreen"], **options)
+
+
+def polite(callback: Callable) -> Callable:
+    """Show a UserError of a callback as a message on the page instead of a traceback."""
+
+    @functools.wraps(callback)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        try:
+            return callback(*arguments, **named)
+        except UserError as error:
+            raise gr.Error(escape(str(error)), title="That did not work", duration=12, print_exception=False) from None
+
+    return wrapped
+
+
+def bars(shares: dict[str, float]) -> str:
+    """Shares of 1 as labelled horizontal bars, in HTML."""
+    rows = "".join(
+        f'<div class="bar-row"><span class="bar-name">{escape(name)}</span>'
+        f'<span class="bar-track"><span class="bar-fill" style="width:{share:.2%}"></span></span>'
+        f'<span class="bar-number">{percent(share)}</span></div>'
+        for name, share in shares.items()
+    )
+    return f'<div class="bars">{rows}</div>'
+
+
+def table(header: list[str], rows: list[list[Any]]) -> str:
+    """A plain HTML table; the first column names the row."""
+    head = "".join(f"<th>{escape(str(name))}</th>" for name in header)
+    body = "".join(
+        "<tr>" + f"<th>{escape(str(row[0]))}</th>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:]) + "</tr>" for row in rows
+    )
+    return f'<div class="table-scroll"><table class="facts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def percent(share: float) -> str:
+    """A share of 1 for people; never a false 100 % or 0 %."""
+    if 0.9995 <= share < 1:
+        return "over 99.9 %"
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{share:.1%}".replace("%", " %")

@@ -1,0 +1,1 @@
+"""One module a tab: widgets and wiring, no work of its own."""
