@@ -1,0 +1,71 @@
+"""Take the README's pictures of all four tabs, at desktop and phone width, of a page that is already running.
+
+    python app.py &
+    python docs/screenshots.py
+
+Shows drawn leaves only. The Fine-tune pictures show the newest run, so do one first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+FOLDER = Path(__file__).parent / "screenshots"
+SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
+
+
+def diagnose(page: Page) -> None:
+    page.locator("button.gallery-item").nth(1).click()
+    page.wait_for_selector("#diagnose-map img")
+
+
+def inside(page: Page) -> None:
+    page.get_by_role("tab", name="Look inside").click()
+    page.wait_for_selector("#inside-overlay img")
+    page.locator("#inside-layer input[type=number]").fill("7")
+    page.locator("#inside-layer input[type=number]").press("Enter")
+    page.locator("#inside-sentence").get_by_text("layer 7").wait_for()
+    picture = page.locator("#inside-overlay img")
+    size = picture.bounding_box()
+    picture.click(position={"x": size["width"] * 0.55, "y": size["height"] * 0.72})
+    page.locator("#inside-sentence").get_by_text("Patch").wait_for()
+
+
+def data(page: Page) -> None:
+    page.get_by_role("tab", name="Data").click()
+    page.wait_for_selector("#data-gallery img")
+    page.locator("#data-gallery img").nth(2).click()
+    page.wait_for_selector("#data-steps table")
+
+
+def finetune(page: Page) -> None:
+    page.get_by_role("tab", name="Fine-tune").click()
+    page.wait_for_selector("#train-plot .js-plotly-plot")
+    page.wait_for_selector("#train-confusion .js-plotly-plot")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:7860")
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        for size_name, size in SIZES.items():
+            page = browser.new_page(viewport=size, device_scale_factor=1)
+            page.goto(options.url)
+            page.wait_for_selector("#diagnose-photo")
+            for show in (diagnose, inside, data, finetune):
+                show(page)
+                page.wait_for_timeout(1500)
+                # Full pages, as a reader would scroll them.
+                page.screenshot(path=FOLDER / f"{show.__name__}-{size_name}.png", full_page=True)
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
