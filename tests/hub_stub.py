@@ -198,7 +198,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         extra = {"X-Error-Code": code} if code else {}
-        self._send(status, json.dumps({"error": message}).encode(), {"X-Error-Message": message, "Content-Type": "application/json", **extra, **(headers or {})})
+        self._send(status, json.dumps({"error": message}).encode(), {"X-Error-Message": message, **extra, **(headers or {})})
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)

@@ -129,6 +129,7 @@ def test_missing_file_is_named(model: Path, refusal: Callable[..., str], file: s
     (model / file).unlink()
     text = refusal(locate, model)
     assert file in text and "my-model" in text
+    assert file != PROCESSOR or "cannot be prepared" in text
 
 
 def test_missing_shard_is_named(model: Path, refusal: Callable[..., str]) -> None:

@@ -1,3 +1,10 @@
 """See what a Vision Transformer sees in a leaf, teach it a new disease, get a diagnosis."""
 
+import os
+
 __version__ = "0.1.0"
+
+# Read by OpenMP when torch is first imported, so it stands here. Threads that wait then sleep
+# instead of spinning: alone a step costs the same, but with the page, a fine-tune or anything else
+# on the same few cores, spinning made each of them several times slower.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

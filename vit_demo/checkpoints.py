@@ -215,7 +215,9 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
         raise UserError(f"There is no model {name} on the Hugging Face Hub, or it is private. Check the name.") from None
     # Before EntryNotFoundError, of which it is a kind: here the file is only not cached.
     except LocalEntryNotFoundError:
-        raise UserError(f"The model {name} is not on this computer and the Hugging Face Hub cannot be reached. Go online, or choose the embedded model.") from None
+        raise UserError(
+            f"The model {name} is not on this computer and the Hugging Face Hub cannot be reached. Go online, or choose the embedded model."
+        ) from None
     except EntryNotFoundError:
         raise UserError(f"The model {name} has no {CONFIG}, so it is not a transformers model. Choose another.") from None
     # HTTPError: the connection broke while the Hub was answering, which is no OSError.

@@ -29,11 +29,15 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = _parser().parse_args(arguments)
-    if settings.load().threads and options.command != "serve":
-        import torch
-
-        torch.set_num_threads(settings.load().threads)
+    if hasattr(sys.stdout, "reconfigure"):
+        # As on standard error: a name that the terminal cannot show must not end the command.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        threads = settings.load().threads
+        if threads and options.command != "serve":
+            import torch
+
+            torch.set_num_threads(threads)
         return options.run(options) or 0
     except UserError as error:
         print(error, file=sys.stderr)

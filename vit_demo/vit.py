@@ -184,14 +184,9 @@ class LeafClassifier:
         for stale in (checkpoints.WEIGHTS, checkpoints.INDEX):
             (folder / stale).unlink(missing_ok=True)
         state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in self.model.state_dict().items()}
-        own_dtype = self.model.config.dtype
-        self.model.config.dtype = dtype
-        try:
-            with _quiet_transformers():
-                self.model.save_pretrained(folder, state_dict=state, max_shard_size=MAX_SHARD_SIZE)
-                self.processor.save_pretrained(folder)
-        finally:
-            self.model.config.dtype = own_dtype
+        with _quiet_transformers():
+            self.model.save_pretrained(folder, state_dict=state, max_shard_size=MAX_SHARD_SIZE)
+            self.processor.save_pretrained(folder)
 
     def _try_processor(self) -> None:
         """Raise UserError unless the processor turns any photo into what the model takes, on a photo that is not square."""

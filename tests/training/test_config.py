@@ -36,7 +36,8 @@ def test_json_round_trip(config: TrainingConfig) -> None:
 def test_command_is_read_back_by_the_real_command_line(config: TrainingConfig, monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     got = []
     monkeypatch.setattr(runs, "create", lambda config, out: got.append((config, out)))
-    monkeypatch.setattr(worker, "execute", lambda run, listener: {"test_accuracy": 1.0, "test_interval": [0, 1], "validation_accuracy": 1, "seconds": 1, "model": "m"})
+    result = {"test_accuracy": 1.0, "test_interval": [0, 1], "validation_accuracy": 1, "seconds": 1, "model": "m"}
+    monkeypatch.setattr(worker, "execute", lambda run, listener: result)
     words = shlex.split(config.command(out="a folder"))
     assert words[:4] == ["python", "-m", "vit_demo", "train"]
     assert cli.main(words[3:]) == 0
@@ -76,7 +77,10 @@ def test_bad_values_are_refused_in_one_sentence(name: str, value: object) -> Non
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("epochs", 1), ("epochs", 1000), ("batch_size", 4096), ("seed", 0), ("learning_rate", 1.0), ("warmup", 0.9), ("resolutions", (16, 2048)), ("device", "mps")],
+    [
+        ("epochs", 1), ("epochs", 1000), ("batch_size", 4096), ("seed", 0), ("learning_rate", 1.0), ("warmup", 0.9),
+        ("resolutions", (16, 2048)), ("device", "mps"),
+    ],
 )
 def test_the_ends_of_a_range_belong_to_it(name: str, value: object) -> None:
     assert getattr(TrainingConfig(**{name: value}), name) == value

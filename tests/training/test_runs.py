@@ -274,6 +274,8 @@ def test_launch_refuses_while_a_run_is_going(home: Path) -> None:
 def test_of_many_launches_at_once_one_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     spawned = []
     monkeypatch.setattr(runs, "_spawn", spawned.append)
+    # Time for another to come between the look and the start, if it can.
+    monkeypatch.setattr(runs, "list_runs", lambda: (list_runs(), time.sleep(0.05))[0])
 
     def attempt(_: int) -> str:
         try:

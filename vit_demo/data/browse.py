@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from vit_demo.data.sources import decode, label_names
 from vit_demo.errors import UserError
 

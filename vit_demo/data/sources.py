@@ -61,7 +61,7 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
 
 @functools.lru_cache(maxsize=8)
 def _open_folder(folder: str, _changed: int) -> DatasetDict:
-    from datasets import load_dataset
+    from datasets import DatasetDict, load_dataset
 
     path = Path(folder)
     parquet = _parquet_files(path)
@@ -69,7 +69,9 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
         if parquet:
             # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
-            return _normalise(load_dataset("parquet", data_files=patterns), folder)
+            # One by one: together, all splits would get the class names of the first, whatever order their own are in.
+            splits = {split: load_dataset("parquet", data_files={split: files}, split=split) for split, files in patterns.items()}
+            return _normalise(DatasetDict(splits), folder)
         photos = _image_folder_files(path)
         if photos:
             return _normalise(_from_class_folders(photos), folder)
@@ -82,16 +84,19 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
 @functools.lru_cache(maxsize=8)
 def _open_hub(name: str, revision: str | None) -> DatasetDict:
     from datasets import load_dataset
-
     from datasets.exceptions import DatasetNotFoundError
-    from huggingface_hub.errors import HTTPError, RevisionNotFoundError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
     with _as_user_error(name, "Check on its page that it is a data set of images."):
         try:
+            if revision:
+                # Without the Hub, the library would give any revision that it has a copy of, not the one that was named.
+                HfApi().dataset_info(name, revision=revision)
             return _normalise(load_dataset(name, revision=revision), name)
-        except DatasetNotFoundError as error:
-            if isinstance(error.__cause__, RevisionNotFoundError):
-                raise UserError(f"The data set {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
+        except RevisionNotFoundError:
+            raise UserError(f"The data set {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
+        except (DatasetNotFoundError, RepositoryNotFoundError):
             raise UserError(f"There is no data set {name} on the Hugging Face Hub, or it is private. Check the name.") from None
         except (OSError, HTTPError) as error:
             raise UserError(
@@ -184,8 +189,9 @@ def _normalise(found: DatasetDict, name: str) -> DatasetDict:
     names = splits["train"].features["labels"].names
     if any(data.features["labels"].names != names for data in splits.values()):
         raise UserError(f"The splits of {name} do not have the same classes. Give each split the same class names.")
-    if len(names) < 2:
-        raise UserError(f"The data set {name} has only one class ({names[0]}). A classifier needs at least two.")
+    seen = [names[label] for label in splits["train"].unique("labels")]
+    if len(seen) < 2:
+        raise UserError(f"The data set {name} has photos of only one class ({seen[0]}). A classifier needs at least two.")
     for split in SPLITS[1:]:
         if split not in splits:
             splits["train"], splits[split] = _cut(splits["train"], name)

@@ -37,7 +37,7 @@ def open_photo(path: str | Path) -> Image.Image:
     name = path.name
     try:
         size = path.stat().st_size
-    except OSError:
+    except (OSError, ValueError):  # ValueError: a name with a null character
         raise UserError(f"There is no photo {path}. Check the path.") from None
     if path.is_dir():
         raise UserError(f"{path} is a folder. Give the photos in it, for example {path}/*.jpg.")
@@ -56,7 +56,7 @@ def open_photo(path: str | Path) -> Image.Image:
         raise
     except UnidentifiedImageError:
         raise UserError(f"{name} is not a photo. Choose a picture file: {FORMATS_SENTENCE}.") from None
-    except Image.DecompressionBombError:
+    except (Image.DecompressionBombError, MemoryError):
         raise UserError(f"{name} has more pixels than can be opened here. Send a smaller photo.") from None
     except PermissionError:
         raise UserError(f"{name} may not be read. Check its permissions.") from None
@@ -95,8 +95,7 @@ def _to_8_bit(photo: Image.Image) -> Image.Image:
     """Grey of more than 8 bit as 8 bit: Pillow's own conversion would cut off instead of scaling."""
     values = np.nan_to_num(np.asarray(photo, dtype=np.float32), posinf=0.0, neginf=0.0)
     high = float(values.max())
-    if photo.mode.startswith("I;16") or high > 255:
-        white = max(65535.0, high)
-    else:  # 32-bit modes also hold 8-bit values, and shares from 0 to 1
-        white = 255.0 if high > 1 else 1.0
+    # 32-bit modes also hold 8-bit values, and shares from 0 to 1.
+    whites = (65535.0,) if photo.mode.startswith("I;16") else (1.0, 255.0, 65535.0)
+    white = next((white for white in whites if high <= white), high)
     return Image.fromarray(np.clip(values * (255.0 / white), 0, 255).round().astype(np.uint8))

@@ -236,7 +236,8 @@ class _Meter:
         work = self._work
         for (step, _, learning_rate, _), loss in zip(self._waiting, losses):
             work.log.add(
-                "train", step=step, epoch=round(step / work.steps_per_epoch, 4), loss=round(loss, 6), learning_rate=learning_rate, photos_per_second=round(rate, 2)
+                "train", step=step, epoch=round(step / work.steps_per_epoch, 4), loss=round(loss, 6),
+                learning_rate=learning_rate, photos_per_second=round(rate, 2),
             )
         last = self._waiting[-1][0]
         self._waiting.clear()

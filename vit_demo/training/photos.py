@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -65,6 +66,7 @@ def prepare(
     progress is called with (photos done, photos in all). Raises UserError where no photo can be read.
     """
     pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(data), 3, *size))
+    _reserve(file)
     labels, paths, broken = [], [], []
     for part in batches(data, classifier, size):
         pixels[len(paths) : len(paths) + len(part)] = part.pixels
@@ -75,3 +77,15 @@ def prepare(
     if not paths:
         raise UserError("None of the photos can be read. Check that the files are complete pictures.")
     return Photos(pixels[: len(paths)], np.concatenate(labels), paths, broken)
+
+
+def _reserve(file: Path) -> None:
+    """Take the disk space of a mapped file now: where it ran out later, a write to the map would kill the process without a word."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with open(file, "r+b") as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, os.path.getsize(file))
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise

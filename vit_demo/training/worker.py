@@ -14,6 +14,8 @@ from vit_demo import settings
 from vit_demo.errors import UserError
 from vit_demo.training.runs import Run
 
+UNEXPECTED = "The run failed unexpectedly"
+
 
 def execute(run: Run, listener: Callable | None = None) -> dict:
     """Do the run in this process; its state says how it ended, also when it failed.
@@ -37,7 +39,8 @@ def execute(run: Run, listener: Callable | None = None) -> dict:
         run.set_state(status="failed", ended=time.time(), message=message)
         if isinstance(error, UserError):
             raise
-        traceback.print_exc()
+        if message.startswith(UNEXPECTED):
+            traceback.print_exc()
         raise UserError(message) from error
 
 
@@ -50,7 +53,7 @@ def _sentence(error: Exception) -> str:
     # safetensors says it in words alone, with an exception of its own.
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left on device" in str(error).lower():
         return "The disk is full. Free some space and start again."
-    return f"The run failed unexpectedly ({type(error).__name__}: {error}). The log below says where."
+    return f"{UNEXPECTED} ({type(error).__name__}: {error}). The log below says where."
 
 
 def main() -> int:

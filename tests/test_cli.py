@@ -1,0 +1,352 @@
+"""The command line: results on standard output, all else on standard error, mistakes in one sentence and status 2."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vit_demo import __version__, cli
+from vit_demo.data.sources import open_dataset
+from vit_demo.errors import UserError
+
+ROOT = Path(__file__).resolve().parents[1]
+LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
+
+
+def beans(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
+    """A small image folder of noise: 4 train, 3 validation and 2 test photos a class."""
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), ("validation", 3), ("test", 2)):
+        for label in labels:
+            (folder / split / label).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(folder / split / label / f"{number}.png")
+    return folder
+
+
+@dataclass(frozen=True)
+class Place:
+    """Files that the commands are given."""
+
+    folder: Path
+    model: str
+    data: str
+    photos: list[str]
+
+    def arguments(self, line: str) -> list[str]:
+        """Words of a command, with these names filled in."""
+        names = {"model": self.model, "data": self.data, "photo": self.photos[0], "photos": " ".join(self.photos), "folder": str(self.folder)}
+        return line.format(**names).split()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Place:
+    folder = tmp_path_factory.mktemp("place")
+    drawn = open_dataset("sample")["test"]
+    photos = [str(folder / f"leaf{number}.png") for number in range(3)]
+    for number, photo in enumerate(photos):
+        drawn[number * 16]["image"].save(photo)
+    (folder / "text.jpg").write_text("no photo")
+    (folder / "full").mkdir()
+    (folder / "full" / "mine.txt").write_text("mine")
+    beans(folder / "other", ("mildew", "healthy"))
+    return Place(folder, str(tiny_model), str(beans(folder / "data")), photos)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    status: int
+    out: str
+    err: str
+
+
+COMMANDS = {
+    "train": "train --data {data} --model {model} --epochs 1 --batch-size 4 --device cpu --out {folder}/run --json",
+    "evaluate": "evaluate --data {data} --model {model} --device cpu --json",
+    "predict": "predict --model {model} --device cpu --json {photos} {folder}/text.jpg {photo}",
+    "explain": "explain --model {model} --device cpu --method attention --layer 0 --head 1 --out {folder}/map.npz --json {photo}",
+    "embedded": "predict {photo}",
+    "unknown model": "predict --model nobody/knows-this-model {photo}",
+}
+
+
+@pytest.fixture(scope="module")
+def outcomes(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Outcome]:
+    """Each command once as its own process; they run side by side, since most of their time is importing."""
+    env = {**os.environ, "VIT_DEMO_HOME": str(tmp_path_factory.mktemp("home")), "VIT_DEMO_THREADS": "1"}
+    started = {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "vit_demo", *place.arguments(line)], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        for name, line in COMMANDS.items()
+    }
+    found = {}
+    for name, process in started.items():
+        out, err = process.communicate(timeout=300)
+        found[name] = Outcome(process.returncode, out, err)
+    return found
+
+
+# As processes
+
+
+def test_train_prints_its_result_alone_on_standard_output(outcomes: dict[str, Outcome], place: Place) -> None:
+    done = outcomes["train"]
+    assert done.status == 0, done.err
+    result = json.loads(done.out)
+    assert {"validation_accuracy", "test_accuracy", "test_interval", "seconds", "model"} <= set(result)
+    assert Path(result["model"]) == (place.folder / "run" / "model").resolve() and (place.folder / "run" / "model" / "config.json").is_file()
+    assert "validation loss" in done.err and "Traceback" not in done.err
+
+
+def test_evaluate_prints_its_result_alone_on_standard_output(outcomes: dict[str, Outcome]) -> None:
+    done = outcomes["evaluate"]
+    assert (done.status, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert set(result) == {"accuracy", "interval", "loss", "n", "confusion", "labels", "broken"}
+    assert result["n"] == 6 and result["labels"] == list(LABELS) and result["broken"] == 0
+    assert [sum(row) for row in result["confusion"]] == [2, 2, 2] and len(result["interval"]) == 2
+
+
+def test_predict_prints_one_object_a_photo_and_line(outcomes: dict[str, Outcome], place: Place) -> None:
+    done = outcomes["predict"]
+    answers = [json.loads(line) for line in done.out.splitlines()]
+    assert [answer["photo"] for answer in answers] == [*place.photos, place.photos[0]]
+    assert answers[0] == answers[3]
+    for answer in answers:
+        assert set(answer) == {"photo", "label", "probability", "scores"}
+        assert set(answer["scores"]) == set(LABELS) and answer["scores"][answer["label"]] == answer["probability"] == max(answer["scores"].values())
+    # The bad file is told and makes the status 2, and the photos after it are still answered.
+    assert done.status == 2
+    assert_one_sentence(done.err)
+    assert done.err.startswith("text.jpg is not a photo.")
+
+
+def test_explain_writes_the_map_and_says_where(outcomes: dict[str, Outcome], place: Place) -> None:
+    done = outcomes["explain"]
+    assert (done.status, done.err) == (0, "")
+    result = json.loads(done.out)
+    assert set(result) == {"photo", "out", "shape", "cls_share"}
+    assert result["photo"] == place.photos[0] and result["shape"] == [4, 4]
+    with np.load(result["out"]) as stored:
+        assert stored["map"].shape == (4, 4) and stored["method"] == "attention" and (stored["layer"], stored["head"]) == (0, 1)
+        assert stored["map"].sum() + result["cls_share"] == pytest.approx(1, abs=1e-5)
+
+
+def test_predict_without_a_model_takes_the_embedded_one(outcomes: dict[str, Outcome], place: Place) -> None:
+    done = outcomes["embedded"]
+    assert (done.status, done.err) == (0, "")
+    name, _, answer = done.out.strip().rpartition(": ")
+    label, share = answer.rstrip("%)").split(" (")
+    assert name == place.photos[0] and label in LABELS and 33 <= float(share) <= 100
+
+
+def test_an_unknown_model_is_one_sentence_and_status_2(outcomes: dict[str, Outcome]) -> None:
+    done = outcomes["unknown model"]
+    assert (done.status, done.out) == (2, "")
+    assert_one_sentence(done.err)
+    assert "nobody/knows-this-model" in done.err
+
+
+def test_help_and_version_answer_without_torch() -> None:
+    code = (
+        "import sys\nfrom vit_demo.cli import main\n"
+        "for words in (['--help'], ['train', '--help'], ['explain', '--help'], ['--version'], ['train', '--epochs', 'x']):\n"
+        "    try: main(words)\n    except SystemExit as end: print('status', end.code)\n"
+        "print('heavy:', sorted({'torch', 'transformers', 'datasets', 'gradio', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == ["status 0"] * 4 + ["status 2"]
+    assert "heavy: []" in done.stdout and f"vit_demo {__version__}" in done.stdout and "--learning-rate" in done.stdout
+
+
+def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
+    """As in `predict ... | head -1`; the model is opened only after the reader has gone."""
+    code = "import sys; from vit_demo.cli import main; sys.stdin.read(); sys.exit(main())"
+    line = [sys.executable, "-c", code, *place.arguments("predict --device cpu --model {model} {photos}")]
+    process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    process.stdin.close()
+    assert (process.stderr.read(), process.wait()) == (b"", 0)
+    process.stderr.close()
+
+
+# In this process
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """Training takes over the signals of its process: give them back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def call(place: Place, home: Path, capsys: pytest.CaptureFixture[str]):
+    """Run one command here, as its own process would."""
+
+    def main(line: str, *more: str) -> Outcome:
+        try:
+            status = cli.main([*place.arguments(line), *more])
+        except SystemExit as end:
+            status = end.code
+        captured = capsys.readouterr()
+        return Outcome(status, captured.out, captured.err)
+
+    return main
+
+
+def assert_one_sentence(text: str) -> None:
+    """A name of a file may come first, in lower case; else it begins as sentences do."""
+    assert text.count("\n") == 1 and text.endswith(".\n") and (text[0].isupper() or text.startswith(("text.jpg ", "/")))
+    assert "Traceback" not in text and "usage:" not in text and "Error:" not in text
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("predict --model {folder}/nowhere {photo}", "nowhere"),
+        ("predict --model {photo} {photo}", "is a file"),
+        ("predict --model {folder}/full {photo}", "has no config.json"),
+        ("predict --model {model} {folder}/missing.png", "There is no photo"),
+        ("predict --model {model} {folder}/full", "is a folder"),
+        ("predict --model {model}", "required"),
+        ("evaluate --model {model} --data {folder}/nowhere", "There is no folder"),
+        ("evaluate --model {model} --data {photo}", "is a single file"),
+        ("evaluate --model {model} --data {folder}/full", "holds neither"),
+        ("evaluate --model {model} --data {folder}/other", "does not know the class mildew"),
+        ("evaluate --model {model} --data {data} --split all", "invalid choice: 'all'"),
+        ("explain --model {model} --out {folder}/m.npz --method attention --layer 2 {photo}", "Layer 2 does not exist"),
+        ("explain --model {model} --out {folder}/m.npz --method attention --layer -3 {photo}", "Layer -3 does not exist"),
+        ("explain --model {model} --out {folder}/m.npz --method attention --head 2 {photo}", "Head 2 does not exist"),
+        ("explain --model {model} --out {folder}/m.npz --method attention --query 16 {photo}", "16"),
+        ("explain --model {model} --out {folder}/m.npz --method gradcam {photo}", "gradcam"),
+        ("explain --model {model} --out {folder}/m.npz {folder}/text.jpg", "is not a photo"),
+        ("explain --model {model} --out {folder}/no/folder/m.npz {photo}", "cannot be written"),
+        ("explain --model {model} --out {folder} {photo}", "cannot be written"),
+        ("explain --model {model} {photo}", "--out"),
+        ("train --out {folder}/full", "is not empty"),
+        ("train --out {photo}", "cannot be written"),
+        ("train --epochs 0", "epochs"),
+        ("train --epochs two", "invalid int value: 'two'"),
+        ("train --learning-rate nan", "learning_rate"),
+        ("train --learning-rate 5", "learning_rate"),
+        ("train --batch-size -4", "batch_size"),
+        ("train --seed -1", "seed"),
+        ("train --warmup 1", "warmup"),
+        ("train --resolutions 96,big", "is not a list of whole numbers"),
+        ("train --resolutions 5", "resolutions"),
+        ("train --device tpu", "invalid choice: 'tpu'"),
+        ("train --model {model} --data {folder}/nowhere", "There is no folder"),
+        ("train --model {folder}/nowhere --data {data}", "There is no model folder"),
+        ("train --model {model} --data {data} --device cpu --resolutions 36", "not a multiple"),
+        ("train --model {model} --data {data} --device cpu --extra-data {folder}/other", "other classes"),
+        ("train --colour red", "Unrecognized arguments: --colour red"),
+        ("fly", "invalid choice: 'fly'"),
+        ("", "required"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_status_2(call, line: str, words: str) -> None:
+    done = call(line)
+    assert (done.status, done.out) == (2, "")
+    assert_one_sentence(done.err)
+    assert words in done.err
+
+
+def test_a_refused_folder_is_left_as_it_was(call, place: Place, home: Path) -> None:
+    call("train --out {folder}/full")
+    assert [path.name for path in (place.folder / "full").iterdir()] == ["mine.txt"]
+    assert call("train --epochs 0").status == 2
+    assert not (home / "runs").exists()  # a refused setting makes no run
+
+
+def test_train_without_out_is_a_run_under_home(call, home: Path) -> None:
+    from vit_demo.training import runs
+
+    done = call("train --data {data} --model {model} --epochs 1 --device cpu --half --no-flips --resolutions 16,24 --evaluate-every 1")
+    assert done.status == 0, done.err
+    (run,) = runs.list_runs()
+    config = run.config()
+    assert (config.half, config.flips, config.resolutions, config.evaluate_every) == (True, False, (16, 24), 1)
+    assert run.state()["status"] == "finished"
+    scores = run.scores()["test"]
+    low, high = scores["interval"]
+    first, second = done.out.splitlines()
+    assert first == f"Test accuracy {scores['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})"
+    assert second.startswith("Validation accuracy") and second.endswith(str(run.model_folder))
+
+
+def test_a_run_folder_is_a_model(call, outcomes: dict[str, Outcome]) -> None:
+    done = call("predict --device cpu --json --model {folder}/run {photo}")
+    assert done.status == 0 and set(json.loads(done.out)["scores"]) == set(LABELS)
+
+
+def test_evaluate_as_text_says_the_same(call, outcomes: dict[str, Outcome]) -> None:
+    result = json.loads(outcomes["evaluate"].out)
+    done = call("evaluate --data {data} --model {model} --device cpu")
+    first, *rows = done.out.splitlines()
+    low, high = result["interval"]
+    assert first == f"Accuracy on test: {result['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, 6 photos)"
+    assert [row.split() for row in rows] == [[label, *map(str, row)] for label, row in zip(LABELS, result["confusion"])]
+    assert json.loads(call("evaluate --data {data} --model {model} --device cpu --split train --json").out)["n"] == 12
+
+
+def test_evaluate_tells_of_broken_photos_on_standard_error(call, tmp_path: Path) -> None:
+    folder = beans(tmp_path / "data")
+    (folder / "test" / "healthy" / "0.png").write_text("no photo")
+    done = call("evaluate --model {model} --device cpu --json --data", str(folder))
+    assert done.status == 0 and json.loads(done.out)["broken"] == 1
+    assert done.err == "1 photos cannot be read and do not count.\n"
+
+
+def test_predict_as_text(call, place: Place, outcomes: dict[str, Outcome]) -> None:
+    answers = [json.loads(line) for line in outcomes["predict"].out.splitlines()][:3]
+    done = call("predict --model {model} --device cpu {photos}")
+    assert done.out.splitlines() == [f"{answer['photo']}: {answer['label']} ({answer['probability']:.1%})" for answer in answers]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no file names that are no text")
+def test_a_photo_whose_name_is_no_text_is_answered(place: Place, call, tmp_path: Path) -> None:
+    name = os.fsdecode(os.fsencode(tmp_path) + b"/leaf-\xff.png")
+    Image.open(place.photos[0]).save(name)
+    done = call("predict --model {model} --device cpu", name)
+    assert done.status == 0 and "leaf-\\udcff.png: " in done.out
+    assert json.loads(call("predict --model {model} --device cpu --json", name).out)["photo"] == name
+
+
+def test_explain_as_text(call, place: Place) -> None:
+    done = call("explain --model {model} --device cpu --out {folder}/plain {photo}")
+    assert done.out == f"{place.folder}/plain: rollout map of 4 x 4 patches\n"
+    assert (place.folder / "plain").is_file()
+
+
+def test_serve_hands_on_host_and_port(call, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+    monkeypatch.setitem(sys.modules, "vit_demo.ui.build", types.SimpleNamespace(serve=lambda **options: calls.append(options)))
+    assert call("serve").status == 0
+    assert call("serve --host 0.0.0.0 --port 8000").status == 0
+    assert calls == [{"host": None, "port": None}, {"host": "0.0.0.0", "port": 8000}]
+
+
+@pytest.mark.parametrize(("error", "status", "words"), [(UserError("Do this instead."), 2, "Do this instead.\n"), (KeyboardInterrupt(), 130, "")])
+def test_how_a_command_ends(call, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, words: str) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "vit_demo.ui.build", types.SimpleNamespace(serve=fail))
+    done = call("serve")
+    assert (done.status, done.out, done.err) == (status, "", words)
