@@ -78,21 +78,28 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    from vit_demo.training.config import TrainingConfig
+    from vit_demo.training.config import RECIPES, TrainingConfig
 
     default = TrainingConfig()
     _add_data(parser)
     _add_model(parser)
     _add_device(parser)
-    parser.add_argument("--epochs", type=int, default=default.epochs, help="passes over the train photos (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=default.batch_size, help="photos a step (default: %(default)s)")
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate, help="highest learning rate (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=default.seed, help="of order and augmentation (default: %(default)s)")
-    parser.add_argument("--resolutions", type=_sides, default=default.resolutions, help="sides in pixels for equal parts of the run, e.g. 96,128,160,224")
-    parser.add_argument("--flips", action=argparse.BooleanOptionalAction, default=default.flips, help="mirror photos at random")
-    parser.add_argument("--warmup", type=float, default=default.warmup, help="share of the steps with a rising rate (default: %(default)s)")
-    parser.add_argument("--weight-decay", type=float, default=default.weight_decay, help="default: %(default)s")
-    parser.add_argument("--evaluate-every", type=int, default=default.evaluate_every, help="steps between looks at validation (default: four times an epoch)")
+    parser.add_argument("--recipe", choices=list(RECIPES), help="a set of the settings below; those that you give yourself count more")
+
+    def setting(name: str, about: str, **options) -> None:
+        # Absent unless given, so that a recipe's value is not mistaken for one that was typed.
+        value = getattr(default, name)
+        parser.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=f"{about} (default: {value or 'none'})", **options)
+
+    setting("epochs", "passes over the train photos", type=int)
+    setting("batch_size", "photos a step", type=int)
+    setting("learning_rate", "highest learning rate", type=float)
+    setting("seed", "of order and augmentation", type=int)
+    setting("resolutions", "sides in pixels for equal parts of the run, e.g. 96,128,160,224", type=_sides)
+    setting("flips", "mirror photos at random", action=argparse.BooleanOptionalAction)
+    setting("warmup", "share of the steps with a rising rate", type=float)
+    setting("weight_decay", "pull of the weights towards 0", type=float)
+    setting("evaluate_every", "steps between looks at validation; 0 means four an epoch", type=int)
     parser.add_argument("--extra-data", help="a second data set, of which only the train photos are used")
     parser.add_argument("--half", action="store_true", help="save the weights as float16")
     parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")
@@ -108,21 +115,33 @@ def _sides(text: str) -> tuple[int, ...]:
 
 
 def _train(options: argparse.Namespace) -> None:
-    import dataclasses
-
     from vit_demo.training import runs
-    from vit_demo.training.config import TrainingConfig
     from vit_demo.training.worker import execute
 
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    run = runs.create(TrainingConfig(**{name: value for name, value in vars(options).items() if name in fields}), options.out)
-    result = _with_prints_on_stderr(lambda: execute(run, _Line()))
+    run = runs.create(_training_config(options), options.out)
+    try:
+        result = _with_prints_on_stderr(lambda: execute(run, _Line()))
+    except UserError:
+        # A mistyped model must not leave a folder in the way of the next try.
+        runs.discard_unbegun(run)
+        raise
     if options.json:
         print(json.dumps(result))
         return
     low, high = result["test_interval"]
     print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     print(f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in {result['model']}")
+
+
+def _training_config(options: argparse.Namespace):
+    """Defaults, over them the recipe, over it what was typed."""
+    import dataclasses
+
+    from vit_demo.training.config import RECIPES, TrainingConfig
+
+    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
+    typed = {name: value for name, value in vars(options).items() if name in fields}
+    return TrainingConfig(**{**RECIPES.get(options.recipe, {}), **typed})
 
 
 def _with_prints_on_stderr(work):

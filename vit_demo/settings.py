@@ -8,6 +8,8 @@ from pathlib import Path
 
 import platformdirs
 
+from vit_demo.errors import UserError
+
 PACKAGE = Path(__file__).resolve().parent
 ASSETS = PACKAGE.parent / "assets"
 EMBEDDED_MODEL = ASSETS / "models" / "leaf-vit-tiny"
@@ -21,7 +23,7 @@ class Settings:
     home: folder that holds all runs and caches (``VIT_DEMO_HOME``).
     threads: CPU threads for torch, 0 leaves torch's own choice (``VIT_DEMO_THREADS``).
     max_photo_bytes, max_photo_pixels: a larger photo is refused before it is decoded.
-    max_photos: photos that one request or one command-line batch decodes at a time.
+    batch_size: photos that are diagnosed at a time.
     """
 
     home: Path
@@ -37,9 +39,9 @@ class Settings:
 
 
 def load() -> Settings:
-    """The settings as the environment has them now."""
+    """The settings as the environment has them now; UserError where one makes no sense."""
     home = os.environ.get("VIT_DEMO_HOME") or platformdirs.user_data_dir("vit_demo")
-    return Settings(
-        home=Path(home).expanduser().resolve(),
-        threads=int(os.environ.get("VIT_DEMO_THREADS") or 0),
-    )
+    threads = os.environ.get("VIT_DEMO_THREADS") or "0"
+    if not threads.isdecimal():
+        raise UserError(f"VIT_DEMO_THREADS must be a whole number of CPU threads, not {threads}.")
+    return Settings(home=Path(home).expanduser().resolve(), threads=int(threads))

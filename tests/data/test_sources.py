@@ -167,8 +167,7 @@ def test_parquet_labels_without_names(tmp_path: Path, kind: Value, label: Callab
 def test_parquet_other_columns_are_left_out(tmp_path: Path) -> None:
     features = Features({"id": Value("int64"), "pixels": ImageFeature(), "sick": ClassLabel(names=["no", "yes"])})
     content = [{"id": index, **row} for index, row in enumerate(rows(40, image="pixels", labels="sick"))]
-    data = open_dataset(parquet(tmp_path, features, train=content))
-    assert_shape(data)
+    assert_shape(data := open_dataset(parquet(tmp_path, features, train=content)))
     assert label_names(data) == ["no", "yes"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from vit_demo import cli
 from vit_demo.errors import UserError
 from vit_demo.training import runs, worker
-from vit_demo.training.config import PRESETS, TrainingConfig
+from vit_demo.training.config import RECIPES, TrainingConfig
 
 CONFIGS = [
     TrainingConfig(),
@@ -20,7 +20,7 @@ CONFIGS = [
     TrainingConfig(data="my leaves/with 'quotes' & $signs", model="owner/model", extra_data="more", data_revision="v1", model_revision="a1b2"),
     TrainingConfig(learning_rate=1e-8, warmup=0.9, weight_decay=1.0, seed=2**32 - 1, resolutions=(16,)),
     TrainingConfig(data="ümlaut/葉", learning_rate=1),
-    *(TrainingConfig(**preset) for preset in PRESETS.values()),
+    *(TrainingConfig(**preset) for preset in RECIPES.values()),
 ]
 NAN, INF = float("nan"), float("inf")
 

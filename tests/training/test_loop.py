@@ -380,12 +380,13 @@ def test_half_precision_halves_the_file_and_still_knows_the_colours(train: Train
     assert LeafClassifier.open(half.run.folder, device="cpu").model.dtype == torch.float32
 
 
-def test_a_failure_while_scoring_leaves_no_scratch(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_scoring_keeps_the_model_and_leaves_no_scratch(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loop, "evaluate", lambda *_: (_ for _ in ()).throw(UserError("planted")))
     folders: list[Run] = []
     with pytest.raises(UserError, match="planted"):
         train(before=folders.append)
-    assert sorted(path.name for path in folders[0].folder.iterdir()) == ["config.json", "events.jsonl", "state.json"]
+    assert sorted(path.name for path in folders[0].folder.iterdir()) == ["config.json", "events.jsonl", "model", "state.json"]
+    assert LeafClassifier.open(folders[0].folder, device="cpu").labels == ["blue", "green", "red"]
 
 
 def test_a_model_that_knows_the_classes_goes_on_with_its_head(train: Train, learned: Done) -> None:

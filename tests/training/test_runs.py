@@ -315,3 +315,13 @@ def test_a_launched_worker_is_found_by_the_folder_alone_and_can_be_stopped(home:
     assert 0 <= state["result"]["test_accuracy"] <= 1
     assert run.has_model() and run.scores()["test"]["n"] == 18
     assert "validation loss" in run.log_tail()
+
+
+def test_a_run_that_never_began_is_discarded_and_any_other_kept(tmp_path: Path) -> None:
+    unbegun, begun = (runs.create(TrainingConfig(), tmp_path / name) for name in ("unbegun", "begun"))
+    log = EventLog(begun)
+    log.add("begin", total_steps=3)
+    log.close()
+    for run in (unbegun, begun):
+        runs.discard_unbegun(run)
+    assert not unbegun.folder.exists() and begun.events_file.is_file()

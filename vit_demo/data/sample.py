@@ -174,6 +174,7 @@ def _stalk(picture: Array, leaf: Leaf, light: Light) -> Array:
 
 def _lay(picture: Array, leaf: Leaf, look: tuple[str, Light], detail: bool) -> Array:
     """Put one leaf with its cast shadow over a picture (size, size, 3)."""
+    size = len(picture)
     label, light = look
     picture = _stalk(picture, leaf, light)
     face = survey(leaf, size, detail)
@@ -221,6 +222,7 @@ def _dapple(rng: Rng, size: int) -> Array:
 
 def _camera(picture: Array, rng: Rng) -> Image.Image:
     """Exposure, white balance, focus, tone and noise; linear (size, size, 3) to sRGB."""
+    size = len(picture)
     blur = rng.choice([0.0, 0.3, 0.6, 0.9], p=[0.5, 0.25, 0.15, 0.1]) * size / SIZE
     picture = gaussian_filter(picture, (blur, blur, 0)) * np.exp(rng.normal(0.22, 0.22))
     grey = picture.mean(-1, keepdims=True)

@@ -22,7 +22,7 @@ from vit_demo.training import card
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.evaluation import Evaluation, evaluate, score
 from vit_demo.training.photos import Photos, prepare
-from vit_demo.training.runs import EventLog, Run, write_atomically
+from vit_demo.training.runs import SCRATCH_PREFIX, EventLog, Run, write_atomically
 from vit_demo.vit import LeafClassifier, autocast
 
 # Train losses are fetched from the device this often, so that no step waits for the log.
@@ -258,13 +258,8 @@ def _finish(run: Run, classifier: LeafClassifier, data, report: Listener, *, sta
     """Save the model, open what was saved, and score that on validation and then on test."""
     report(Progress("scoring", 0, 1, "Saving the model"))
     config = run.config()
-    fresh = run.folder / "model.new"
-    shutil.rmtree(fresh, ignore_errors=True)
-    classifier.save(fresh, torch.float16 if config.half else torch.float32)
-    saved = LeafClassifier.open(fresh, device=config.device)
-    scores = {
-        split: evaluate(saved, data[split], _counter(report, split, "scoring")) for split in ("validation", "test")
-    }
+    saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
+    scores = {split: evaluate(saved, data[split], _counter(report, split, "scoring")) for split in ("validation", "test")}
     result = {
         "validation_accuracy": scores["validation"].accuracy,
         "validation_interval": list(scores["validation"].interval),
@@ -274,17 +269,27 @@ def _finish(run: Run, classifier: LeafClassifier, data, report: Listener, *, sta
         "model": str(run.model_folder),
     }
     details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
-    write_atomically(fresh / "scores.json", card.scores_json(details, result["seconds"]))
-    (fresh / "README.md").write_text(card.model_card(config, classifier.checkpoint, scores, result), encoding="utf-8")
-    os.replace(fresh, run.model_folder)
+    write_atomically(run.model_folder / "scores.json", card.scores_json(details, result["seconds"]))
+    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result))
     run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
     return result
+
+
+def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
+    """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
+    fresh = run.folder / "model.new"
+    try:
+        classifier.save(fresh, torch.float16 if config.half else torch.float32)
+        os.replace(fresh, run.model_folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return run.model_folder
 
 
 @contextlib.contextmanager
 def _scratch(run: Run) -> Iterator[Path]:
     """A folder for the prepared photos, gone when the training is over."""
-    with tempfile.TemporaryDirectory(prefix="photos-", dir=run.folder) as folder:
+    with tempfile.TemporaryDirectory(prefix=SCRATCH_PREFIX, dir=run.folder) as folder:
         yield Path(folder)
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -31,6 +32,8 @@ from vit_demo.training.config import TrainingConfig
 GOING = ("starting", "preparing", "training", "scoring")
 ENDED = ("finished", "stopped", "failed")
 BROKEN_OFF = "broken off"
+# Folders of prepared photos inside a run's folder, while it trains.
+SCRATCH_PREFIX = "photos-"
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 
@@ -214,11 +217,26 @@ def launch(config: TrainingConfig) -> Run:
             going = next((run for run in list_runs() if run.is_going()), None)
             if going is not None:
                 raise UserError(f"The run {going.id} is still going. Wait until it ends, or stop it first.")
+            for run in list_runs():
+                _remove_leftovers(run)
             run = create(config)
             _spawn(run)
     except OSError as error:  # also the lock's Timeout
         raise UserError(f"No run could be started in {runs} ({error.strerror or error}). Check the folder and try again.") from error
     return run
+
+
+def discard_unbegun(run: Run) -> None:
+    """Remove the folder of a run that failed before its first step; anything later is kept."""
+    events, _ = run.read_events()
+    if not run.has_model() and not any(event["kind"] == "begin" for event in events):
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+def _remove_leftovers(run: Run) -> None:
+    """Remove the prepared photos that a killed worker could not remove itself."""
+    for folder in run.folder.glob(f"{SCRATCH_PREFIX}*"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _spawn(run: Run) -> None:

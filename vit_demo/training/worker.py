@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import signal
 import sys
 import time
@@ -15,6 +16,9 @@ from vit_demo.errors import UserError
 from vit_demo.training.runs import Run
 
 UNEXPECTED = "The run failed unexpectedly"
+
+# The page must stay quick while a run takes all cores.
+NICENESS = 5
 
 
 def execute(run: Run, listener: Callable | None = None) -> dict:
@@ -57,6 +61,8 @@ def _sentence(error: Exception) -> str:
 
 
 def main() -> int:
+    if hasattr(os, "nice"):
+        os.nice(NICENESS)
     try:
         execute(Run(Path(sys.argv[1])))
     except UserError as error:

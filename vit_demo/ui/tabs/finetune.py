@@ -8,7 +8,7 @@ from vit_demo.checkpoints import EMBEDDED
 from vit_demo.data.sources import SAMPLE
 from vit_demo.errors import UserError
 from vit_demo.training import runs
-from vit_demo.training.config import PRESETS, TrainingConfig
+from vit_demo.training.config import RECIPES, TrainingConfig
 from vit_demo.ui import models
 from vit_demo.ui.components import polite
 from vit_demo.ui.runview import RunView, hidden_view, view_of
@@ -16,6 +16,7 @@ from vit_demo.ui.tabs.data import SOURCES
 
 TICK_SECONDS = 1.0
 NO_FLIPS, FLIPS = "no", "mirror at random"
+RECIPE_TITLES = {"tutorial": "The tutorial's", "progressive": "Small photos first: more accurate"}
 
 
 def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
@@ -23,7 +24,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
     default = TrainingConfig()
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            preset = gr.Radio(list(PRESETS), value="Tutorial", label="Recipe", elem_id="train-preset")
+            recipe = gr.Radio([(RECIPE_TITLES[name], name) for name in RECIPES], value="tutorial", label="Recipe", elem_id="train-recipe")
             data = gr.Dropdown(
                 SOURCES, value=SAMPLE, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True, elem_id="train-data"
             )
@@ -62,7 +63,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
     settings = [data, model, epochs, batch_size, learning_rate, seed, resolutions, flips, warmup, evaluate_every]
     view = [status, plot, result, confusion, use, log, seen]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    preset.input(apply_preset, preset, settings[2:5] + settings[6:], **quiet)
+    recipe.input(apply_recipe, recipe, settings[2:5] + settings[6:], **quiet)
     start.click(polite(begin), settings, run, api_visibility="private").success(refresh, [run, seen], view, **quiet)
     stop.click(polite(end), run, None, **quiet)
     run.change(refresh_anew, run, view, **quiet)
@@ -73,9 +74,9 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
     return timer
 
 
-def apply_preset(name: str) -> tuple:
+def apply_recipe(name: str) -> tuple:
     """Inputs: recipe. Outputs: epochs, batch size, learning rate, resolutions, flips, warm-up, evaluate every."""
-    config = TrainingConfig(**PRESETS[name])
+    config = TrainingConfig(**RECIPES[name])
     return (
         config.epochs, config.batch_size, config.learning_rate, ", ".join(map(str, config.resolutions)),
         FLIPS if config.flips else NO_FLIPS, config.warmup, config.evaluate_every,
