@@ -277,11 +277,11 @@ def test_a_refused_folder_is_left_as_it_was(call, place: Place, home: Path) -> N
 def test_train_without_out_is_a_run_under_home(call, home: Path) -> None:
     from vit_demo.training import runs
 
-    done = call("train --data {data} --model {model} --epochs 1 --device cpu --half --no-flips --resolutions 16,24 --evaluate-every 1")
+    done = call("train --data {data} --model {model} --epochs 1 --device cpu --half --augment none --resolutions 16,24 --evaluate-every 1")
     assert done.status == 0, done.err
     (run,) = runs.list_runs()
     config = run.config()
-    assert (config.half, config.flips, config.resolutions, config.evaluate_every) == (True, False, (16, 24), 1)
+    assert (config.half, config.augment, config.resolutions, config.evaluate_every) == (True, "none", (16, 24), 1)
     assert run.state()["status"] == "finished"
     scores = run.scores()["test"]
     low, high = scores["interval"]

@@ -78,7 +78,7 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_train(parser: argparse.ArgumentParser) -> None:
-    from vit_demo.training.config import RECIPES, TrainingConfig
+    from vit_demo.training.config import AUGMENTATIONS, RECIPES, TrainingConfig
 
     default = TrainingConfig()
     _add_data(parser)
@@ -96,7 +96,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     setting("learning_rate", "highest learning rate", type=float)
     setting("seed", "of order and augmentation", type=int)
     setting("resolutions", "sides in pixels for equal parts of the run, e.g. 96,128,160,224", type=_sides)
-    setting("flips", "mirror photos at random", action=argparse.BooleanOptionalAction)
+    setting("augment", "how photos are changed at random while training", choices=AUGMENTATIONS)
     setting("warmup", "share of the steps with a rising rate", type=float)
     setting("weight_decay", "pull of the weights towards 0", type=float)
     setting("evaluate_every", "steps between looks at validation; 0 means four an epoch", type=int)

@@ -82,7 +82,11 @@ class LeafClassifier:
         if fresh_head:
             torch.nn.init.zeros_(model.classifier.weight)
             torch.nn.init.zeros_(model.classifier.bias)
-        opened = cls(model.to(device or best_device()), processor, found)
+        try:
+            model.to(device or best_device())
+        except (AssertionError, RuntimeError, NotImplementedError):  # torch has one for each backend it lacks
+            raise UserError(f"This computer cannot compute on {device}. Leave the device out, or choose cpu.") from None
+        opened = cls(model, processor, found)
         opened._try_processor()
         return opened
 

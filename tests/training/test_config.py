@@ -16,7 +16,7 @@ from vit_demo.training.config import RECIPES, TrainingConfig
 CONFIGS = [
     TrainingConfig(),
     TrainingConfig(epochs=7, batch_size=3, learning_rate=1 / 3e4, seed=0, warmup=1 / 7, weight_decay=0.123456789),
-    TrainingConfig(resolutions=(96, 128, 224), flips=False, half=True, evaluate_every=13, device="cpu"),
+    TrainingConfig(resolutions=(96, 128, 224), augment="strong", half=True, evaluate_every=13, device="cpu"),
     TrainingConfig(data="my leaves/with 'quotes' & $signs", model="owner/model", extra_data="more", data_revision="v1", model_revision="a1b2"),
     TrainingConfig(learning_rate=1e-8, warmup=0.9, weight_decay=1.0, seed=2**32 - 1, resolutions=(16,)),
     TrainingConfig(data="ümlaut/葉", learning_rate=1),
@@ -65,7 +65,7 @@ def test_command_says_what_decides_the_run_and_leaves_other_defaults_out() -> No
         ("resolutions", (15,)), ("resolutions", (2049,)), ("resolutions", (96, 128.0)), ("resolutions", ("96",)), ("resolutions", [96]),
         ("resolutions", 96), ("resolutions", None), ("resolutions", (True,)),
         ("data", None), ("data", 5), ("model", None), ("model", 5), ("extra_data", 5), ("data_revision", 1), ("model_revision", 1),
-        ("flips", "no"), ("flips", 1), ("flips", None), ("half", "yes"), ("half", 0),
+        ("augment", "no"), ("augment", 1), ("augment", None), ("half", "yes"), ("half", 0),
         ("device", "tpu"), ("device", "cuda:0"), ("device", 0),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_broken_settings_file_is_refused(text: str) -> None:
 
 def test_a_bad_value_in_a_settings_file_is_refused() -> None:
     values = json.loads(TrainingConfig().to_json())
-    for bad in ({"learning_rate": NAN}, {"epochs": 0}, {"flips": "no"}):
+    for bad in ({"learning_rate": NAN}, {"epochs": 0}, {"augment": "no"}):
         with pytest.raises(UserError, match="setting"):
             TrainingConfig.from_json(json.dumps({**values, **bad}))
 

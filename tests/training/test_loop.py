@@ -171,21 +171,29 @@ def test_the_listener_hears_preparing_then_training_then_scoring_and_test_comes_
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(train: Train) -> None:
-    first, again, other = (train(seed=seed, flips=True).weights() for seed in (7, 7, 8))
+    first, again, other = (train(seed=seed, augment="strong").weights() for seed in (7, 7, 8))
     assert all(torch.equal(tensor, again[name]) for name, tensor in first.items())
     assert not all(torch.equal(tensor, other[name]) for name, tensor in first.items())
 
 
-@pytest.mark.parametrize("flips", [True, False])
-def test_flips_mirror_photos_only_where_asked(flips: bool) -> None:
+@pytest.mark.parametrize("augment", ["none", "flips"])
+def test_flips_mirror_photos_only_where_asked(augment: str) -> None:
     torch.manual_seed(0)
     photos = torch.arange(64 * 3 * 4 * 4, dtype=torch.float32).view(64, 3, 4, 4)
-    out = loop._augmentation(TrainingConfig(flips=flips))(photos)
+    out = loop._augmentation(TrainingConfig(augment=augment), 4)(photos)
     kinds = Counter(
         next(name for name, axes in (("as it was", ()), ("left-right", (-1,)), ("up-down", (-2,)), ("both", (-1, -2))) if torch.equal(new, old.flip(axes)))
         for old, new in zip(photos, out)
     )
-    assert kinds == {"as it was": 64} if not flips else min(kinds.values()) >= 4 and len(kinds) == 4
+    assert kinds == {"as it was": 64} if augment == "none" else min(kinds.values()) >= 4 and len(kinds) == 4
+
+
+def test_strong_augmentation_changes_each_photo_its_own_way_and_stays_a_photo() -> None:
+    torch.manual_seed(0)
+    photos = torch.rand(1, 3, 32, 32).expand(16, 3, 32, 32)
+    out = loop._augmentation(TrainingConfig(augment="strong"), 32)(photos)
+    assert out.shape == photos.shape and 0 <= out.min() and out.max() <= 1
+    assert all(not torch.allclose(new, other) for index, new in enumerate(out) for other in out[:index])
 
 
 def test_an_epoch_shows_every_photo_once_in_an_order_of_its_own() -> None:
@@ -216,7 +224,7 @@ def test_the_weights_of_the_lowest_validation_loss_are_saved(train: Train, tmp_p
             (tmp_path / split / label).mkdir(parents=True)
             for number in range(count):
                 Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(tmp_path / split / label / f"{number}.png")
-    done = train(data=str(tmp_path), epochs=20, evaluate_every=6, flips=False)
+    done = train(data=str(tmp_path), epochs=20, evaluate_every=6, augment="none")
     losses = {event["step"]: event["loss"] for event in done.events("validation")}
     best = min(losses, key=losses.get)
     assert best != max(losses) and losses[max(losses)] > losses[best] + 0.01  # else this test would show nothing

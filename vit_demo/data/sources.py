@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from vit_demo import settings
 from vit_demo.checkpoints import existing_path, is_hub_name
 from vit_demo.errors import UserError
+from vit_demo.pixels import upright_rgb
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -270,10 +271,10 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
 
 def decode(stored: dict) -> Photo | None:
     """A stored image ({"bytes", "path"}, as the datasets library keeps it) as an upright RGB photo, or None if it is broken."""
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"]) as photo:
-            return ImageOps.exif_transpose(photo).convert("RGB")
+            return upright_rgb(photo)
     except Exception:  # each of Pillow's decoders has its own way to say so, from SyntaxError (PNG) to RuntimeError (AVIF)
         return None

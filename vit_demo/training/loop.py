@@ -110,7 +110,7 @@ def _train(work: _Training) -> bool:
         model.set_attn_implementation("eager")
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay, fused=device.type != "mps")
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _linear(work.total_steps, config.warmup))
-    augment = _augmentation(config)
+    augment = {side: _augmentation(config, side) for side in work.sides}
     meter = _Meter(work)
     best = _Best()
     work.log.add("begin", total_steps=work.total_steps, steps_per_epoch=work.steps_per_epoch, photos=len(work.train), device=str(device))
@@ -118,7 +118,8 @@ def _train(work: _Training) -> bool:
     stopped = False
     for step, (batch, labels) in enumerate(_batches(work), start=1):
         side = work.sides[min(len(work.sides) - 1, (step - 1) * len(work.sides) // work.total_steps)]
-        pixel_values = augment(_at(classifier.normalise(batch), side))
+        photos = augment[side](_at(batch.to(device, torch.float32) / 255, side))
+        pixel_values = classifier.normalise(photos * 255)
         with autocast(device):
             logits = classifier.forward(pixel_values)
             loss = torch.nn.functional.cross_entropy(logits.float(), labels.to(device, non_blocking=True))
@@ -152,19 +153,25 @@ def _batches(work: _Training) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
             yield torch.from_numpy(work.train.pixels[rows]), torch.from_numpy(work.train.labels[rows])
 
 
-def _at(pixel_values: torch.Tensor, side: int) -> torch.Tensor:
+def _at(photos: torch.Tensor, side: int) -> torch.Tensor:
     """Shrink a batch for an early, coarse part of the run."""
-    if pixel_values.shape[-1] == side:
-        return pixel_values
-    return torch.nn.functional.interpolate(pixel_values, size=(side, side), mode="bilinear", antialias=True)
+    if photos.shape[-1] == side:
+        return photos
+    return torch.nn.functional.interpolate(photos, size=(side, side), mode="bilinear", antialias=True)
 
 
-def _augmentation(config: TrainingConfig) -> Callable[[torch.Tensor], torch.Tensor]:
-    if not config.flips:
-        return lambda pixel_values: pixel_values
-    return kornia.augmentation.AugmentationSequential(
-        kornia.augmentation.RandomHorizontalFlip(), kornia.augmentation.RandomVerticalFlip(), data_keys=["input"]
-    )
+def _augmentation(config: TrainingConfig, side: int) -> Callable[[torch.Tensor], torch.Tensor]:
+    """Random changes of a batch (B, 3, side, side) of values 0 to 1, each photo by its own."""
+    if config.augment == "none":
+        return lambda photos: photos
+    steps = [kornia.augmentation.RandomHorizontalFlip(), kornia.augmentation.RandomVerticalFlip()]
+    if config.augment == "strong":
+        steps += [
+            kornia.augmentation.RandomRotation90(times=(0, 3), p=1.0),
+            kornia.augmentation.RandomResizedCrop((side, side), scale=(0.6, 1.0), ratio=(0.8, 1.25)),
+            kornia.augmentation.ColorJiggle(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),
+        ]
+    return kornia.augmentation.AugmentationSequential(*steps, data_keys=["input"])
 
 
 def _linear(total: int, warmup: float) -> Callable[[int], float]:

@@ -7,9 +7,11 @@ from html import escape
 import gradio as gr
 import numpy as np
 from datasets import DatasetDict
+from PIL import Image
 
 from vit_demo.data.browse import Catalogue, Photo, Query
 from vit_demo.data.sources import BEANS, SAMPLE, open_dataset
+from vit_demo.errors import UserError
 from vit_demo.ui.components import polite, table
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.models import get_classifier
@@ -135,10 +137,18 @@ def _page(source: str, split: str, label: str, text: str, page: int) -> tuple:
     pages = max(1, -(-len(found) // PAGE))
     page = min(max(page, 0), pages - 1)
     catalogue = _catalogue(source)
-    photos = [catalogue.photo(*place) for place in found[page * PAGE : (page + 1) * PAGE]]
-    gallery = gr.update(value=[(shrink(photo.image, THUMBNAIL), label_title(photo.label)) for photo in photos], selected_index=None)
+    gallery = gr.update(value=[_thumbnail(catalogue, *place) for place in found[page * PAGE : (page + 1) * PAGE]], selected_index=None)
     where = f"Page {page + 1} of {pages}, {len(found):,} photos" if found else "No photo fits. Change the filters."
     return gallery, where, page, gr.update(visible=False)
+
+
+def _thumbnail(catalogue: Catalogue, split: str, index: int) -> tuple[Image.Image, str]:
+    """A small picture with its caption; a broken photo is a grey one, so that it does not hide the others."""
+    try:
+        photo = catalogue.photo(split, index)
+    except UserError:
+        return Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey"), "broken"
+    return shrink(photo.image, THUMBNAIL), label_title(photo.label)
 
 
 def show_photo(source: str, split: str, label: str, text: str, page: float, model: str, event: gr.SelectData) -> tuple:

@@ -8,14 +8,14 @@ from vit_demo.checkpoints import EMBEDDED
 from vit_demo.data.sources import SAMPLE
 from vit_demo.errors import UserError
 from vit_demo.training import runs
-from vit_demo.training.config import RECIPES, TrainingConfig
+from vit_demo.training.config import AUGMENTATIONS, RECIPES, TrainingConfig
 from vit_demo.ui import models
 from vit_demo.ui.components import polite
 from vit_demo.ui.runview import RunView, hidden_view, view_of
 from vit_demo.ui.tabs.data import SOURCES
 
 TICK_SECONDS = 1.0
-NO_FLIPS, FLIPS = "no", "mirror at random"
+AUGMENT_TITLES = {"none": "not at all", "flips": "mirror", "strong": "mirror, turn, crop, colours"}
 RECIPE_TITLES = {"tutorial": "The tutorial's", "progressive": "Small photos first: more accurate"}
 
 
@@ -43,7 +43,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
                 seed = gr.Number(default.seed, label="Seed", info="same seed, same run", minimum=0, elem_id="train-seed", **whole)
             with gr.Accordion("More settings", open=False):
                 resolutions = gr.Textbox("", label="Resolutions in pixels", info="for equal parts of the run, e.g. 96, 128, 160, 224; empty: the model's own")
-                flips = gr.Radio([NO_FLIPS, FLIPS], value=NO_FLIPS, label="Change photos while training")
+                augment = gr.Radio([(AUGMENT_TITLES[name], name) for name in AUGMENTATIONS], value="none", label="Change photos at random while training")
                 warmup = gr.Number(default.warmup, label="Warm-up", info="share of the steps with a rising rate, 0 to 0.9", step=0.05)
                 evaluate_every = gr.Number(10, label="Look at validation every … steps", info="0: four times an epoch", precision=0, minimum=0)
             with gr.Row():
@@ -60,7 +60,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
                 log = gr.Textbox(show_label=False, lines=10, max_lines=10, interactive=False, elem_id="train-log", container=False)
     seen = gr.Textbox("", visible=False)
     timer = gr.Timer(TICK_SECONDS, active=False)
-    settings = [data, model, epochs, batch_size, learning_rate, seed, resolutions, flips, warmup, evaluate_every]
+    settings = [data, model, epochs, batch_size, learning_rate, seed, resolutions, augment, warmup, evaluate_every]
     view = [status, plot, result, confusion, use, log, seen]
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     recipe.input(apply_recipe, recipe, settings[2:5] + settings[6:], **quiet)
@@ -75,11 +75,11 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
 
 
 def apply_recipe(name: str) -> tuple:
-    """Inputs: recipe. Outputs: epochs, batch size, learning rate, resolutions, flips, warm-up, evaluate every."""
+    """Inputs: recipe. Outputs: epochs, batch size, learning rate, resolutions, augmentation, warm-up, evaluate every."""
     config = TrainingConfig(**RECIPES[name])
     return (
         config.epochs, config.batch_size, config.learning_rate, ", ".join(map(str, config.resolutions)),
-        FLIPS if config.flips else NO_FLIPS, config.warmup, config.evaluate_every,
+        config.augment, config.warmup, config.evaluate_every,
     )
 
 
@@ -89,7 +89,7 @@ def begin(*values) -> dict:
     return gr.update(choices=_run_choices(), value=run.id)
 
 
-def _config(data, model, epochs, batch_size, learning_rate, seed, resolutions, flips, warmup, evaluate_every) -> TrainingConfig:
+def _config(data, model, epochs, batch_size, learning_rate, seed, resolutions, augment, warmup, evaluate_every) -> TrainingConfig:
     numbers = {"epochs": epochs, "batch size": batch_size, "learning rate": learning_rate, "seed": seed, "warm-up": warmup, "validation steps": evaluate_every}
     missing = [name for name, value in numbers.items() if value is None]
     if missing:
@@ -100,7 +100,7 @@ def _config(data, model, epochs, batch_size, learning_rate, seed, resolutions, f
         raise UserError("The resolutions must be whole numbers of pixels with commas between, such as 96, 128, 224.") from None
     return TrainingConfig(
         data=data or SAMPLE, model=model or EMBEDDED, epochs=int(epochs), batch_size=int(batch_size), learning_rate=float(learning_rate),
-        seed=int(seed), resolutions=sides, flips=flips == FLIPS, warmup=float(warmup), evaluate_every=int(evaluate_every),
+        seed=int(seed), resolutions=sides, augment=augment, warmup=float(warmup), evaluate_every=int(evaluate_every),
     )
 
 
