@@ -38,7 +38,7 @@ def test_a_real_photo_is_diagnosed(page, real_photos):
 
 
 def test_an_example_is_one_click_and_says_that_it_is_drawn(page):
-    assert "drawn, not photographed" in page.inner_text("body")
+    page.get_by_text("drawn, not photographed").wait_for()
     page.locator("button.gallery-item").first.click()
     page.wait_for_selector(".answer-label")
 
@@ -110,8 +110,7 @@ def test_data_set_is_counted_filtered_paged_and_opened(page):
     page.get_by_role("option", name="Healthy").click()
     page.locator("#data-where").get_by_text("16 photos").wait_for()
     page.locator("#data-search input, #data-search textarea").fill("test.3.")
-    page.locator("#data-search input, #data-search textarea").press("Enter")
-    page.locator("#data-where").get_by_text("1 photos").wait_for()
+    page.locator("#data-where").get_by_text("Page 1 of 1, 1 photos").wait_for()
     page.locator("#data-gallery img").first.click()
     page.wait_for_selector("#data-about table")
     about = page.inner_text("#data-about")

@@ -57,13 +57,14 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> None:
         with gr.Column(scale=1, min_width=300):
             about = gr.HTML(elem_id="data-about")
             steps = gr.HTML(elem_id="data-steps")
-    quiet = {"api_visibility": "private", "show_progress": "minimal"}
+    # always_last: a filter changed while the page is still drawing the one before must not be lost.
+    quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     query = [source, split, label, text]
     grid = [gallery, where, page, detail]
     opened = [counts, printed, split, label, text]
     for trigger in (source.input, open_button.click):
         trigger(polite(open_source), source, opened, **quiet).success(polite(first_page), query, grid, **quiet)
-    gr.on([split.input, label.input, text.submit, text.blur], polite(first_page), query, grid, **quiet)
+    gr.on([split.input, label.input, text.input], polite(first_page), query, grid, **quiet)
     back.click(polite(turn_back), [*query, page], grid, **quiet)
     forward.click(polite(turn_forward), [*query, page], grid, **quiet)
     gallery.select(polite(show_photo), [*query, page, model], [detail, large, about, steps], **quiet)

@@ -28,7 +28,10 @@ def build(model: gr.Dropdown, examples: list[str]) -> PhotoInput:
             answer = gr.HTML(_empty(), elem_id="diagnose-answer")
             where = gr.Image(label=say("diagnose.where"), height=340, visible=False, buttons=["download", "fullscreen"], elem_id="diagnose-map")
             note = gr.Markdown(say("diagnose.where_note"), visible=False)
-    gr.on([photo.change, model.change], polite(show), [photo, model], [answer, where, note], api_visibility="private", show_progress="minimal")
+    gr.on(
+        [photo.change, model.change], polite(show), [photo, model], [answer, where, note],
+        api_visibility="private", show_progress="minimal", trigger_mode="always_last",
+    )
     _build_api()
     return photo
 

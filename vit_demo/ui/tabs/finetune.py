@@ -34,18 +34,18 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
             )
             whole = {"precision": 0, "min_width": 120}
             with gr.Row():
-                epochs = gr.Number(default.epochs, label="Epochs", info="passes over the photos", minimum=1, elem_id="train-epochs", **whole)
-                batch_size = gr.Number(default.batch_size, label="Batch size", info="photos a step", minimum=1, elem_id="train-batch", **whole)
+                epochs = gr.Number(default.epochs, label="Epochs", info="passes over the photos", elem_id="train-epochs", **whole)
+                batch_size = gr.Number(default.batch_size, label="Batch size", info="photos a step", elem_id="train-batch", **whole)
             with gr.Row():
                 learning_rate = gr.Number(
                     default.learning_rate, label="Learning rate", info="highest, then falls to 0", min_width=120, step=1e-5, elem_id="train-rate"
                 )
-                seed = gr.Number(default.seed, label="Seed", info="same seed, same run", minimum=0, elem_id="train-seed", **whole)
+                seed = gr.Number(default.seed, label="Seed", info="same seed, same run", elem_id="train-seed", **whole)
             with gr.Accordion("More settings", open=False):
                 resolutions = gr.Textbox("", label="Resolutions in pixels", info="for equal parts of the run, e.g. 96, 128, 160, 224; empty: the model's own")
                 augment = gr.Radio([(AUGMENT_TITLES[name], name) for name in AUGMENTATIONS], value="none", label="Change photos at random while training")
                 warmup = gr.Number(default.warmup, label="Warm-up", info="share of the steps with a rising rate, 0 to 0.9", step=0.05)
-                evaluate_every = gr.Number(10, label="Look at validation every … steps", info="0: four times an epoch", precision=0, minimum=0)
+                evaluate_every = gr.Number(10, label="Look at validation every … steps", info="0: four times an epoch", precision=0)
             with gr.Row():
                 start = gr.Button("Start", variant="primary", elem_id="train-start")
                 stop = gr.Button("Stop", variant="stop", elem_id="train-stop")

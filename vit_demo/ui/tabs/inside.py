@@ -44,7 +44,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, example: str) -> None:
         patches = gr.Image(label="Patches the model reads", interactive=False, buttons=["download", "fullscreen"], elem_id="inside-patches", min_width=300)
     view = [photo, model, method, layer, head, query]
     shown = [facts, patches, overlay, sentence, layer, head]
-    hidden = {"api_visibility": "private", "show_progress": "minimal"}
+    # always_last: of a slider that is dragged, the place where it stops counts.
+    hidden = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     for trigger in (photo.change, model.change):
         trigger(lambda: FROM_CLS, None, query, api_visibility="private").then(polite(show), view, shown, **hidden)
     # .input, not .change: the server sets these too, when another model has fewer layers.
