@@ -62,7 +62,7 @@ class Choice:
 
 def list_choices() -> list[Choice]:
     """What can be opened by name: the embedded model, finished runs (newest first), the Hub's."""
-    choices = [Choice(EMBEDDED, "Embedded: ViT-Ti/16 trained on bean leaves")]
+    choices = [Choice(EMBEDDED, "Embedded model for bean leaves")]
     runs = [path.parent.parent for path in settings.load().runs.glob(f"*/model/{CONFIG}")]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         choices.append(Choice(str(run), f"Run {run.name}"))

@@ -99,7 +99,7 @@ def _add_train(parser: argparse.ArgumentParser) -> None:
     setting("augment", "how photos are changed at random while training", choices=AUGMENTATIONS)
     setting("warmup", "share of the steps with a rising rate", type=float)
     setting("weight_decay", "pull of the weights towards 0", type=float)
-    setting("evaluate_every", "steps between looks at validation; 0 means four an epoch", type=int)
+    setting("evaluate_every", "steps between looks at validation; 0 means two an epoch", type=int)
     parser.add_argument("--extra-data", help="a second data set, of which only the train photos are used")
     parser.add_argument("--half", action="store_true", help="save the weights as float16")
     parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")

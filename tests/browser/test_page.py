@@ -43,11 +43,16 @@ def test_an_example_is_one_click_and_says_that_it_is_drawn(page):
     page.wait_for_selector(".answer-label")
 
 
-def test_what_is_no_photo_is_refused_in_words(page, tmp_path):
+def test_what_is_no_photo_is_refused_in_words_in_the_place_of_the_answer(page, drawn_photo, tmp_path):
+    choose(page, "diagnose-photo", drawn_photo)
+    page.wait_for_selector(".answer-label")
+    page.click("#diagnose-photo button[aria-label='Clear']")
+    page.get_by_text("The answer appears here").wait_for()
     lie = tmp_path / "notes.jpg"
     lie.write_text("this is a shopping list")
     choose(page, "diagnose-photo", lie)
-    assert "notes.jpg is not a photo" in toast(page)
+    page.locator("#diagnose-answer").get_by_text("notes.jpg is not a photo").wait_for()
+    assert page.locator(".answer-label").count() == 0
 
 
 def test_phone_shows_the_answer_without_sideways_scrolling(phone, drawn_photo):

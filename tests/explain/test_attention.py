@@ -204,7 +204,7 @@ def test_nothing_is_left_of_an_earlier_forward_when_the_next_one_raises(model, p
         with pytest.raises(ValueError):
             model(torch.randn(1, 3, 64, 64))
     with pytest.raises(RuntimeError, match="call the model inside the block"):
-        recorder.attentions
+        _ = recorder.attentions
 
 
 def test_a_forward_of_another_thread_is_not_recorded(model, pixel_values):
@@ -218,8 +218,7 @@ def test_a_forward_of_another_thread_is_not_recorded(model, pixel_values):
 
 
 def test_blocks_can_be_nested(model, pixel_values):
-    with torch.no_grad(), capture_attention(model) as outer:
-        with capture_attention(model, layers=(1,)) as inner:
-            model(pixel_values)
+    with torch.no_grad(), capture_attention(model) as outer, capture_attention(model, layers=(1,)) as inner:
+        model(pixel_values)
     assert torch.equal(inner.attentions[0], outer.attentions[1])
     assert all_hooks(model) == []

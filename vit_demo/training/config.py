@@ -28,7 +28,7 @@ class TrainingConfig:
     augment: how photos are changed at random while training. "none"; "flips": mirrored in both
     directions, since a leaf has no upside; "strong": also turned by right angles, cut to 60 % of
     the area or more, and changed a little in brightness, contrast, saturation and hue.
-    evaluate_every: steps between two looks at validation; 0 means four an epoch.
+    evaluate_every: steps between two looks at validation; 0 means two an epoch.
     half: save the weights as float16.
     """
 

@@ -97,7 +97,7 @@ class _Training:
 
     @property
     def evaluate_every(self) -> int:
-        return self.config.evaluate_every or max(1, math.ceil(self.steps_per_epoch / 4))
+        return self.config.evaluate_every or max(1, math.ceil(self.steps_per_epoch / 2))
 
 
 def _train(work: _Training) -> bool:

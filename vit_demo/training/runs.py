@@ -137,7 +137,7 @@ class EventLog:
     """The worker's append-only writer of events.jsonl."""
 
     def __init__(self, run: Run):
-        self._file = open(run.events_file, "a", encoding="utf-8")
+        self._file = open(run.events_file, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
 
     def add(self, kind: str, **values) -> None:
         """Append one event; it reaches the file before this returns."""
@@ -240,10 +240,8 @@ def _remove_leftovers(run: Run) -> None:
 
 
 def _spawn(run: Run) -> None:
-    if os.name == "nt":
-        detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
-    else:
-        detached = {"start_new_session": True}
+    windows = os.name == "nt"
+    detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS} if windows else {"start_new_session": True}
     with open(run.folder / "worker.log", "ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "vit_demo.training.worker", str(run.folder)],

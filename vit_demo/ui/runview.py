@@ -144,11 +144,11 @@ def _result(scores: dict) -> str:
     test, validation = scores["test"], scores["validation"]
     low, high = test["interval"]
     rows = [
-        [name, percent(split["accuracy"]), f"{percent(split['interval'][0])} to {percent(split['interval'][1])}", split["n"]]
-        for name, split in (("Test", test), ("Validation (used to choose)", validation))
+        [f"{name}: {split['n']}", percent(split["accuracy"]), f"{percent(split['interval'][0])} to {percent(split['interval'][1])}"]
+        for name, split in (("Test", test), ("Validation, used to choose", validation))
     ]
     return (
         f'<div class="score"><span class="score-number">{percent(test["accuracy"])}</span>'
         f"<span>of {test['n']} test photos right; with 95 % confidence between {percent(low)} and {percent(high)}</span></div>"
-        + table(["Photos", "Accuracy", "95 % interval", "Number"], rows)
+        + table(["Photos", "Accuracy", "95 % interval"], rows)
     )

@@ -24,8 +24,8 @@ def curves_figure(curves: Curves, run_id: str) -> go.Figure:
         values = [round(value, 5) for value in values]
         figure.add_trace(go.Scatter(x=steps, y=values, name=name, line={"color": colour, "width": 2}, **style), row=row, col=1)
     figure.update_layout(
-        uirevision=run_id, height=430, margin={"l": 56, "r": 12, "t": 8, "b": 44}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": 1.08, "x": 0}, hovermode="x unified",
+        uirevision=run_id, height=460, margin={"l": 56, "r": 12, "t": 64, "b": 44}, font=FONT, template="plotly_white",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified",
     )
     total = curves.begin.get("total_steps")
     figure.update_xaxes(range=[0, total] if total else None)
@@ -37,10 +37,12 @@ def curves_figure(curves: Curves, run_id: str) -> go.Figure:
 
 def confusion_figure(confusion: list[list[int]], labels: list[str]) -> go.Figure:
     """Counts of photos: rows what the leaf is, columns what the model says."""
+    # A word a line, so that three names fit beside each other on a phone.
+    narrow = [label.replace(" ", "<br>") for label in labels]
     figure = go.Figure(
-        go.Heatmap(z=confusion, x=labels, y=labels, text=confusion, texttemplate="%{text}", colorscale="Greens", showscale=False, xgap=2, ygap=2)
+        go.Heatmap(z=confusion, x=narrow, y=narrow, text=confusion, texttemplate="%{text}", colorscale="Greens", showscale=False, xgap=2, ygap=2)
     )
-    figure.update_layout(height=300, margin={"l": 8, "r": 8, "t": 8, "b": 8}, font=FONT, template="plotly_white")
+    figure.update_layout(title="Test photos by class", height=380, margin={"l": 8, "r": 8, "t": 48, "b": 8}, font=FONT, template="plotly_white")
     figure.update_xaxes(title_text="the model says", automargin=True, tickangle=0)
     figure.update_yaxes(title_text="it is", autorange="reversed", automargin=True)
     return figure

@@ -18,8 +18,8 @@ from vit_demo.ui.models import get_classifier
 from vit_demo.ui.words import label_title
 
 SOURCES = [
-    ("Drawn sample: 336 drawn leaves, comes with the app", SAMPLE),
-    (f"Real bean leaves: 1,295 photos from the Hugging Face Hub ({BEANS})", BEANS),
+    ("336 drawn leaves, in the app", SAMPLE),
+    ("1,295 real leaves, from the Hub", BEANS),
 ]
 PAGE = 24
 THUMBNAIL = 176
@@ -39,8 +39,8 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> None:
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
             counts = gr.HTML(elem_id="data-counts")
-        with gr.Column(scale=3, min_width=300), gr.Accordion("As Python prints it", open=False):
-            printed = gr.Code(language=None, show_label=False, lines=8, elem_id="data-printed")
+        with gr.Column(scale=3, min_width=300), gr.Accordion("As Python prints it", open=True):
+            printed = gr.HTML(elem_id="data-printed")
     with gr.Row():
         split = gr.Dropdown([ALL], value=ALL, label="Split", min_width=120, elem_id="data-split")
         label = gr.Dropdown([ALL], value=ALL, label="Label", min_width=160, elem_id="data-label")
@@ -97,7 +97,7 @@ def open_source(source: str) -> tuple:
     rows.append(["All", "", *totals])
     return (
         table(["Class", "id", *counts], rows),
-        f"{catalogue.data}\n\n{_features(catalogue.data)}",
+        '<pre class="table-scroll printed">' + escape(str(catalogue.data)) + escape(_features(catalogue.data)) + "</pre>",
         gr.update(choices=[ALL, *counts], value=ALL),
         gr.update(choices=[ALL, *((label_title(label), label) for label in catalogue.labels)], value=ALL),
         "",
@@ -106,7 +106,7 @@ def open_source(source: str) -> tuple:
 
 def _features(data: DatasetDict) -> str:
     lines = ",\n ".join(f"{name!r}: {feature}" for name, feature in data["train"].features.items())
-    return "{" + lines + "}"
+    return "\n{" + lines + "}"
 
 
 def first_page(source: str, split: str, label: str, text: str) -> tuple:

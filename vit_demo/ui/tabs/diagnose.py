@@ -6,19 +6,19 @@ from html import escape
 from pathlib import Path
 
 import gradio as gr
-from PIL import Image
 
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
 from vit_demo.diagnose.photos import open_photo
+from vit_demo.errors import UserError
 from vit_demo.explain.maps import explain
-from vit_demo.ui.components import PhotoInput, bars, percent, photo_input, polite
+from vit_demo.ui.components import bars, percent, photo_input, polite
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.words import label_title, say
 
 
-def build(model: gr.Dropdown, examples: list[str]) -> PhotoInput:
-    """Lay out the tab. Inputs: the page's model list, example photos. Outputs: the photo input."""
+def build(model: gr.Dropdown, examples: list[str]) -> None:
+    """Lay out the tab. Inputs: the page's model list, example photos."""
     gr.Markdown(say("diagnose.lead"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
@@ -29,11 +29,10 @@ def build(model: gr.Dropdown, examples: list[str]) -> PhotoInput:
             where = gr.Image(label=say("diagnose.where"), height=340, visible=False, buttons=["download", "fullscreen"], elem_id="diagnose-map")
             note = gr.Markdown(say("diagnose.where_note"), visible=False)
     gr.on(
-        [photo.change, model.change], polite(show), [photo, model], [answer, where, note],
+        [photo.change, model.change], show, [photo, model], [answer, where, note],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",
     )
     _build_api()
-    return photo
 
 
 def _build_api() -> None:
@@ -57,17 +56,17 @@ def diagnose_api(photo: str, model: str = "embedded") -> dict:
 
 def show(photo: str | None, model: str) -> tuple[str, dict, dict]:
     """Inputs: photo file, model. Outputs: the answer in HTML, the picture of where the model looked, its note."""
+    nothing = gr.update(value=None, visible=False), gr.update(visible=False)
     if photo is None:
-        return _empty(), gr.update(value=None, visible=False), gr.update(visible=False)
-    classifier = get_classifier(model)
-    picture = open_photo(photo)
-    answer = diagnose(classifier, picture)
-    overlay = _overlay(classifier, picture)
-    return _html(answer), gr.update(value=overlay, visible=True), gr.update(visible=True)
-
-
-def _overlay(classifier, picture: Image.Image) -> Image.Image:
-    return heat_overlay(picture, explain(classifier, picture).map)
+        return _empty(), *nothing
+    try:
+        classifier = get_classifier(model)
+        picture = open_photo(photo)
+    except UserError as error:
+        # In the place of the answer: the one of the photo before must not stand beside this photo.
+        return f'<div class="answer answer-refused" role="alert">{escape(str(error))}</div>', *nothing
+    overlay = heat_overlay(picture, explain(classifier, picture).map)
+    return _html(diagnose(classifier, picture)), gr.update(value=overlay, visible=True), gr.update(visible=True)
 
 
 def _empty() -> str:

@@ -45,7 +45,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
                 resolutions = gr.Textbox("", label="Resolutions in pixels", info="for equal parts of the run, e.g. 96, 128, 160, 224; empty: the model's own")
                 augment = gr.Radio([(AUGMENT_TITLES[name], name) for name in AUGMENTATIONS], value="none", label="Change photos at random while training")
                 warmup = gr.Number(default.warmup, label="Warm-up", info="share of the steps with a rising rate, 0 to 0.9", step=0.05)
-                evaluate_every = gr.Number(10, label="Look at validation every … steps", info="0: four times an epoch", precision=0)
+                evaluate_every = gr.Number(10, label="Look at validation every … steps", info="0: twice an epoch", precision=0)
             with gr.Row():
                 start = gr.Button("Start", variant="primary", elem_id="train-start")
                 stop = gr.Button("Stop", variant="stop", elem_id="train-stop")
@@ -54,7 +54,7 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
             status = gr.HTML(elem_id="train-status")
             plot = gr.Plot(show_label=False, elem_id="train-plot", visible=False)
             result = gr.HTML(elem_id="train-result")
-            confusion = gr.Plot(label="Test photos, by class", visible=False, elem_id="train-confusion")
+            confusion = gr.Plot(show_label=False, visible=False, elem_id="train-confusion")
             use = gr.Button("Use this model in the other tabs", variant="primary", visible=False, elem_id="train-use")
             with gr.Accordion("Log", open=False):
                 log = gr.Textbox(show_label=False, lines=10, max_lines=10, interactive=False, elem_id="train-log", container=False)

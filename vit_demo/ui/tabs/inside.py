@@ -63,7 +63,7 @@ def show_first(*view) -> tuple:
     return (gr.skip(),) * 6 if facts else show(*view)
 
 
-def show(photo: str | None, model: str, method: str, layer: float, head: str | int, query: float | None) -> tuple:
+def show(photo: str | None, model: str, method: str, layer: float | None, head: str | int, query: float | None) -> tuple:
     """Inputs: photo, model, method, layer, head, patch that looks (-1: [CLS]). Outputs: facts, patches, overlay, sentence, layer, head."""
     if photo is None:
         return "", None, None, "Choose a photo first.", gr.skip(), gr.skip()
@@ -99,12 +99,12 @@ def pick(photo: str | None, model: str, event: gr.SelectData) -> int:
     return attention.grid.index_at(x * attention.grid.image_width / width, y * attention.grid.image_height / height)
 
 
-def _request(attention: TokenAttention, method: str, layer: float, head: str | int, query: float | None) -> MapRequest:
+def _request(attention: TokenAttention, method: str, layer: float | None, head: str | int, query: float | None) -> MapRequest:
     """The request that fits this model, which may have fewer layers or heads than the one before."""
     fits = isinstance(head, int) and head < attention.heads
     inside = query is not None and 0 <= query < attention.grid.num_patches
     return MapRequest(
-        method=method, layer=min(int(layer), attention.layers - 1), head=head if fits else None, query=int(query) if inside else None
+        method=method, layer=min(int(layer or 0), attention.layers - 1), head=head if fits else None, query=int(query) if inside else None
     )
 
 
@@ -113,7 +113,7 @@ def _attention(model: str, photo: str) -> tuple[TokenAttention, Image.Image]:
     return _attention_of(get_classifier(model), photo, os.stat(photo).st_mtime_ns)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=4)
 def _attention_of(classifier, photo: str, _changed: int) -> tuple[TokenAttention, Image.Image]:
     picture = open_photo(photo)
     resized = classifier.resize([picture])[0].permute(1, 2, 0).numpy()
