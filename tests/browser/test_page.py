@@ -46,7 +46,7 @@ def test_an_example_is_one_click_and_says_that_it_is_drawn(page):
 def test_what_is_no_photo_is_refused_in_words_in_the_place_of_the_answer(page, drawn_photo, tmp_path):
     choose(page, "diagnose-photo", drawn_photo)
     page.wait_for_selector(".answer-label")
-    page.click("#diagnose-photo button[aria-label='Clear']")
+    page.click("#diagnose-photo button[aria-label='Remove Image']")
     page.get_by_text("The answer appears here").wait_for()
     lie = tmp_path / "notes.jpg"
     lie.write_text("this is a shopping list")
@@ -62,6 +62,9 @@ def test_phone_shows_the_answer_without_sideways_scrolling(phone, drawn_photo):
     for name, landmark in (("Look inside", "#inside-overlay img"), ("Data", "#data-gallery img"), ("Fine-tune", "#train-start")):
         open_tab(phone, name)
         phone.wait_for_selector(landmark)
+        if name == "Data":
+            phone.locator("#data-gallery img").first.click()
+            phone.wait_for_selector("#data-steps table")
         assert sideways_overflow(phone) <= 0, name
 
 
