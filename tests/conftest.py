@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def refusal() -> Callable[..., str]:
         return text
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """A run inside a test takes over the signals of its process: give them back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -184,15 +182,6 @@ def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
 
 
 # In this process
-
-
-@pytest.fixture(autouse=True)
-def signals() -> Iterator[None]:
-    """Training takes over the signals of its process: give them back."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
 
 
 @pytest.fixture

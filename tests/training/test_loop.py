@@ -371,9 +371,6 @@ def test_extra_data_with_other_classes_is_refused(train: Train, make_squares: Ca
         train(extra_data=str(extra))
 
 
-# The end
-
-
 def test_half_precision_halves_the_file_and_still_knows_the_colours(train: Train, learned: Done) -> None:
     half = train(half=True, epochs=6, evaluate_every=4)
     assert {tensor.dtype for tensor in half.weights().values()} == {torch.float16}
