@@ -64,7 +64,8 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> None:
     opened = [counts, printed, split, label, text]
     for trigger in (source.input, open_button.click):
         trigger(polite(open_source), source, opened, **quiet).success(polite(first_page), query, grid, **quiet)
-    gr.on([split.input, label.input, text.input], polite(first_page), query, grid, **quiet)
+    # .change, not .input, for the text: .input can be sent before the new text has reached the form.
+    gr.on([split.input, label.input, text.change], polite(first_page), query, grid, **quiet)
     back.click(polite(turn_back), [*query, page], grid, **quiet)
     forward.click(polite(turn_forward), [*query, page], grid, **quiet)
     gallery.select(polite(show_photo), [*query, page, model], [detail, large, about, steps], **quiet)
