@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import time
 
-from tests.browser.conftest import Server
+from tests.browser.conftest import Server, settle
 from tests.browser.test_page import choose, open_tab
 
 
@@ -42,12 +42,13 @@ def test_train_watch_reload_and_use(page, browser, server, real_photos):
     seen = wait_for_points(page, 5)
     assert re.search(r"step \d+ of 30", page.inner_text("#train-status"))
     page.reload()
-    page.wait_for_selector("#diagnose-photo")
+    settle(page)
     open_tab(page, "Fine-tune")
     assert wait_for_points(page, seen) >= seen
     # A second browser finds the same run.
     other = browser.new_context().new_page()
     other.goto(server.url)
+    settle(other)
     open_tab(other, "Fine-tune")
     wait_for_points(other, seen)
     other.context.close()
@@ -63,8 +64,9 @@ def test_train_watch_reload_and_use(page, browser, server, real_photos):
     page.wait_for_selector(".answer-label")
     # The choice outlives a reload.
     page.reload()
-    page.wait_for_selector("#diagnose-photo")
+    settle(page)
     page.get_by_text("Choose another model").click()
+    page.locator("#model-in-use input").wait_for()
     page.wait_for_function("document.querySelector('#model-in-use input').value.startsWith('Run ')")
 
 
@@ -83,11 +85,13 @@ def test_the_run_survives_a_killed_server(browser, tmp_path):
     try:
         page = browser.new_context().new_page()
         page.goto(site.url)
+        settle(page)
         start(page, epochs=50)
         seen = wait_for_points(page, 5)
         site.kill()
         site.start()
         page.goto(site.url)
+        settle(page)
         open_tab(page, "Fine-tune")
         wait_for_status(page, "Training")
         grown = wait_for_points(page, seen + 1)
