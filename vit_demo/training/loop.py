@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import kornia.augmentation
@@ -18,30 +16,18 @@ import torch
 
 from vit_demo.data.sources import label_names, merge_train, open_dataset
 from vit_demo.errors import UserError
-from vit_demo.training import card
 from vit_demo.training.config import TrainingConfig
-from vit_demo.training.evaluation import Evaluation, evaluate, score
+from vit_demo.training.evaluation import Evaluation, score
+from vit_demo.training.finish import finish
 from vit_demo.training.photos import Photos, prepare
-from vit_demo.training.runs import SCRATCH_PREFIX, EventLog, Run, write_atomically
+from vit_demo.training.runs import SCRATCH_PREFIX, EventLog, Run
+from vit_demo.training.work import Listener, Progress, Work, counter, sides_of
 from vit_demo.vit import LeafClassifier, autocast
 
 # Train losses are fetched from the device this often, so that no step waits for the log.
 LOG_SECONDS = 0.5
 GRADIENT_NORM = 1.0
 DIVERGED = "The loss became infinite: the learning rate is too high. Start again with a lower one, such as 2e-4."
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands, for whoever shows it. status: preparing, training or scoring; done of total."""
-
-    status: str
-    done: int
-    total: int
-    message: str = ""
-
-
-Listener = Callable[[Progress], None]
 
 
 def fine_tune(run: Run, listener: Listener = lambda progress: None) -> dict:
@@ -60,47 +46,22 @@ def fine_tune(run: Run, listener: Listener = lambda progress: None) -> dict:
         if config.extra_data:
             data = merge_train(data, open_dataset(config.extra_data))
         classifier = LeafClassifier.open(config.model, revision=config.model_revision, device=config.device, labels=label_names(data))
-        sides = _resolutions(config, classifier)
+        sides = sides_of(config, classifier)
+        classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
         with _scratch(run) as folder:
             train, validation = (
-                prepare(data[split], classifier, (sides[-1], sides[-1]), folder / f"{split}.npy", _counter(report, split))
+                prepare(data[split], classifier, (sides[-1], sides[-1]), folder / f"{split}.npy", counter(report, split))
                 for split in ("train", "validation")
             )
             _log_broken(log, train, validation)
-            stopped = _train(_Training(run, config, classifier, train, validation, sides, log, report))
-        return _finish(run, classifier, data, report, started=started, stopped=stopped)
+            stopped = _train(Work(run, config, classifier, train, validation, sides, log, report))
+        return finish(run, classifier, data, report, started=started, stopped=stopped)
     finally:
         log.close()
         shutil.rmtree(run.folder / "model.new", ignore_errors=True)  # there only where saving or scoring failed
 
 
-@dataclass(frozen=True)
-class _Training:
-    """What the loop works on."""
-
-    run: Run
-    config: TrainingConfig
-    classifier: LeafClassifier
-    train: Photos
-    validation: Photos
-    sides: tuple[int, ...]
-    log: EventLog
-    report: Listener
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return math.ceil(len(self.train) / self.config.batch_size)
-
-    @property
-    def total_steps(self) -> int:
-        return self.steps_per_epoch * self.config.epochs
-
-    @property
-    def evaluate_every(self) -> int:
-        return self.config.evaluate_every or max(1, math.ceil(self.steps_per_epoch / 2))
-
-
-def _train(work: _Training) -> bool:
+def _train(work: Work) -> bool:
     """Run all steps; leaves the best weights in the classifier. Returns whether it was stopped early."""
     config, classifier = work.config, work.classifier
     model, device = classifier.model, classifier.device
@@ -144,7 +105,7 @@ def _train(work: _Training) -> bool:
     return stopped
 
 
-def _batches(work: _Training) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+def _batches(work: Work) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Shuffled batches of all epochs: uint8 (B, 3, H, W) and labels (B,). The order depends on the seed alone."""
     for epoch in range(work.config.epochs):
         order = np.random.default_rng([work.config.seed, epoch]).permutation(len(work.train))
@@ -186,7 +147,7 @@ def _linear(total: int, warmup: float) -> Callable[[int], float]:
     return factor
 
 
-def _validate(work: _Training, step: int) -> Evaluation:
+def _validate(work: Work, step: int) -> Evaluation:
     model = work.classifier.model
     model.eval()
     logits = work.classifier.logits(torch.from_numpy(work.validation.pixels))
@@ -216,7 +177,7 @@ class _Best:
 class _Meter:
     """Collects train losses on the device and writes them out in lots."""
 
-    def __init__(self, work: _Training) -> None:
+    def __init__(self, work: Work) -> None:
         self._work = work
         self._waiting: list[tuple[int, torch.Tensor, float, int]] = []
         self._rate = 0.0
@@ -251,48 +212,6 @@ class _Meter:
         work.report(Progress("training", last, work.total_steps))
 
 
-def _resolutions(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, ...]:
-    """The sides for the parts of the run; sets the classifier's processor to the last one."""
-    sides = config.resolutions or (classifier.image_size[0],)
-    wrong = [side for side in sides if side % classifier.patch_size]
-    if wrong:
-        raise UserError(f"The resolution {wrong[0]} is not a multiple of this model's patch size of {classifier.patch_size} pixels.")
-    classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
-    return tuple(sides)
-
-
-def _finish(run: Run, classifier: LeafClassifier, data, report: Listener, *, started: float, stopped: bool) -> dict:
-    """Save the model, open what was saved, and score that on validation and then on test."""
-    report(Progress("scoring", 0, 1, "Saving the model"))
-    config = run.config()
-    saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
-    scores = {split: evaluate(saved, data[split], _counter(report, split, "scoring")) for split in ("validation", "test")}
-    result = {
-        "validation_accuracy": scores["validation"].accuracy,
-        "validation_interval": list(scores["validation"].interval),
-        "test_accuracy": scores["test"].accuracy,
-        "test_interval": list(scores["test"].interval),
-        "seconds": round(time.time() - started, 2),
-        "model": str(run.model_folder),
-    }
-    details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
-    write_atomically(run.model_folder / "scores.json", card.scores_json(details, result["seconds"]))
-    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result))
-    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
-    return result
-
-
-def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
-    """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
-    fresh = run.folder / "model.new"
-    try:
-        classifier.save(fresh, torch.float16 if config.half else torch.float32)
-        os.replace(fresh, run.model_folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-    return run.model_folder
-
-
 @contextlib.contextmanager
 def _scratch(run: Run) -> Iterator[Path]:
     """A folder for the prepared photos, gone when the training is over."""
@@ -306,11 +225,6 @@ def _reporter(run: Run, listener: Listener) -> Listener:
         listener(progress)
 
     return report
-
-
-def _counter(report: Listener, split: str, status: str = "preparing") -> Callable[[int, int], None]:
-    word = "Reading" if status == "preparing" else "Scoring"
-    return lambda done, total: report(Progress(status, done, total, f"{word} {split} photos"))
 
 
 def _log_broken(log: EventLog, *parts: Photos) -> None:

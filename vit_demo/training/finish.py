@@ -1,0 +1,50 @@
+"""The end of a run: the model is saved, opened again, scored and described."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from datasets import DatasetDict
+
+from vit_demo.training import card
+from vit_demo.training.config import TrainingConfig
+from vit_demo.training.evaluation import evaluate
+from vit_demo.training.runs import Run, write_atomically
+from vit_demo.training.work import Listener, Progress, counter
+from vit_demo.vit import LeafClassifier
+
+
+def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: Listener, *, started: float, stopped: bool) -> dict:
+    """Save the model, open what was saved, and score that on validation and then on test."""
+    report(Progress("scoring", 0, 1, "Saving the model"))
+    config = run.config()
+    saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
+    scores = {split: evaluate(saved, data[split], counter(report, split, "scoring")) for split in ("validation", "test")}
+    result = {
+        "validation_accuracy": scores["validation"].accuracy,
+        "validation_interval": list(scores["validation"].interval),
+        "test_accuracy": scores["test"].accuracy,
+        "test_interval": list(scores["test"].interval),
+        "seconds": round(time.time() - started, 2),
+        "model": str(run.model_folder),
+    }
+    details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
+    write_atomically(run.model_folder / "scores.json", card.scores_json(details, result["seconds"]))
+    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result))
+    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
+    return result
+
+
+def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
+    """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
+    fresh = run.folder / "model.new"
+    try:
+        classifier.save(fresh, torch.float16 if config.half else torch.float32)
+        os.replace(fresh, run.model_folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return run.model_folder
