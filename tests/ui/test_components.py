@@ -19,7 +19,7 @@ from vit_demo.ui.components import bars, percent, polite, table
 from vit_demo.ui.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch, shrink
 from vit_demo.ui.figures.training import confusion_figure, curves_figure
 from vit_demo.ui.runview import view_of
-from vit_demo.ui.tabs.finetune import refresh
+from vit_demo.ui.tabs.finetune.live import refresh
 from vit_demo.ui.words import FOLDER, label_title, words
 
 UI = FOLDER.parent
@@ -125,8 +125,8 @@ def test_nothing_is_sent_again_when_nothing_has_changed(home):
     view = view_of(run)
     assert "The disk is full." in view.status and "train loss 0.050" in view.status
     first = refresh(run.id, "")
-    assert first[-1] == view.version
-    assert all(update == gr.skip() for update in refresh(run.id, first[-1]))
+    assert first[-2:] == (view.version, view.moment)
+    assert all(update == gr.skip() for update in refresh(run.id, view.version))
 
 
 def test_a_run_that_is_not_there_shows_an_invitation(home):

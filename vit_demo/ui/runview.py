@@ -24,9 +24,10 @@ STATUS_WORDS = {
 
 @dataclass(frozen=True)
 class RunView:
-    """Everything on the page about a run. version: changes when any of it does."""
+    """Everything on the page about a run. version: changes when any of it does; moment: with the run, its status and its evaluations alone."""
 
     version: str
+    moment: str
     status: str
     log: str
     plot: go.Figure | None = None
@@ -35,7 +36,7 @@ class RunView:
     usable: bool = False
 
     def updates(self) -> tuple:
-        """Updates for status, plot, result, confusion, use, log, seen."""
+        """Updates for status, plot, result, confusion, use, log, seen, moment."""
         return (
             self.status,
             gr.update(value=self.plot, visible=self.plot is not None),
@@ -44,12 +45,13 @@ class RunView:
             gr.update(visible=self.usable),
             self.log,
             self.version,
+            self.moment,
         )
 
 
 def hidden_view() -> RunView:
     """When there is no run."""
-    return RunView("none", '<div class="run run-empty">No run yet. Choose photos and settings, then press Start.</div>', "")
+    return RunView("none", "none", '<div class="run run-empty">No run yet. Choose photos and settings, then press Start.</div>', "")
 
 
 def view_of(run: Run) -> RunView:
@@ -63,6 +65,7 @@ def view_of(run: Run) -> RunView:
     moment = int(time.time()) if state["status"] in runs.GOING else 0
     return RunView(
         version=f"{run.id}:{curves.offset}:{state['status']}:{state.get('done')}:{moment}",
+        moment=f"{run.id}:{state['status']}:{curves.last_validation.get('step')}",
         status=_status(run, state, curves, stopping),
         log=run.log_tail(),
         plot=curves_figure(curves, run.id) if curves.last_train or curves.last_validation else None,
