@@ -21,9 +21,10 @@ UNSAFE_LIBRARIES = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shel
 
 
 def room_of(module: str) -> str:
-    """"vit_demo.data.sources" -> "data"; "vit_demo" -> ""; "app" -> "app"."""
+    """"vit_demo.data.sources" -> "data"; "vit_demo" -> ""; "app" -> "app"; "vit_demo.cli_train" -> "cli", of which it is a part."""
     parts = module.split(".")
-    return parts[0] if parts[0] != PACKAGE else ".".join(parts[1:2])
+    room = parts[0] if parts[0] != PACKAGE else ".".join(parts[1:2])
+    return "cli" if room.startswith("cli_") else room
 
 
 def floor_of(room: str) -> int:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vit_demo import __version__, settings
+from vit_demo import __version__, cli_train, settings
 from vit_demo.errors import UserError
 
 
@@ -28,7 +28,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     if hasattr(sys.stdout, "reconfigure"):
         # As on standard error: a name that the terminal cannot show must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -49,16 +49,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="vit_demo", description="See, train and use a Vision Transformer on leaf photos.")
-    parser.add_argument("--version", action="version", version=f"vit_demo {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add_train(commands.add_parser("train", help="fine-tune a model"))
+def parser() -> argparse.ArgumentParser:
+    """The command line as it is read; ``run`` of what it gives is the function of the command."""
+    whole = _Parser(prog="vit_demo", description="See, train and use a Vision Transformer on leaf photos.")
+    whole.add_argument("--version", action="version", version=f"vit_demo {__version__}")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    cli_train.add(commands.add_parser("train", help="fine-tune a model"))
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
     _add_predict(commands.add_parser("predict", help="diagnose photos"))
     _add_explain(commands.add_parser("explain", help="where the model looked in a photo"))
     _add_serve(commands.add_parser("serve", help="start the page"))
-    return parser
+    return whole
 
 
 def _add_model(parser: argparse.ArgumentParser) -> None:
@@ -75,92 +76,6 @@ def _add_device(parser: argparse.ArgumentParser) -> None:
     from vit_demo.training.config import DEVICES
 
     parser.add_argument("--device", choices=DEVICES, help="default: the fastest there is")
-
-
-def _add_train(parser: argparse.ArgumentParser) -> None:
-    from vit_demo.training.config import AUGMENTATIONS, RECIPES, TrainingConfig
-
-    default = TrainingConfig()
-    _add_data(parser)
-    _add_model(parser)
-    _add_device(parser)
-    parser.add_argument("--recipe", choices=list(RECIPES), help="a set of the settings below; those that you give yourself count more")
-
-    def setting(name: str, about: str, **options) -> None:
-        # Absent unless given, so that a recipe's value is not mistaken for one that was typed.
-        value = getattr(default, name)
-        parser.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=f"{about} (default: {value or 'none'})", **options)
-
-    setting("epochs", "passes over the train photos", type=int)
-    setting("batch_size", "photos a step", type=int)
-    setting("learning_rate", "highest learning rate", type=float)
-    setting("seed", "of order and augmentation", type=int)
-    setting("resolutions", "sides in pixels for equal parts of the run, e.g. 96,128,160,224", type=_sides)
-    setting("augment", "how photos are changed at random while training", choices=AUGMENTATIONS)
-    setting("warmup", "share of the steps with a rising rate", type=float)
-    setting("weight_decay", "pull of the weights towards 0", type=float)
-    setting("evaluate_every", "steps between looks at validation; 0 means two an epoch", type=int)
-    parser.add_argument("--extra-data", help="a second data set, of which only the train photos are used")
-    parser.add_argument("--half", action="store_true", help="save the weights as float16")
-    parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=_train)
-
-
-def _sides(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(side) for side in text.split(",") if side.strip())
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 96,128,224") from None
-
-
-def _train(options: argparse.Namespace) -> None:
-    from vit_demo.training import runs
-    from vit_demo.training.worker import execute
-
-    run = runs.create(_training_config(options), options.out)
-    try:
-        result = _with_prints_on_stderr(lambda: execute(run, _Line()))
-    except UserError:
-        # A mistyped model must not leave a folder in the way of the next try.
-        runs.discard_unbegun(run)
-        raise
-    if options.json:
-        print(json.dumps(result))
-        return
-    low, high = result["test_interval"]
-    print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
-    print(f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in {result['model']}")
-
-
-def _training_config(options: argparse.Namespace):
-    """Defaults, over them the recipe, over it what was typed."""
-    import dataclasses
-
-    from vit_demo.training.config import RECIPES, TrainingConfig
-
-    fields = {field.name for field in dataclasses.fields(TrainingConfig)}
-    typed = {name: value for name, value in vars(options).items() if name in fields}
-    return TrainingConfig(**{**RECIPES.get(options.recipe, {}), **typed})
-
-
-def _with_prints_on_stderr(work):
-    """What the training loop prints is progress, not the result."""
-    import contextlib
-
-    with contextlib.redirect_stdout(sys.stderr):
-        return work()
-
-
-class _Line:
-    """Progress on standard error: one line that is rewritten, on a terminal only."""
-
-    def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
-
-    def __call__(self, progress) -> None:
-        if self._terminal:
-            print(f"\r\033[K{progress.message or progress.status} {progress.done}/{progress.total}", end="\r", file=sys.stderr, flush=True)
 
 
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:

@@ -164,10 +164,10 @@ class TrainingConfig:
             if isinstance(value, bool):
                 parts.append(flag if value else flag.replace("--", "--no-", 1))
             elif isinstance(value, tuple):
-                parts += [flag, ",".join(map(str, value))]
+                parts += _flag(flag, ",".join(map(str, value)))
             elif value is not None:
-                parts += [flag, str(value)]
-        return shlex.join([*parts, "--out", str(out)] if out else parts)
+                parts += _flag(flag, str(value))
+        return shlex.join([*parts, *_flag("--out", str(out))] if out else parts)
 
     def recipe(self) -> str | None:
         """The name of the recipe this config follows in everything that a recipe decides, or None.
@@ -177,6 +177,11 @@ class TrainingConfig:
         if self.engine == "trainer":
             return "tutorial"
         return next((name for name, values in RECIPES.items() if all(getattr(self, key) == value for key, value in values.items())), None)
+
+
+def _flag(name: str, value: str) -> list[str]:
+    """A value that begins like a flag must hang on to its own."""
+    return [f"{name}={value}"] if value.startswith("-") else [name, value]
 
 
 # What a recipe decides: all else is the user's own. Every recipe names all of these, so that choosing one leaves nothing of another.
