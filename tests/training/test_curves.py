@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from vit_demo.training import curves
 from vit_demo.training.curves import Curves, Series, curves_of
+from vit_demo.training.reporting import KeptLog
 from vit_demo.training.runs import EventLog, Run
 
 
@@ -76,8 +79,8 @@ def run(tmp_path: Path) -> Run:
     return Run(folder)
 
 
-def fill(run: Run, steps: int) -> None:
-    log = EventLog(run)
+def fill(run: Run, steps: int, kind: type[EventLog] = EventLog) -> None:
+    log = kind(run)
     log.add("begin", total_steps=steps, steps_per_epoch=10, photos=3, device="cpu")
     log.add("warning", message="1 photos cannot be read and are left out.", paths=["a.jpg"])
     for step in range(1, steps + 1):
@@ -127,8 +130,8 @@ def test_a_run_without_events_has_empty_curves(run: Run) -> None:
 
 def test_the_cache_reads_only_what_is_new(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     offsets = []
-    read = Run.read_events
-    monkeypatch.setattr(Run, "read_events", lambda self, offset=0: offsets.append(offset) or read(self, offset))
+    read = curves._whole_lines
+    monkeypatch.setattr(curves, "_whole_lines", lambda run, offset: offsets.append(offset) or read(run, offset))
     fill(run, 10)
     size = run.events_file.stat().st_size
     curves_of(run)
@@ -162,3 +165,155 @@ def test_events_of_a_kind_not_known_are_passed_over(run: Run) -> None:
     one = Curves()
     one.update(run)
     assert one.offset == run.events_file.stat().st_size and one.last_train == {}
+
+
+# A run that goes on
+
+
+def test_steps_that_a_resumed_run_does_again_count_once(run: Run) -> None:
+    log = EventLog(run)
+
+    def steps(first: int, last: int, loss: float) -> None:
+        for step in range(first, last + 1):
+            log.add("train", step=step, epoch=1, loss=loss, learning_rate=1e-4, photos_per_second=9.5)
+            if step % 5 == 0:
+                log.add("validation", step=step, loss=loss, accuracy=0.5)
+
+    steps(1, 12, 1.0)
+    log.add("resumed", step=8)
+    steps(9, 20, 2.0)
+    log.close()
+    one = curves_of(run)
+    assert one.train_loss.points == ([*range(1, 21)], [1.0] * 12 + [2.0] * 8)
+    assert one.validation_loss.points == ([5, 10, 15, 20], [1.0, 1.0, 2.0, 2.0])
+    assert one.last_train["step"] == 20 and one.last_validation["step"] == 20
+
+
+# The digest
+
+
+@pytest.fixture
+def long(run: Run) -> Run:
+    """A run whose worker kept digests as it went on."""
+    fill(run, 1203, KeptLog)
+    assert (run.folder / curves.DIGEST).is_file()
+    return run
+
+
+def whole(run: Run) -> Curves:
+    """From the events alone."""
+    one = Curves()
+    one.update(run)
+    return one
+
+
+def restored(run: Run) -> Curves:
+    one = Curves.open(run)
+    one.update(run)
+    return one
+
+
+def test_a_first_look_reads_only_what_came_after_the_digest(long: Run) -> None:
+    one = Curves.open(long)
+    size = long.events_file.stat().st_size
+    assert 0 < size - one.offset < 0.4 * size
+    one.update(long)
+    assert shown(one) == shown(whole(long))
+
+
+def test_a_short_run_needs_no_digest(run: Run) -> None:
+    fill(run, 100, KeptLog)
+    assert {path.name for path in run.folder.iterdir()} == {"events.jsonl"}
+
+
+def test_a_reader_keeps_what_took_it_long(run: Run) -> None:
+    fill(run, 5000)
+    assert run.events_file.stat().st_size > curves.WORTH_KEEPING
+    first = shown(curves_of(run))
+    assert Curves.open(run).offset == run.events_file.stat().st_size
+    curves._cache.clear()
+    assert shown(curves_of(run)) == first == shown(whole(run))
+
+
+def test_the_worker_goes_on_with_the_digest_of_an_earlier_sitting(long: Run) -> None:
+    log = KeptLog(long)
+    for step in range(1204, 2004):
+        log.add("train", step=step, epoch=step / 10, loss=1.0, learning_rate=1e-4, photos_per_second=9.5)
+    log.close()
+    assert Curves.open(long).last_train["step"] > 1203
+    assert shown(restored(long)) == shown(whole(long))
+
+
+def digests() -> dict[str, Callable[[dict], object]]:
+    """Each makes of a good digest one that must not be believed."""
+    return {
+        "torn": lambda good: json.dumps(good)[:500],
+        "empty": lambda good: "",
+        "no text": lambda good: b"\xff\xfe\x00",
+        "a list": lambda good: [],
+        "a number": lambda good: 7,
+        "another version": lambda good: {**good, "version": 0},
+        "no version": lambda good: {name: value for name, value in good.items() if name != "version"},
+        "other events": lambda good: {**good, "mark": "x" * len(good["mark"])},
+        "past the end": lambda good: {**good, "offset": 10**9},
+        "before the start": lambda good: {**good, "offset": -5},
+        "no offset": lambda good: {**good, "offset": None},
+        "a series of another size": lambda good: {**good, "train_loss": {**good["train_loss"], "limit": 8}},
+        "points that are none": lambda good: {**good, "train_loss": {**good["train_loss"], "points": [[1], "x"]}},
+        "a group of none": lambda good: {**good, "train_loss": {**good["train_loss"], "group": 0}},
+        "an event that is none": lambda good: {**good, "last_train": [1]},
+    }
+
+
+@pytest.mark.parametrize("kind", digests())
+def test_a_digest_that_does_not_fit_is_passed_over(long: Run, kind: str) -> None:
+    file = long.folder / curves.DIGEST
+    bad = digests()[kind](json.loads(file.read_text()))
+    file.write_bytes(bad if isinstance(bad, bytes) else (bad if isinstance(bad, str) else json.dumps(bad)).encode())
+    assert Curves.open(long).offset == 0
+    assert shown(curves_of(long)) == shown(whole(long))
+
+
+def test_a_digest_of_deleted_events_is_passed_over(long: Run) -> None:
+    long.events_file.unlink()
+    fill(long, 2000)
+    assert shown(restored(long)) == shown(whole(long))
+
+
+def test_a_folder_made_anew_with_more_events_is_read_anew(run: Run) -> None:
+    fill(run, 50)
+    curves_of(run)
+    run.events_file.unlink()
+    time.sleep(0.01)
+    fill(run, 200)
+    assert shown(curves_of(run)) == shown(whole(run))
+
+
+def test_a_digest_that_cannot_be_written_costs_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(curves, "write_atomically", full)
+    fill(run, 1203, KeptLog)
+    assert shown(curves_of(run)) == shown(whole(run)) and len(run.read_events()[0]) > 1203
+
+
+def test_a_long_run_stays_small_in_memory_and_on_disk(run: Run) -> None:
+    fill(run, 20_000, KeptLog)
+    assert (run.folder / curves.DIGEST).stat().st_size < 100_000
+    assert shown(restored(run)) == shown(whole(run))
+
+
+def test_lines_are_read_whole_however_they_fall_on_the_pieces(long: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = shown(whole(long))
+    for chunk in (1, 7, 4099):
+        monkeypatch.setattr(curves, "CHUNK", chunk)
+        assert shown(whole(long)) == expected
+
+
+def test_only_the_newest_warnings_are_kept(run: Run) -> None:
+    log = EventLog(run)
+    for number in range(100):
+        log.add("warning", message=f"number {number}")
+    log.close()
+    assert curves_of(run).warnings == [f"number {number}" for number in range(100 - curves.WARNINGS, 100)]
