@@ -22,6 +22,8 @@ PROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 EMBEDDED = "embedded"
+# The model_type of a ViT with a CNN in front, as :mod:`vit_demo.hybrid` saves it.
+HYBRID_TYPE = "vit_resnet_hybrid"
 
 # What a person may pick without typing: (name on the Hub, what it is).
 HUB_MODELS = (
@@ -39,17 +41,37 @@ class Checkpoint:
     folder: holds config, weights and processor. name: what a person calls it.
     revision: the Hub commit it was read from, or None for a local one.
     labels: class names in the order of the logits; empty where there is no trained head.
+    kind: its model_type, "vit", :data:`HYBRID_TYPE` or "resnet".
     """
 
     folder: Path
     name: str
     revision: str | None
     labels: tuple[str, ...]
+    kind: str = "vit"
 
     @property
     def has_head(self) -> bool:
         """Whether it can already name classes."""
         return bool(self.labels)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it is a ViT with a CNN in front."""
+        return self.kind == HYBRID_TYPE
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is looked for, and how a person calls it. kinds: model_types."""
+
+    kinds: tuple[str, ...]
+    noun: str
+    advice: str
+
+
+_VIT = _Wanted(("vit", HYBRID_TYPE), "ViT image model", "Choose one whose model_type is vit.")
+_RESNET = _Wanted(("resnet",), "ResNet", "Choose one whose model_type is resnet, or new.")
 
 
 @dataclass(frozen=True)
@@ -80,29 +102,38 @@ def locate(spec: str | Path | None = None, revision: str | None = None) -> Check
     text = str(spec or "").strip() or EMBEDDED
     if text == EMBEDDED:
         return inspect(settings.EMBEDDED_MODEL, name=EMBEDDED)
+    return _find(text, revision, _VIT)
+
+
+def locate_resnet(spec: str | Path) -> Checkpoint:
+    """Find a ResNet for the front of a hybrid; a spec, its checks and their errors as in :func:`locate`."""
+    return _find(str(spec).strip(), None, _RESNET)
+
+
+def _find(text: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
     path = existing_path(text)
     if path and path.is_dir():
         # A run folder keeps its model one level down, beside its own settings.
         folder = path / "model" if (path / "model" / CONFIG).is_file() else path
-        return inspect(folder.resolve(), name=path.resolve().name)
+        return inspect(folder.resolve(), path.resolve().name, wanted=wanted)
     if path:
         raise UserError(f"{text} is a file. Give the folder that holds {CONFIG} and {WEIGHTS}.")
     name, _, named_revision = text.partition("@")
     if not is_hub_name(name):
         raise UserError(f"There is no model folder {text}. Give an existing folder, or a Hub name such as owner/model.")
-    return _from_hub(name, revision or named_revision or None)
+    return _from_hub(name, revision or named_revision or None, wanted)
 
 
-def inspect(folder: Path, name: str, revision: str | None = None) -> Checkpoint:
+def inspect(folder: Path, name: str, revision: str | None = None, wanted: _Wanted = _VIT) -> Checkpoint:
     """Check a local folder without loading the weights; see :func:`locate` for the errors."""
     config = _read_json(folder / CONFIG, name)
-    _refuse_foreign(config, name)
+    _refuse_foreign(config, name, wanted)
     keys = _weight_keys(folder, name)
     if not (folder / PROCESSOR).is_file():
         raise UserError(f"The model {name} has no {PROCESSOR}: without it the photos cannot be prepared as it learned them.")
     _read_json(folder / PROCESSOR, name)
     labels = _labels(config, name) if "classifier.weight" in keys else ()
-    return Checkpoint(folder=folder, name=name, revision=revision, labels=labels)
+    return Checkpoint(folder=folder, name=name, revision=revision, labels=labels, kind=config["model_type"])
 
 
 def existing_path(text: str) -> Path | None:
@@ -125,12 +156,17 @@ def is_hub_name(text: str) -> bool:
     return text.count("/") == 1
 
 
-def _refuse_foreign(config: dict, name: str) -> None:
-    if config.get("auto_map"):
+def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
+    kind = config.get("model_type") or "of unknown type"
+    parts = [config]
+    if kind == HYBRID_TYPE:
+        parts.append(config["backbone_config"] if isinstance(config.get("backbone_config"), dict) else {})
+    if any(part.get("auto_map") for part in parts):
         raise UserError(f"The model {name} wants to run its own code, which is never allowed here. Choose a plain ViT.")
-    if config.get("model_type") != "vit":
-        kind = config.get("model_type") or "of unknown type"
-        raise UserError(f"The model {name} is no ViT image model (it is {kind}). Choose one whose model_type is vit.")
+    if kind not in wanted.kinds:
+        raise UserError(f"The model {name} is no {wanted.noun} (it is {kind}). {wanted.advice}")
+    if kind == HYBRID_TYPE and parts[1].get("model_type") != "resnet":
+        raise _broken(CONFIG, name)
 
 
 def _read_json(path: Path, name: str) -> dict:
@@ -147,6 +183,11 @@ def _read_json(path: Path, name: str) -> dict:
 
 def _broken(file: str, name: str) -> UserError:
     return UserError(f"The file {file} of the model {name} is broken. Download or train the model again.")
+
+
+def incomplete(name: str, count: int) -> UserError:
+    """The error for a model that lacks ``count`` of its weights, or has them in another size."""
+    return UserError(f"The model {name} is incomplete: {count} of its weights are missing or of another size. Download or train it again.")
 
 
 def _labels(config: dict, name: str) -> tuple[str, ...]:
@@ -185,8 +226,8 @@ def _weight_keys(folder: Path, name: str) -> set[str]:
     return keys
 
 
-def _from_hub(name: str, revision: str | None) -> Checkpoint:
-    """Download the few files a ViT needs, the small config first so that a wrong model costs little."""
+def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
+    """Download the few files a model needs, the small config first so that a wrong model costs little."""
     from huggingface_hub import hf_hub_download, snapshot_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -199,15 +240,15 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
 
     try:
         config_file = Path(hf_hub_download(name, CONFIG, revision=revision))
-        _refuse_foreign(_read_json(config_file, name), name)
-        wanted = [CONFIG, PROCESSOR, WEIGHTS, INDEX, "model-*.safetensors"]
+        _refuse_foreign(_read_json(config_file, name), name, wanted)
+        files = [CONFIG, PROCESSOR, WEIGHTS, INDEX, "model-*.safetensors"]
         # The commit that the config came from, so that a branch that moves meanwhile cannot mix two models.
         commit = config_file.parent.name
-        folder = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
+        folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))
         if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
             # The conversion is made from main: for another revision it would be another model than asked for.
             commit = (_safetensors_variant(name) if revision in (None, "main") else None) or commit
-            folder = Path(snapshot_download(name, revision=commit, allow_patterns=wanted))
+            folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))
             commit = folder.name
     except RevisionNotFoundError:
         raise UserError(f"The model {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
@@ -223,7 +264,7 @@ def _from_hub(name: str, revision: str | None) -> Checkpoint:
     # HTTPError: the connection broke while the Hub was answering, which is no OSError.
     except (OSError, HTTPError, HFValidationError) as error:
         raise UserError(f"The model {name} could not be downloaded ({type(error).__name__}). Check the connection and try again.") from None
-    return inspect(folder, name=name, revision=commit)
+    return inspect(folder, name, commit, wanted)
 
 
 def _safetensors_variant(name: str) -> str | None:

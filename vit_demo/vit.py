@@ -14,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
-from transformers import ViTForImageClassification, ViTImageProcessorPil
-from transformers.utils import logging as transformers_logging
 
-from vit_demo import checkpoints
+from vit_demo import checkpoints, collector_paused
 from vit_demo.errors import UserError
+
+with collector_paused():
+    import torch
+    from transformers import ViTForImageClassification, ViTImageProcessorPil
+    from transformers.utils import logging as transformers_logging
+
+    from vit_demo import hybrid as hybrids
 
 # Shards stay under the size that a Space takes without large-file storage.
 MAX_SHARD_SIZE = "8MB"
+HEAD_INITS = ("zero", "normal")
 
 
 @dataclass(frozen=True)
@@ -51,37 +56,37 @@ class LeafClassifier:
 
     @classmethod
     def open(
-        cls, spec: str | Path | None = None, *, revision: str | None = None, device: str | None = None, labels: Sequence[str] | None = None
+        cls, spec: str | Path | None = None, *, revision: str | None = None, device: str | None = None, labels: Sequence[str] | None = None,
+        hybrid: str | Path | None = None, head_init: str = "zero",
     ) -> LeafClassifier:
-        """Open a checkpoint (see :func:`vit_demo.checkpoints.locate`).
+        """Open a checkpoint (see :func:`vit_demo.checkpoints.locate`), a plain ViT or a CNN hybrid.
 
         labels: None keeps the checkpoint's own head and raises UserError where it has none.
-        A list gives a new head for these classes, with zero weights and biases as in the ViT
-        paper (Dosovitskiy et al. 2021, section 3.2), so that every class starts equally likely;
-        a checkpoint that already knows exactly these classes keeps its head.
+        A list gives a new head for these classes; a checkpoint that already knows exactly these
+        classes keeps its head. head_init: "zero" for weights and biases of zero as in the ViT paper
+        (Dosovitskiy et al. 2021, section 3.2), so that every class starts equally likely; "normal" for
+        weights drawn with a deviation of 0.02 from torch's generator.
+        hybrid: None opens what is there. "new" or a ResNet (a folder, or its name on the Hub) replaces the
+        patch embedding of a plain ViT: see :func:`vit_demo.hybrid.make_hybrid`.
         """
         found = checkpoints.locate(spec, revision)
         if labels is None and not found.has_head:
             raise UserError(f"The model {found.name} has not learned any classes yet. Fine-tune it first, or choose another.")
+        if head_init not in HEAD_INITS:
+            raise UserError(f"A new head starts with {' or '.join(HEAD_INITS)}, not {head_init}.")
+        if hybrid and found.is_hybrid:
+            raise UserError(f"The model {found.name} has a CNN in front already. Leave the hybrid setting out, or choose a plain ViT.")
+        resnet = checkpoints.locate_resnet(hybrid) if hybrid and hybrid != hybrids.NEW else None
         fresh_head = labels is not None and tuple(labels) != found.labels
-        options = _new_labels(labels) if fresh_head else {}
         with _quiet_transformers():
-            try:
-                model, loading = ViTForImageClassification.from_pretrained(
-                    found.folder, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=fresh_head,
-                    local_files_only=True, trust_remote_code=False, output_loading_info=True, **options,
-                )
-                processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
-            except Exception as error:  # a config made by others can trip transformers anywhere, down to a division by zero
-                raise UserError(f"The model {found.name} could not be loaded: its files do not fit together ({type(error).__name__}).") from error
-        # transformers fills what it does not find with random numbers: right for a new head, wrong for all else.
-        random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
-        lost = [key for key in random if not (fresh_head and key.startswith("classifier."))]
-        if lost:
-            raise UserError(f"The model {found.name} is incomplete: {len(lost)} of its weights are missing or of another size. Download or train it again.")
+            model, processor = _load(found, labels if fresh_head else None)
+            if hybrid:
+                model = hybrids.make_hybrid(model, processor, resnet)
         if fresh_head:
             torch.nn.init.zeros_(model.classifier.weight)
             torch.nn.init.zeros_(model.classifier.bias)
+            if head_init == "normal":
+                torch.nn.init.normal_(model.classifier.weight, std=0.02)
         try:
             model.to(device or best_device())
         except (AssertionError, RuntimeError, NotImplementedError):  # torch has one for each backend it lacks
@@ -104,6 +109,11 @@ class LeafClassifier:
     def patch_size(self) -> int:
         """Side of a patch in pixels."""
         return int(self.model.config.patch_size)
+
+    @property
+    def feature_channels(self) -> int | None:
+        """Channels of the CNN feature map that a hybrid's tokens come from; None for a plain ViT."""
+        return self.model.vit.embeddings.patch_embeddings.projection.in_channels if isinstance(self.model.config, hybrids.HybridViTConfig) else None
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -181,13 +191,26 @@ class LeafClassifier:
             parts.append(hidden.last_hidden_state[:, 0].float().cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.config.hidden_size)
 
+    def freeze_encoder(self) -> None:
+        """Let the head alone learn (a linear probe), with the encoder as in use: no dropout, no new statistics.
+
+        Call it again after each ``model.train()``, which puts the encoder back into training mode.
+        """
+        self.model.requires_grad_(False)
+        self.model.classifier.requires_grad_(True)
+        self.model.vit.eval()
+
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write model (safetensors, in ``dtype``), config and processor into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         # Of an earlier model in this folder, one big file would be read in place of the new shards.
         for stale in (checkpoints.WEIGHTS, checkpoints.INDEX):
             (folder / stale).unlink(missing_ok=True)
-        state = {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in self.model.state_dict().items()}
+        learned = dict(self.model.named_parameters())
+        # Statistics and counters of a CNN are no weights: they keep the type in which they fit.
+        state = {
+            name: tensor.detach().to("cpu", dtype if name in learned else tensor.dtype).contiguous() for name, tensor in self.model.state_dict().items()
+        }
         with _quiet_transformers():
             self.model.save_pretrained(folder, state_dict=state, max_shard_size=MAX_SHARD_SIZE)
             self.processor.save_pretrained(folder)
@@ -238,6 +261,26 @@ def autocast(device: torch.device) -> torch.autocast | contextlib.nullcontext:
     if bf16_is_faster(device.type):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def _load(found: checkpoints.Checkpoint, labels: Sequence[str] | None) -> tuple[ViTForImageClassification, ViTImageProcessorPil]:
+    """Model and processor of a checkpoint; labels: of a fresh head, whose weights are anything, or None to keep its own."""
+    options = _new_labels(labels) if labels is not None else {}
+    kind = hybrids.HybridViTForImageClassification if found.is_hybrid else ViTForImageClassification
+    try:
+        model, loading = kind.from_pretrained(
+            found.folder, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=bool(options),
+            local_files_only=True, trust_remote_code=False, output_loading_info=True, **options,
+        )
+        processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
+    except Exception as error:  # a config made by others can trip transformers anywhere, down to a division by zero
+        raise UserError(f"The model {found.name} could not be loaded: its files do not fit together ({type(error).__name__}).") from error
+    # transformers fills what it does not find with random numbers: right for a new head, wrong for all else.
+    random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
+    lost = [key for key in random if not (options and key.startswith("classifier."))]
+    if lost:
+        raise checkpoints.incomplete(found.name, len(lost))
+    return model, processor
 
 
 def _new_labels(labels: Sequence[str]) -> dict:

@@ -10,18 +10,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from vit_demo.errors import UserError
 from vit_demo.explain.attention import capture_attention, resolve_index
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.rollout import attention_rollout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 METHODS = ("attention", "rollout")
 
