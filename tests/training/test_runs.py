@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ import pytest
 from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.training.config import TrainingConfig
-from vit_demo.training.runs import EventLog, Run, create, find, launch, list_runs
+from vit_demo.training.runs import EventLog, Run, create, find, list_runs
 
 CONFIG = TrainingConfig(epochs=1)
 
@@ -57,10 +58,53 @@ def test_a_dead_worker_means_broken_off(run: Run, status: str) -> None:
 
 
 @pytest.mark.parametrize("shift", [-3600, -2, 2, 3600])
-def test_a_process_id_used_again_is_not_the_worker(run: Run, shift: float) -> None:
+def test_a_process_id_used_again_is_not_the_worker_by_its_time(run: Run, shift: float) -> None:
     run.claim()
     run.set_state(status="training", pid_started=psutil.Process().create_time() + shift)
     assert run.state()["status"] == runs.BROKEN_OFF
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").is_file(), reason="only Linux tells its boot and the clock ticks since")
+@pytest.mark.parametrize("change", [lambda boot, ticks: f"{boot} {int(ticks) + 1}", lambda boot, ticks: f"{boot[::-1]} {ticks}"])
+def test_a_process_id_used_again_is_not_the_worker_by_its_ticks_or_its_boot(run: Run, change) -> None:
+    run.claim()
+    run.set_state(status="training")
+    assert run.is_going()
+    run.set_state(pid_started=change(*json.loads((run.folder / "state.json").read_text())["pid_started"].split()))
+    assert run.state()["status"] == runs.BROKEN_OFF
+
+
+def test_a_clock_that_was_set_does_not_break_a_run_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """psutil's start time of a process moves with the clock; ours may not."""
+    run.claim()
+    run.set_state(status="training")
+    if isinstance(run.state()["pid_started"], float):
+        pytest.skip("this system tells the start of a process by the clock alone")
+    from psutil import _pslinux
+
+    boot = _pslinux.boot_time()
+    monkeypatch.setattr(_pslinux, "boot_time", lambda: boot + 3600)
+    assert abs(psutil.Process().create_time() - time.time()) > 3000 and run.is_going()
+
+
+@pytest.mark.parametrize("pid", ["12", -1, 0, True, 2**70, 1.5, [1]])
+@pytest.mark.parametrize("started", [None, "x", 1.0])
+def test_a_process_id_that_makes_no_sense_is_no_worker(run: Run, pid: object, started: object) -> None:
+    run.set_state(status="training", pid=pid, pid_started=started)
+    assert run.state()["status"] == runs.BROKEN_OFF
+
+
+def test_a_last_word_said_between_reading_and_looking_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker writes "finished" and is gone; a reader with the state from before must not say broken off."""
+    run.set_state(status="scoring", pid=2**22 + 1, pid_started=1.0)
+    alive = runs._alive
+
+    def look(state: dict) -> bool:
+        Run(run.folder).set_state(status="finished")
+        return alive(state)
+
+    monkeypatch.setattr(runs, "_alive", look)
+    assert run.state()["status"] == "finished"
 
 
 @pytest.mark.skipif(os.name == "nt", reason="there are no zombies on Windows")
@@ -74,7 +118,10 @@ def test_a_zombie_is_not_a_worker(run: Run, wait_for) -> None:
     child.wait()
 
 
-@pytest.mark.parametrize(("age", "status"), [(0, "starting"), (runs.START_SECONDS - 5, "starting"), (runs.START_SECONDS + 5, runs.BROKEN_OFF)])
+@pytest.mark.parametrize(("age", "status"), [
+    (0, "starting"), (-2, "starting"), (runs.START_SECONDS - 5, "starting"), (runs.START_SECONDS + 5, runs.BROKEN_OFF),
+    (-3600, runs.BROKEN_OFF),  # the clock was set back since
+])
 def test_a_worker_that_never_came_up(run: Run, age: float, status: str) -> None:
     (run.folder / "state.json").write_text(json.dumps({"status": "starting", "changed": time.time() - age}))
     assert run.state()["status"] == status
@@ -87,7 +134,9 @@ def test_an_ended_run_stays_what_it_said(run: Run, status: str) -> None:
     assert not run.is_going()
 
 
-@pytest.mark.parametrize("text", [None, "", '{"status": "trai'])
+@pytest.mark.parametrize("text", [
+    None, "", '{"status": "trai', "[]", "7", "{}", '{"status": 3}', '{"status": "dreaming"}', '{"status": "training", "changed": "now"}',
+])
 def test_a_missing_or_torn_state_is_broken_off(run: Run, text: str | None) -> None:
     (run.folder / "state.json").unlink()
     if text is not None:
@@ -168,6 +217,121 @@ def test_a_torn_line_in_the_middle_is_passed_over(run: Run) -> None:
     assert offset == run.events_file.stat().st_size
 
 
+def test_only_events_are_taken_for_events(run: Run) -> None:
+    run.events_file.write_bytes(b'12\n[1]\n"kind"\nnull\n{"step": 4}\n{"kind": "train", "step": 5}\n')
+    assert [event["step"] for event in run.read_events()[0]] == [5]
+
+
+def test_what_follows_a_torn_last_line_is_not_lost(run: Run) -> None:
+    """A run that was killed while it wrote a line, and then goes on."""
+    line = json.dumps({"kind": "train", "step": 2, "note": "naïve"}, ensure_ascii=False).encode()
+    for cut in range(1, len(line)):  # also in the middle of a character
+        run.events_file.write_bytes(b'{"kind": "train", "step": 1}\n' + line[:cut])
+        log = EventLog(run)
+        log.add("train", step=3)
+        log.close()
+        assert [event["step"] for event in run.read_events()[0]] == [1, 3], cut
+
+
+def test_a_whole_last_line_gets_no_empty_one_behind_it(run: Run) -> None:
+    for step in (1, 2):
+        log = EventLog(run)
+        log.add("train", step=step)
+        log.close()
+    assert run.events_file.read_bytes().count(b"\n") == 2
+
+
+# A full disk: a limit on the size of files, set by the system, in a process of its own
+
+FULL = """
+import json, resource, signal, sys
+from vit_demo.training.runs import EventLog, Run
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+run = Run(sys.argv[1])
+limit = lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+"""
+
+
+def on_a_full_disk(run: Run, code: str) -> str:
+    pytest.importorskip("resource", reason="this system cannot limit the size of files")
+    done = subprocess.run([sys.executable, "-c", FULL + code, str(run.folder)], capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_events_that_a_full_disk_does_not_take_come_later_with_a_warning(run: Run) -> None:
+    on_a_full_disk(run, """
+log = EventLog(run)
+log.add("train", step=1)
+limit(run.events_file.stat().st_size + 20)  # in the middle of the next line
+for step in range(2, 50):
+    log.add("train", step=step)
+assert run.events_file.stat().st_size < 100
+limit(resource.RLIM_INFINITY)
+log.add("train", step=50)
+assert run.events_file.read_bytes().endswith(b"\\n")
+log.close()
+""")
+    events = run.read_events()[0]
+    assert [event["step"] for event in events if event["kind"] == "train"] == list(range(1, 51))
+    warnings = [event["message"] for event in events if event["kind"] == "warning"]
+    assert len(warnings) == 1 and "could not be written for a while" in warnings[0] and "The run went on" in warnings[0]
+
+
+def test_a_disk_that_stays_full_ends_the_record_but_not_the_run(run: Run) -> None:
+    assert on_a_full_disk(run, """
+log = EventLog(run)
+log.add("train", step=1)
+limit(run.events_file.stat().st_size + 20)
+log.add("train", step=2)
+log.close()
+print("went on")
+""") == "went on\n"
+    assert [event["step"] for event in run.read_events()[0]] == [1]
+
+
+def test_a_full_disk_leaves_the_state_whole_and_it_is_written_later(run: Run) -> None:
+    said = on_a_full_disk(run, """
+run.claim()
+run.set_state(status="training", done=1, total=9)
+limit(30)
+run.set_state(done=2, message="x" * 1000)
+run.set_state(status="finished", result={"test_accuracy": 0.9})
+print(Run(run.folder).state()["status"], Run(run.folder).state()["done"], run.settle(0.3, every=0.1))
+limit(resource.RLIM_INFINITY)
+print(run.settle(5, every=0.1))
+""")
+    assert said.split() == ["training", "1", "False", "True"]
+    state = run.state()
+    assert (state["status"], state["done"], state["message"][:2], state["result"]) == ("finished", 2, "xx", {"test_accuracy": 0.9})
+    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "state.json"]
+
+
+def test_a_run_that_does_not_fit_on_the_disk_leaves_nothing(home: Path) -> None:
+    pytest.importorskip("resource")
+    code = """
+from vit_demo.errors import UserError
+from vit_demo.training.config import TrainingConfig
+from vit_demo.training.runs import create
+limit(100)
+try:
+    create(TrainingConfig())
+except UserError as error:
+    print(error)
+"""
+    assert "cannot be written" in on_a_full_disk(Run(home), code)
+    assert list((home / "runs").iterdir()) == []
+
+
+def test_a_folder_that_was_deleted_ends_the_run(run: Run) -> None:
+    shutil.rmtree(run.folder)
+    with pytest.raises(UserError, match="was deleted"):
+        run.set_state(done=3)
+    assert not run.settle(0.2, every=0.1) and not run.folder.exists()
+    run.request_stop()
+    assert not run.folder.exists()
+
+
 def test_log_tail_is_the_end_of_what_was_printed(run: Run) -> None:
     (run.folder / "worker.log").write_bytes(b"\xff old\n" + "\n".join(f"line {number} é" for number in range(5000)).encode())
     assert run.log_tail(3) == "line 4997 é\nline 4998 é\nline 4999 é"
@@ -228,6 +392,12 @@ def test_runs_of_the_same_second_get_names_of_their_own(home: Path, monkeypatch:
     assert len(list_runs()) == 27
 
 
+def test_the_tenth_run_of_a_second_is_newer_than_the_second(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    freeze(monkeypatch, 5)
+    made = [create(CONFIG).id for _ in range(12)]
+    assert [run.id for run in list_runs()] == made[::-1]
+
+
 def test_create_takes_a_new_or_an_empty_folder(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert create(CONFIG, tmp_path / "empty").config() == CONFIG
@@ -250,71 +420,12 @@ def test_create_says_where_it_cannot_write(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setenv("VIT_DEMO_HOME", str(tmp_path / "file"))
     with pytest.raises(UserError, match="cannot be written"):
         create(CONFIG)
-    with pytest.raises(UserError, match="could be started"):
-        launch(CONFIG)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_create_knows_no_home_of_nobody() -> None:
     with pytest.raises(UserError, match="home folder"):
         create(CONFIG, "~nobody-of-this-name/run")
-
-
-# One at a time
-
-
-def test_launch_refuses_while_a_run_is_going(home: Path) -> None:
-    going = create(CONFIG)
-    going.claim()
-    going.set_state(status="training")
-    with pytest.raises(UserError, match=f"{going.id} is still going"):
-        launch(CONFIG)
-    assert [run.id for run in list_runs()] == [going.id]  # the refused one leaves nothing behind
-
-
-def test_of_many_launches_at_once_one_wins(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    spawned = []
-    monkeypatch.setattr(runs, "_spawn", spawned.append)
-    # Time for another to come between the look and the start, if it can.
-    monkeypatch.setattr(runs, "list_runs", lambda: (list_runs(), time.sleep(0.05))[0])
-
-    def attempt(_: int) -> str:
-        try:
-            return launch(CONFIG).id
-        except UserError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(6) as pool:
-        answers = list(pool.map(attempt, range(6)))
-    assert len(spawned) == 1 and len(list_runs()) == 1
-    assert sum("still going" in answer for answer in answers) == 5
-
-
-def test_a_launched_worker_is_found_by_the_folder_alone_and_can_be_stopped(home: Path, tiny_model: Path, colours: Path, monkeypatch, wait_for) -> None:
-    monkeypatch.setenv("VIT_DEMO_THREADS", "1")
-    config = TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1000, batch_size=4, device="cpu", evaluate_every=50)
-    run = launch(config)
-    try:
-        wait_for(lambda: run.state().get("pid"))
-        worker = psutil.Process(run.state()["pid"])
-        assert "vit_demo.training.worker" in " ".join(worker.cmdline())
-        if os.name != "nt":
-            assert os.getsid(worker.pid) != os.getsid(0)  # outlives the terminal and the server
-        with pytest.raises(UserError, match="still going"):
-            launch(config)
-        wait_for(lambda: any(event["kind"] == "validation" for event in run.read_events()[0]))
-        found = find(run.id)
-        assert found.state()["status"] == "training" and found.is_going()
-        found.request_stop()
-        wait_for(lambda: not run.is_going())
-    finally:
-        run.request_stop()
-    state = run.state()
-    assert state["status"] == "stopped"
-    events = run.read_events()[0]
-    assert max(event["step"] for event in events if event["kind"] == "train") < events[0]["total_steps"]
-    assert 0 <= state["result"]["test_accuracy"] <= 1
-    assert run.has_model() and run.scores()["test"]["n"] == 18
-    assert "validation loss" in run.log_tail()
 
 
 def test_a_run_that_never_began_is_discarded_and_any_other_kept(tmp_path: Path) -> None:
@@ -325,3 +436,127 @@ def test_a_run_that_never_began_is_discarded_and_any_other_kept(tmp_path: Path) 
     for run in (unbegun, begun):
         runs.discard_unbegun(run)
     assert not unbegun.folder.exists() and begun.events_file.is_file()
+
+
+def test_whether_a_run_began_is_known_without_reading_a_long_record(tmp_path: Path) -> None:
+    run = runs.create(TrainingConfig(), tmp_path / "run")
+    assert not run.has_begun()
+    log = EventLog(run)
+    log.add("warning", message="2 photos cannot be read", paths=["a photo called train"] * 100)
+    assert not run.has_begun()
+    log.add("begin", total_steps=3)
+    for step in range(20_000):
+        log.add("train", step=step, loss=1.0)
+    log.close()
+    begin = time.perf_counter()
+    assert run.has_begun() and time.perf_counter() - begin < 0.1
+
+
+# Names, export, deletion
+
+
+def test_a_name_is_for_people_and_the_id_stays(home: Path) -> None:
+    run = create(CONFIG)
+    assert run.name == run.id and run.experiment == ""
+    run.rename("  rust,\n small\tphotos \u202e ")
+    assert find(run.id).name == "rust, small photos" and find(run.id).id == run.id
+    run.set_meta(experiment="e1")
+    run.rename("ß" * runs.NAME_LENGTH)
+    assert find(run.id).name == "ß" * runs.NAME_LENGTH and find(run.id).experiment == "e1"
+    with pytest.raises(UserError, match="at most 80"):
+        run.rename("x" * 81)
+    run.rename(" ")
+    assert find(run.id).name == run.id
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": 3, "experiment": null}', '{"name": ["a"]}'])
+def test_a_broken_meta_file_is_no_name(run: Run, text: str) -> None:
+    (run.folder / "meta.json").write_text(text)
+    assert run.name == run.id and run.experiment == ""
+    run.rename("mended")
+    assert run.name == "mended"
+
+
+def test_export_holds_the_settings_and_the_command_that_repeats_them(run: Run) -> None:
+    run.rename("mine")
+    exported = json.loads(run.export())
+    assert TrainingConfig.from_json(json.dumps(exported["config"])) == CONFIG
+    assert exported["command"] == CONFIG.command() and exported["name"] == "mine" and exported["id"] == run.id
+
+
+def test_delete_takes_the_whole_folder_and_no_other(home: Path) -> None:
+    first, second = create(CONFIG), create(CONFIG)
+    for run in (first, second):
+        run.set_state(status="finished")
+        (run.folder / "model" / "deep").mkdir(parents=True)
+        (run.folder / "model" / "deep" / "file").write_text("x")
+    runs.delete(first)
+    assert find(first.id) is None and find(second.id) is not None
+    assert [path.name for path in (home / "runs").iterdir() if not path.name.endswith(".lock")] == [second.id]
+    with pytest.raises(UserError, match="There is no run"):
+        runs.delete(first)
+
+
+@pytest.mark.parametrize("status", runs.GOING)
+def test_a_going_run_is_not_deleted(home: Path, status: str) -> None:
+    run = create(CONFIG)
+    run.claim()
+    run.set_state(status=status)
+    with pytest.raises(UserError, match="still going"):
+        runs.delete(run)
+    assert find(run.id) is not None
+
+
+def test_delete_reaches_nothing_outside_the_home_folder(home: Path, tmp_path: Path) -> None:
+    inside = create(CONFIG)
+    outside = create(CONFIG, tmp_path / "outside")
+    for run in (inside, outside):
+        run.set_state(status="finished")
+    bad = [outside.folder, home / "runs" / ".." / ".." / "outside", home / "runs", home, home / "runs" / inside.id / "..", home / "runs" / "."]
+    for folder in bad:
+        with pytest.raises(UserError, match="There is no run"):
+            runs.delete(Run(folder))
+    link = home / "runs" / "link"
+    link.symlink_to(outside.folder)
+    runs.delete(Run(link))
+    assert not link.is_symlink() and outside.folder.is_dir() and inside.folder.is_dir()
+
+
+def test_what_a_killed_worker_left_is_swept_and_a_living_one_is_left_alone(home: Path) -> None:
+    dead, living = create(CONFIG), create(CONFIG)
+    dead.set_state(status="training", pid=2**22 + 1, pid_started=1.0)
+    living.claim()
+    living.set_state(status="training")
+    for run in (dead, living):
+        (run.folder / "photos-abc").mkdir()
+        (run.folder / "photos-abc" / "train.npy").write_bytes(b"x")
+        (run.folder / "state.json.77.new").write_text("{")
+        (run.folder / "model.new").mkdir()
+        (run.folder / "model").mkdir()
+    (home / "runs" / ".deleted-x-1").mkdir()
+    runs.sweep()
+    assert sorted(path.name for path in dead.folder.iterdir()) == ["config.json", "model", "state.json"]
+    assert len(list(living.folder.iterdir())) == 6
+    assert not (home / "runs" / ".deleted-x-1").exists()
+
+
+@pytest.mark.parametrize(("status", "begun", "checkpoint", "can"), [
+    ("stopped", True, True, True), ("failed", True, True, True), ("training", True, True, True), ("training", True, False, False),
+    ("failed", False, False, True), ("stopped", False, False, True), ("waiting", False, False, True), ("finished", True, True, False),
+    ("stopped", True, False, False),
+])
+def test_what_can_go_on(run: Run, status: str, begun: bool, checkpoint: bool, can: bool) -> None:
+    """Its process is gone, so one that says "training" was broken off."""
+    run.set_state(status=status, pid=2**22 + 1, pid_started=1.0)
+    if begun:
+        run.events_file.write_text('{"kind": "begin"}\n{"kind": "train", "step": 1}\n')
+    if checkpoint:
+        (run.folder / "checkpoint").mkdir()
+        (run.folder / "checkpoint" / "checkpoint.json").write_text('{"step": 1}')
+    assert run.can_resume() is can
+
+
+def test_a_going_run_cannot_be_resumed(run: Run) -> None:
+    run.claim()
+    run.set_state(status="waiting")
+    assert not run.can_resume()

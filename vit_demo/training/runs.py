@@ -1,52 +1,76 @@
 """The record of a run: a folder that is the only bridge between the page and the worker.
 
 runs/<id>/config.json      the settings, written once
+          meta.json        its name and its experiment, where it has them
           state.json       where it stands, replaced atomically by the worker
           events.jsonl     what happened, one JSON object a line, only ever appended
           stop             present when someone asked the worker to end
+          checkpoint/      what a run that was broken off or stopped goes on from
           worker.log       what the worker printed
           model/           the finished model with scores.json and README.md
 
-This module is light: it imports neither torch nor transformers.
+How a run comes to its worker is in training/queue.py. This module is light: it imports neither torch
+nor transformers.
 """
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
 import json
 import os
 import re
 import shutil
-import subprocess
-import sys
 import time
+from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-import psutil
 from filelock import FileLock
 
-from vit_demo import settings
+from vit_demo import __version__, settings
 from vit_demo.errors import UserError
 from vit_demo.training.config import TrainingConfig
+from vit_demo.training.files import read_object, write_atomically
+from vit_demo.training.identity import birth, lives
 
-GOING = ("starting", "preparing", "training", "scoring")
+WAITING = "waiting"
+GOING = (WAITING, "starting", "preparing", "training", "scoring")
 ENDED = ("finished", "stopped", "failed")
 BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
+# What a killed process leaves half done in a run's folder.
+LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "model.new")
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
+NAME_LENGTH = 80
+# In so many bytes of the record stands whether a run began.
+BEGINNING = 2**18
 
 
 class Run:
-    """One run, read from its folder; holds nothing in memory."""
+    """One run, read from its folder; a reader holds nothing in memory."""
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        # Of the worker alone: a signal to end, and what a full disk did not take yet.
+        self.told_to_stop = False
+        self._unsaved: dict = {}
 
     @property
     def id(self) -> str:
         return self.folder.name
+
+    @property
+    def name(self) -> str:
+        """What a person called it, else its id."""
+        return self._meta().get("name") or self.id
+
+    @property
+    def experiment(self) -> str:
+        """The id that the runs of one experiment share, or nothing."""
+        return self._meta().get("experiment") or ""
 
     @property
     def model_folder(self) -> Path:
@@ -57,31 +81,50 @@ class Run:
         return self.folder / "events.jsonl"
 
     def config(self) -> TrainingConfig:
-        return TrainingConfig.from_json((self.folder / "config.json").read_text(encoding="utf-8"))
+        try:
+            return TrainingConfig.from_json((self.folder / "config.json").read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UserError(f"The settings of the run {self.id} cannot be read ({error.strerror}).") from None
 
     def state(self) -> dict:
         """The worker's last word, with ``status`` put right where the worker is gone without one."""
-        try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            state = {"status": "starting", "changed": 0.0}
-        if state.get("status") in GOING and not _alive(state):
-            state["status"] = BROKEN_OFF
-            state["message"] = "The run was broken off: its process is gone."
+        state = self._read_state()
+        while state["status"] in GOING and not _alive(state):
+            # The last word may have come after the reading and before the look at the process.
+            last = self._read_state()
+            if last == state:
+                before = " before its turn came" if state["status"] == WAITING else ""
+                return {**state, "status": BROKEN_OFF, "message": f"The run was broken off{before}: its process is gone."}
+            state = last
         return state
 
     def is_going(self) -> bool:
         return self.state()["status"] in GOING
+
+    def can_resume(self) -> bool:
+        """Whether it ended early and can go on: from a checkpoint, or from its start where no step was done."""
+        from vit_demo.training import checkpoint
+
+        if self.state()["status"] in (*GOING, "finished"):
+            return False
+        return checkpoint.exists(self) or not self.has_begun()
+
+    def has_begun(self) -> bool:
+        """Whether a step was taken or a model is there."""
+        try:
+            with open(self.events_file, "rb") as file:
+                # "begin" comes before the first step; the whole of a long record would take too long.
+                lines = file.read(BEGINNING).split(b"\n")
+        except OSError:
+            lines = []
+        return self.has_model() or any(b'"kind": "begin"' in line or b'"kind": "train"' in line for line in lines[:-1])
 
     def has_model(self) -> bool:
         return (self.model_folder / "config.json").is_file()
 
     def scores(self) -> dict:
         """What the finished model reached, {} before that."""
-        try:
-            return json.loads((self.model_folder / "scores.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return {}
+        return read_object(self.model_folder / "scores.json")
 
     def read_events(self, offset: int = 0) -> tuple[list[dict], int]:
         """Events from a byte offset on, and the offset to go on from; a line still being written waits."""
@@ -93,11 +136,13 @@ class Run:
             return [], offset
         end = data.rfind(b"\n") + 1
         events = []
-        for line in data[:end].splitlines():
+        for line in data[:end].split(b"\n"):
             try:
-                events.append(json.loads(line))
-            except ValueError:  # torn by a crash, then appended to
+                event = json.loads(line)
+            except ValueError:  # torn by a crash
                 continue
+            if isinstance(event, dict) and "kind" in event:
+                events.append(event)
         return events, offset + end
 
     def log_tail(self, lines: int = 12) -> str:
@@ -110,63 +155,146 @@ class Run:
             return ""
 
     def request_stop(self) -> None:
-        """Ask the worker to end after the step it is at."""
-        (self.folder / "stop").touch()
+        """Ask the worker to end after the step it is at, or to leave the queue."""
+        try:
+            (self.folder / "stop").touch()
+        except FileNotFoundError:
+            pass  # deleted meanwhile
+        except OSError as error:
+            raise UserError(f"The run {self.name} cannot be told to stop ({error.strerror}). Free some disk space and try again.") from None
 
     def stop_requested(self) -> bool:
-        return (self.folder / "stop").exists()
+        return self.told_to_stop or (self.folder / "stop").exists()
 
-    # Written by the worker alone.
+    def rename(self, text: str) -> None:
+        """Give it a name for people; an empty one takes it away. Its id and folder stay."""
+        name = " ".join("".join(character if character.isprintable() else " " for character in text).split())
+        if len(name) > NAME_LENGTH:
+            raise UserError(f"The name is too long. Use at most {NAME_LENGTH} characters.")
+        self.set_meta(name=name)
+
+    def set_meta(self, **changes: str) -> None:
+        """Change some fields of meta.json."""
+        try:
+            write_atomically(self.folder / "meta.json", json.dumps({**self._meta(), **changes}))
+        except OSError as error:
+            raise UserError(f"The name of the run {self.id} cannot be written ({error.strerror}). Check the disk and try again.") from None
+
+    def export(self) -> str:
+        """Its settings and the command line that repeats it, as one JSON object."""
+        config = self.config()
+        values = {"id": self.id, "name": self.name, "experiment": self.experiment, "version": __version__}
+        return json.dumps({**values, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
+
+    def _meta(self) -> dict:
+        return {key: value for key, value in read_object(self.folder / "meta.json").items() if isinstance(value, str)}
+
+    def _read_state(self) -> dict:
+        state = read_object(self.folder / "state.json")
+        return state if state.get("status") in (*GOING, *ENDED) else {"status": "starting", "changed": 0.0}
+
+    # Written by the worker, and before it is there by whoever starts it.
+
+    def put_state(self, **values) -> None:
+        """A new state.json in place of the old one; OSError where it cannot be written."""
+        write_atomically(self.folder / "state.json", json.dumps({**values, "changed": time.time()}), durable=True)
 
     def set_state(self, **changes) -> None:
-        """Change some fields of state.json; a reader sees the old file or the new one, never a half."""
+        """Change some fields of state.json; a reader sees the old file or the new one, never a half.
+
+        What a full disk does not take is written with the next change: it must not end a run. UserError
+        where the folder is gone.
+        """
+        self._unsaved |= changes
+        state = read_object(self.folder / "state.json")
+        # Only what a power cut must not undo is worth waiting for the disk.
+        durable = self._unsaved.get("status", state.get("status")) != state.get("status")
         try:
-            state = json.loads((self.folder / "state.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            state = {}
-        state.update(changes, changed=time.time())
-        write_atomically(self.folder / "state.json", json.dumps(state))
+            write_atomically(self.folder / "state.json", json.dumps({**state, **self._unsaved, "changed": time.time()}), durable=durable)
+        except FileNotFoundError:
+            raise UserError("The folder of this run was deleted, so the run ends.") from None
+        except OSError:
+            return
+        self._unsaved = {}
+
+    def settle(self, seconds: float, every: float = 1.0) -> bool:
+        """Try for so long to write what a full disk did not take; whether nothing is left."""
+        end = time.monotonic() + seconds
+        while self._unsaved:
+            with contextlib.suppress(UserError):
+                self.set_state()
+            if not self._unsaved or time.monotonic() >= end or not self.folder.is_dir():
+                break
+            time.sleep(every)
+        return not self._unsaved
 
     def claim(self) -> None:
-        """Put down this process as the worker, with its start time, since process ids are used again."""
-        process = psutil.Process()
-        self.set_state(pid=process.pid, pid_started=process.create_time(), started=time.time())
+        """Put down this process as the worker, with its birth, since process ids are used again."""
+        self.set_state(pid=os.getpid(), pid_started=birth(os.getpid()), started=time.time())
 
 
 class EventLog:
-    """The worker's append-only writer of events.jsonl."""
+    """The worker's append-only writer of events.jsonl.
+
+    What a full disk does not take waits in memory and is written with the next event, from the very byte
+    on, with a warning that says so.
+    """
 
     def __init__(self, run: Run):
-        self._file = open(run.events_file, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
+        self._file = open(run.events_file, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+        self._unwritten = bytearray() if _ends_whole(run.events_file) else bytearray(b"\n")
+        self._warned = False
 
     def add(self, kind: str, **values) -> None:
-        """Append one event; it reaches the file before this returns."""
-        self._file.write(json.dumps({"kind": kind, "time": round(time.time(), 3), **values}) + "\n")
-        self._file.flush()
+        """Append one event; it reaches the file before this returns, where the disk takes it."""
+        self._unwritten += _line(kind, values)
+        self._write()
 
     def close(self) -> None:
+        self._write()
         self._file.close()
 
+    def _write(self) -> None:
+        try:
+            while self._unwritten:
+                del self._unwritten[: self._file.write(self._unwritten)]
+            self._warned = False
+        except OSError as error:
+            if not self._warned:
+                message = f"The record could not be written for a while ({error.strerror}). The run went on; free some space."
+                self._unwritten += _line("warning", {"message": message})
+                self._warned = True
 
-def write_atomically(path: Path, text: str) -> None:
-    """Replace a file as a whole."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
-    new.write_text(text, encoding="utf-8")
-    os.replace(new, path)
+
+def _line(kind: str, values: dict) -> bytes:
+    return (json.dumps({"kind": kind, "time": round(time.time(), 3), **values}) + "\n").encode()
+
+
+def _ends_whole(file: Path) -> bool:
+    """Whether the last line is ended: to one torn by a crash nothing must be appended."""
+    with open(file, "rb") as handle:
+        if not handle.seek(0, os.SEEK_END):
+            return True
+        handle.seek(-1, os.SEEK_END)
+        return handle.read() == b"\n"
 
 
 def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     """Make the folder of a new run; by default under the home folder, named after the time."""
+    own = folder is None
     try:
-        folder = _free_folder(settings.load().runs) if folder is None else _full(Path(folder))
+        folder = _free_folder(settings.load().runs) if own else _full(Path(folder))
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError(f"The folder {folder} is not empty. Give a new one, so that nothing is overwritten.")
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "config.json").write_text(config.to_json(), encoding="utf-8")
+        run = Run(folder)
+        # The settings come last: with them it is a run, and must have a state.
+        run.put_state(status="starting", created=time.time())
+        write_atomically(folder / "config.json", config.to_json(), durable=True)
     except OSError as error:
+        if own and folder is not None:
+            shutil.rmtree(folder, ignore_errors=True)
         raise UserError(f"The folder {folder or settings.load().runs} cannot be written ({error.strerror}). Give another one.") from None
-    run = Run(folder)
-    run.set_state(status="starting", created=time.time())
     return run
 
 
@@ -200,61 +328,83 @@ def find(run_id: str | None) -> Run | None:
 
 def list_runs() -> list[Run]:
     """All runs under the home folder, the newest first."""
-    folders = (file.parent for file in settings.load().runs.glob("*/config.json"))
-    return [Run(folder) for folder in sorted(folders, key=lambda folder: folder.name, reverse=True)]
+    folders = (file.parent for file in settings.load().runs.glob("[!.]*/config.json"))
+    # So that -10 of the same second comes after -2.
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: re.sub(r"\d+", lambda digits: digits[0].zfill(20), folder.name), reverse=True)]
 
 
 def launch(config: TrainingConfig) -> Run:
-    """Start a run in a process of its own that outlives this one; one at a time.
+    """The old name of queue.submit."""
+    from vit_demo.training import queue
 
-    Raises UserError while another run is going.
-    """
-    runs = settings.load().runs
-    try:
-        runs.mkdir(parents=True, exist_ok=True)
-        # Two clicks, or two servers on one home folder, must not both find the machine free.
-        with FileLock(runs / ".launch.lock", timeout=30):
-            going = next((run for run in list_runs() if run.is_going()), None)
-            if going is not None:
-                raise UserError(f"The run {going.id} is still going. Wait until it ends, or stop it first.")
-            for run in list_runs():
-                _remove_leftovers(run)
-            run = create(config)
-            _spawn(run)
-    except OSError as error:  # also the lock's Timeout
-        raise UserError(f"No run could be started in {runs} ({error.strerror or error}). Check the folder and try again.") from error
-    return run
+    return queue.submit(config)
 
 
 def discard_unbegun(run: Run) -> None:
     """Remove the folder of a run that failed before its first step; anything later is kept."""
-    events, _ = run.read_events()
-    if not run.has_model() and not any(event["kind"] == "begin" for event in events):
+    if not run.has_begun():
         shutil.rmtree(run.folder, ignore_errors=True)
 
 
-def _remove_leftovers(run: Run) -> None:
-    """Remove the prepared photos that a killed worker could not remove itself."""
-    for folder in run.folder.glob(f"{SCRATCH_PREFIX}*"):
+def delete(run: Run) -> None:
+    """Remove a run of the home folder with all that is in it; UserError while it is going."""
+    found = find(run.id)
+    if found is None or found.folder != run.folder:
+        raise UserError(f"There is no run {run.id} in the home folder. Only runs that are listed can be deleted.")
+    with changing_runs():
+        if run.is_going():
+            raise UserError(f"The run {run.name} is still going. Stop it first.")
+        if run.folder.is_symlink():
+            run.folder.unlink()
+            return
+        gone = run.folder.with_name(f".deleted-{run.id}-{os.getpid()}")
+        try:
+            # In one move, so that a reader never finds half a run.
+            os.replace(run.folder, gone)
+        except OSError as error:
+            raise UserError(f"The run {run.name} cannot be deleted ({error.strerror}). Close what uses its folder and try again.") from None
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what a killed worker could not remove itself: prepared photos and half-written files. Not while it is going."""
+    for pattern in LEFTOVERS:
+        for path in run.folder.glob(pattern):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Remove the leftovers of all runs that are over, and of deleting that was broken off."""
+    for run in list_runs():
+        if any(next(run.folder.glob(pattern), None) for pattern in LEFTOVERS) and not run.is_going():
+            remove_leftovers(run)
+    for folder in settings.load().runs.glob(".deleted-*"):
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _spawn(run: Run) -> None:
-    windows = os.name == "nt"
-    detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS} if windows else {"start_new_session": True}
-    with open(run.folder / "worker.log", "ab") as log:
-        subprocess.Popen(
-            [sys.executable, "-m", "vit_demo.training.worker", str(run.folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=settings.PACKAGE.parent, close_fds=True, **detached,
-        )
+@contextlib.contextmanager
+def changing_runs() -> Iterator[None]:
+    """Held while runs are started or deleted: two clicks, or two servers on one home folder, come one after the other."""
+    runs = settings.load().runs
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(runs / ".launch.lock", timeout=30)
+        lock.acquire()
+    except OSError as error:  # also the lock's Timeout
+        raise UserError(f"No run could be started or changed in {runs} ({error.strerror or error}). Check the folder and try again.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _alive(state: dict) -> bool:
     """Whether the process that claimed the run still is that process."""
-    if state.get("pid") is None:
-        return time.time() - state.get("changed", 0.0) < START_SECONDS
-    try:
-        process = psutil.Process(state["pid"])
-        return abs(process.create_time() - state["pid_started"]) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.Error:
-        return False
+    if state.get("pid") is not None:
+        return lives(state["pid"], state.get("pid_started"))
+    changed = state.get("changed")
+    # Later than now, as after the clock was set back, is no sign of life; a little is, since clocks are nudged.
+    return isinstance(changed, (int, float)) and -5 < time.time() - changed < START_SECONDS

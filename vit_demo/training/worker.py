@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import io
 import os
 import signal
 import sys
@@ -11,26 +13,52 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from filelock import FileLock
+
 from vit_demo import settings
 from vit_demo.errors import UserError
-from vit_demo.training.runs import Run
+from vit_demo.training import queue
+from vit_demo.training.runs import WAITING, Run
 
 UNEXPECTED = "The run failed unexpectedly"
 
 # The page must stay quick while a run takes all cores.
 NICENESS = 5
+# How long the last word of a run waits for room on a full disk.
+SETTLE_SECONDS = 300
 
 
 def execute(run: Run, listener: Callable | None = None) -> dict:
-    """Do the run in this process; its state says how it ended, also when it failed.
+    """Do the run at once in this process; its state says how it ended, also when it failed.
 
+    Who starts a run in a terminal does not want to wait in the queue; those who wait there let it end first.
     Raises UserError with the sentence that the state holds.
     """
     run.claim()
-    for name in ("SIGTERM", "SIGINT"):
-        signal.signal(getattr(signal, name), lambda *_: run.request_stop())
+    _heed_signals(run)
+    lock = None
+    with contextlib.suppress(UserError):  # settings that cannot be read are reported below
+        lock = queue.lock_if_free(run.config())
     try:
-        # Imported only now: the claim above must not wait for torch.
+        return _work(run, listener)
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def _heed_signals(run: Run) -> None:
+    def stop(*_: object) -> None:
+        run.told_to_stop = True
+        with contextlib.suppress(UserError):  # where the disk is full, this process knows it all the same
+            run.request_stop()
+
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), stop)
+
+
+def _work(run: Run, listener: Callable | None = None) -> dict:
+    try:
+        # Imported only now: claim and queue must not wait for torch.
         import torch
 
         from vit_demo.training.loop import fine_tune
@@ -40,12 +68,15 @@ def execute(run: Run, listener: Callable | None = None) -> dict:
         return fine_tune(run, listener) if listener else fine_tune(run)
     except Exception as error:
         message = _sentence(error)
-        run.set_state(status="failed", ended=time.time(), message=message)
+        with contextlib.suppress(UserError):  # its folder may be gone
+            run.set_state(status="failed", ended=time.time(), message=message)
         if isinstance(error, UserError):
             raise
         if message.startswith(UNEXPECTED):
             traceback.print_exc()
         raise UserError(message) from error
+    finally:
+        run.settle(SETTLE_SECONDS)
 
 
 def _sentence(error: Exception) -> str:
@@ -60,16 +91,50 @@ def _sentence(error: Exception) -> str:
     return f"{UNEXPECTED} ({type(error).__name__}: {error}). The log below says where."
 
 
+class _Output(io.FileIO):
+    """The worker's log: what a full disk does not take is left out, since it must not end the run."""
+
+    def write(self, data) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
 def main() -> int:
     if hasattr(os, "nice"):
         os.nice(NICENESS)
+    run = Run(Path(sys.argv[1]))
     try:
-        execute(Run(Path(sys.argv[1])))
+        if run.state()["status"] != WAITING:  # started by hand, not by the queue
+            execute(run)
+        elif (lock := _wait(run)) is not None:
+            _work(run)
+            lock.release()
     except UserError as error:
         print(f"failed: {error}", flush=True)
         return 2
     return 0
 
 
+def _wait(run: Run) -> FileLock | None:
+    """The device's lock when it is the run's turn, or None where that does not come."""
+    run.claim()
+    _heed_signals(run)
+    try:
+        return queue.wait_for_turn(run)
+    except OSError as error:
+        run.set_state(status="failed", ended=time.time(), message=_sentence(error))
+        raise UserError(_sentence(error)) from error
+
+
+def _keep_on_full_disk() -> None:
+    """From now on this process can print whatever the state of the disk that its log is on."""
+    for name in ("stdout", "stderr"):
+        raw = _Output(getattr(sys, name).fileno(), "w", closefd=False)
+        setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True))
+
+
 if __name__ == "__main__":
+    _keep_on_full_disk()
     sys.exit(main())
