@@ -78,6 +78,7 @@ def add(parser: argparse.ArgumentParser) -> None:
             # Absent unless given, so that a recipe's value is not mistaken for one that was typed.
             group.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=f"{about} (default: {_in_words(value)})", **kind)
     parser.add_argument("--seeds", type=int, metavar="COUNT", help="so many runs that differ in the seed alone, with the mean of their test accuracies")
+    parser.add_argument("--resume", metavar="RUN", help="let a stopped or broken-off run, given by its id or folder, go on here with its own settings")
     parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=train)
@@ -103,7 +104,8 @@ def train(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     processes = int(os.environ.get("WORLD_SIZE") or 1)  # as `accelerate launch` and `torchrun` say it
     try:
-        config = config_of(options)
+        earlier = _earlier(options) if options.resume else None
+        config = earlier.config() if earlier else config_of(options)
         if options.seeds is not None:
             return _train_seeds(options, config, processes)
         if processes > 1 and not _join(config.device):
@@ -115,12 +117,15 @@ def train(options: argparse.Namespace) -> int:
     from vit_demo.training import runs
     from vit_demo.training.worker import execute
 
-    run = runs.create(config, options.out)
+    run = earlier or runs.create(config, options.out)
+    if earlier:
+        _take_up(run)
     try:
         result = _with_prints_on_stderr(lambda: execute(run, _Line()))
     except UserError:
         # A mistyped model must not leave a folder in the way of the next try.
-        runs.discard_unbegun(run)
+        if not earlier:
+            runs.discard_unbegun(run)
         raise
     if options.json:
         print(json.dumps(result))
@@ -129,6 +134,43 @@ def train(options: argparse.Namespace) -> int:
     print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     print(f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in {result['model']}")
     return 0
+
+
+def _earlier(options: argparse.Namespace):
+    """The run that --resume names."""
+    from pathlib import Path
+
+    from vit_demo.training import runs
+
+    extra = [name for group in SETTINGS.values() for name in group if hasattr(options, name)]
+    extra += [name for name in ("recipe", "seeds", "out") if getattr(options, name) is not None]
+    if extra:
+        raise UserError(f"A run goes on with its own settings. Leave out --{extra[0].replace('_', '-')}.")
+    run = runs.find(options.resume) or runs.Run(Path(options.resume).absolute())
+    if not (run.folder / "config.json").is_file():
+        raise UserError(f"There is no run {options.resume}. See `runs list`, or give the folder of a run.")
+    return run
+
+
+def _take_up(run) -> None:
+    """Make an ended run this process's, to go on with; UserError where that cannot be."""
+    from vit_demo.training import runs
+
+    with runs.changing_runs():  # the page may want the same
+        status = run.state()["status"]
+        if status in runs.GOING:
+            raise UserError(f"The run {run.name} is still going.")
+        if status == "finished":
+            raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
+        if not run.can_resume():
+            raise UserError(f"The run {run.name} has no checkpoint to go on from. Start it anew.")
+        runs.remove_leftovers(run)
+        try:
+            (run.folder / "stop").unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(f"The folder of the run {run.name} cannot be written ({error.strerror}). Check the disk and try again.") from None
+        run.claim()
+        run.set_state(status="starting", message="", ended=None)
 
 
 def config_of(options: argparse.Namespace):
@@ -198,37 +240,35 @@ def _train_seeds(options: argparse.Namespace, config, processes: int) -> int:
     except KeyboardInterrupt:
         print(f"The runs go on without this command: {', '.join(run.id for run in going)}.", file=sys.stderr)
         raise
-    scored = [(run, run.scores()["test"]) for run in going if run.scores()]
+    scored = [run for run in going if run.scores()]
     for run in going:
-        if not run.scores():
-            print(f"Run {run.id} (seed {run.config().seed}) has no result: {run.state().get('message') or run.state()['status']}", file=sys.stderr)
+        if run not in scored:
+            print(f"The run {run.id} (seed {run.config().seed}) has no result. {run.state().get('message', '')}".rstrip(), file=sys.stderr)
     summary = experiments.summary(going)
     if options.json:
-        each = [{"run": run.id, "seed": run.config().seed, "test_accuracy": test["accuracy"]} for run, test in scored]
-        print(json.dumps({"runs": each, "n": summary.n, "mean": summary.mean, "interval": summary.interval}))
+        each = [{"id": run.id, "seed": run.config().seed, "test_accuracy": run.scores()["test"]["accuracy"], "model": str(run.model_folder)} for run in scored]
+        print(json.dumps({"experiment": going[0].experiment, "runs": each, **summary.to_dict()}))
     else:
-        for run, test in scored:
-            print(f"Seed {run.config().seed}: test accuracy {test['accuracy']:.4f} (run {run.id})")
-        if summary.n > 1:
-            low, high = summary.interval
-            print(f"Mean test accuracy of {summary.n} seeds {summary.mean:.4f} (95 % interval of the mean {low:.4f} to {high:.4f})")
-    return 0 if len(scored) == len(going) else 2
+        for run in scored:
+            print(f"Seed {run.config().seed}: test accuracy {run.scores()['test']['accuracy']:.4f}, run {run.id}")
+        print(summary.sentence())
+    return 0 if summary.n == len(going) else 2
 
 
 def _wait(going: list) -> None:
     """Until all these runs have ended, with their progress on one line."""
     import time
 
-    from vit_demo.training.runs import GOING
+    from vit_demo.training.runs import GOING, WAITING
     from vit_demo.training.work import Progress
 
     line = _Line()
     while True:
         states = [run.state() for run in going]
-        left = [state for state in states if state["status"] in (*GOING, "waiting")]
+        left = [state for state in states if state["status"] in GOING]
         if not left:
             return
-        busy = next((state for state in left if state["status"] != "waiting"), left[0])
+        busy = next((state for state in left if state["status"] != WAITING), left[0])
         number = states.index(busy) + 1
         line(Progress(busy["status"], busy.get("done", 0), busy.get("total", 0), f"Run {number} of {len(going)}: {busy.get('message') or busy['status']}"))
         time.sleep(0.5)
