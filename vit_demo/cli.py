@@ -1,4 +1,4 @@
-"""The same things as on the page, without a browser: ``python -m vit_demo train | evaluate | predict | explain | serve``.
+"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | predict | explain | serve``.
 
 Results go to standard output (with --json as one object, or one object a photo and line),
 progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from vit_demo import __version__, cli_train, settings
+from vit_demo import __version__, cli_runs, cli_train, settings
 from vit_demo.errors import UserError
 
 
@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     whole.add_argument("--version", action="version", version=f"vit_demo {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_train.add(commands.add_parser("train", help="fine-tune a model"))
+    cli_runs.add_to(commands)
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
     _add_predict(commands.add_parser("predict", help="diagnose photos"))
     _add_explain(commands.add_parser("explain", help="where the model looked in a photo"))
