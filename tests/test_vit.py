@@ -89,8 +89,9 @@ def test_preprocess_slivers(tiny: LeafClassifier, size: tuple[int, int]) -> None
     assert resized.dtype == torch.uint8 and np.array_equal(resized[0].numpy(), expected)
 
 
-def test_preprocess_does_what_the_config_says(changed: Callable[..., Path]) -> None:
-    folder = changed("preprocessor_config.json", image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6], resample=3, size={"height": 24, "width": 40})
+@pytest.mark.parametrize("resample", range(6))
+def test_preprocess_does_what_the_config_says(changed: Callable[..., Path], resample: int) -> None:
+    folder = changed("preprocessor_config.json", image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6], resample=resample, size={"height": 24, "width": 40})
     classifier = LeafClassifier.open(folder, device="cpu")
     assert classifier.image_size == (24, 40)
     assert classifier.preprocess([noise(50, 50)]).shape == (1, 3, 24, 40)

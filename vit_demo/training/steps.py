@@ -19,13 +19,13 @@ import torch
 
 from vit_demo.errors import UserError
 from vit_demo.training import checkpoint as checkpoints
-from vit_demo.training.augment import at, augmentation, dropped_patches
+from vit_demo.training.augment import at, augmentation, kept_patches
 from vit_demo.training.checkpoint import Checkpoint
 from vit_demo.training.config import TrainingConfig
+from vit_demo.training.forward import forward_of
 from vit_demo.training.meter import Meter, finite
 from vit_demo.training.processes import Group, current
 from vit_demo.training.work import Work
-from vit_demo.vit import autocast
 
 GRADIENT_NORM = 1.0
 # Checkpoints come about this often, but take at most this share of the time.
@@ -42,9 +42,7 @@ def train(work: Work) -> bool:
     Returns whether the user stopped it. The best are those with the lowest validation loss among the
     evaluations at the final photo size.
     """
-    loop = _Loop(work, current())
-    with dropped_patches(work.classifier, work.config.patch_dropout, loop.whole):
-        return loop.run()
+    return _Loop(work, current()).run()
 
 
 @dataclass
@@ -73,6 +71,7 @@ class _Loop:
         if self.config.freeze:
             self.classifier.freeze_encoder()
         self.optimizer = _optimizer(self.config, self.model)
+        self.forward = forward_of(self.classifier, self.config.precision)
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}
         self.average = _Average(self.config.average, self.model)
         self.best = _Best()
@@ -80,19 +79,11 @@ class _Loop:
         self.film = _film(work) if group.main else None
         self.evaluations = evaluation_steps(work)
         self._saves = _Saves(self.config.checkpoint_every)
-        self._photos = 0
         self._earlier = 0.0  # seconds of earlier sittings
         self._began = time.monotonic()
 
-    def whole(self) -> tuple[int, slice]:
-        """How many photos the present step has over all processes, and which of them are computed here."""
-        return self._photos, self.group.part(self._photos)
-
     def run(self) -> bool:
         work = self.work
-        if self.device.type == "cpu":
-            # The fused kernel's backward is slow on CPUs: plain attention makes a step about a third faster.
-            self.model.set_attn_implementation("eager")
         first = self._resume()
         if first == 1:
             work.log.add(
@@ -121,26 +112,24 @@ class _Loop:
         self.model.load_state_dict(self.best.weights)
         self.model.eval()
         self.model.requires_grad_(True)
-        self.model.set_attn_implementation("sdpa")
         work.log.add("best", step=self.best.step, loss=self.best.loss)
         return stopped and step < work.total_steps
 
     def _step(self, step: int) -> None:
         rows = rows_of(self.config, len(self.work.train), step)
-        self._photos = len(rows)
         here = self.group.part(len(rows))
         torch.manual_seed(_seed(self.config.seed, step))
         side = side_at(self.work, step)
-        batch = torch.from_numpy(self.work.train.pixels[rows]).to(self.device, non_blocking=True)
+        batch = at(self.work.train.pixels[rows], side).to(self.device, non_blocking=True)
         labels = torch.from_numpy(self.work.train.labels[rows[here]]).to(self.device, non_blocking=True)
-        photos = self.augment[side](at(batch.to(torch.float32) / 255, side))[here]
+        photos = self.augment[side](batch)[here]
+        kept = kept_patches(len(rows), (side // self.classifier.patch_size) ** 2, self.config.patch_dropout)
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * rate(step, self.work.total_steps, self.config.warmup)
         self.optimizer.zero_grad(set_to_none=True)
         if len(labels):
-            with _precision(self.config, self.device):
-                logits = self.classifier.forward(self.classifier.normalise(photos * 255))
-            each = torch.nn.functional.cross_entropy(logits.float(), labels, label_smoothing=self.config.label_smoothing, reduction="sum")
+            logits = self.forward(photos, None if kept is None else kept[here])
+            each = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum")
             loss = each / len(rows)
             loss.backward()
             loss = loss.detach()
@@ -175,10 +164,10 @@ class _Loop:
             accuracy = float((logits.argmax(dim=-1).numpy() == labels).mean())
             if side == self.work.sides[-1]:
                 self.best.offer(step, loss, self.model)
+            self._show(step)  # first, so that who reads of this evaluation finds its frame
             self.work.log.add("validation", step=step, loss=loss, accuracy=accuracy, side=side)
             if self.group.main:
                 print(f"step {step}/{self.work.total_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
-            self._show(step)
         self._train_mode()
         self.meter.restart()
 
@@ -186,9 +175,8 @@ class _Loop:
     def _logits(self, photos: np.ndarray, side: int) -> torch.Tensor:
         parts = [torch.empty(0, len(self.classifier.labels))]
         for start in range(0, len(photos), VALIDATION_BATCH):
-            batch = at(torch.from_numpy(photos[start : start + VALIDATION_BATCH]).to(self.device, torch.float32), side)
-            with _precision(self.config, self.device):
-                parts.append(self.classifier.forward(self.classifier.normalise(batch)).float().cpu())
+            batch = at(photos[start : start + VALIDATION_BATCH], side)
+            parts.append(self.forward(batch.to(self.device)).cpu())
         return torch.cat(parts)
 
     def _show(self, step: int) -> None:
@@ -272,7 +260,8 @@ class _Average:
         if not self.weights:
             self.weights = {name: tensor.clone() for name, tensor in state.items()}
         decay = min(self.decay, (1 + step) / (10 + step))
-        torch._foreach_lerp_(list(self.weights.values()), list(state.values()), 1 - decay)
+        # By name: a checkpoint gives the names in another order.
+        torch._foreach_lerp_(list(self.weights.values()), [state[name] for name in self.weights], 1 - decay)
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
         self.weights = {name: tensor.to(self.model.device) for name, tensor in weights.items()}
@@ -349,12 +338,6 @@ def rate(step: int, total: int, warmup: float) -> float:
 
 def _seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _precision(config: TrainingConfig, device: torch.device) -> contextlib.AbstractContextManager:
-    if config.precision == "auto":
-        return autocast(device)
-    return torch.autocast(device.type, dtype=torch.bfloat16) if config.precision == "bf16" else contextlib.nullcontext()
 
 
 def _optimizer(config: TrainingConfig, model: torch.nn.Module) -> torch.optim.AdamW:
