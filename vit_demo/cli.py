@@ -90,6 +90,7 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
 
 def _evaluate(options: argparse.Namespace) -> None:
     from vit_demo.data.sources import open_dataset
+    from vit_demo.training.calibration import BINS
     from vit_demo.training.evaluation import evaluate
 
     data = open_dataset(options.data, options.data_revision)[options.split]
@@ -104,6 +105,12 @@ def _evaluate(options: argparse.Namespace) -> None:
     width = max(map(len, result.labels))
     for label, row in zip(result.labels, result.confusion):
         print(f"  {label:{width}}  " + "  ".join(f"{count:4d}" for count in row))
+    print("Each class: recall with its 95 % interval, precision")
+    for found in result.classes:
+        recall = "no photo" if found.recall is None else "{:.4f} ({:.4f} to {:.4f})".format(found.recall, *found.recall_interval)
+        precision = "never said" if found.precision is None else f"{found.precision:.4f}"
+        print(f"  {found.label:{width}}  {recall:25}  {precision}")
+    print(f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS} bins)")
 
 
 def _open_model(options: argparse.Namespace):

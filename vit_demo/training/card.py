@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from vit_demo import __version__
 from vit_demo.checkpoints import Checkpoint
+from vit_demo.data.sources import SAMPLE
+from vit_demo.training.calibration import BINS
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.evaluation import Evaluation
+from vit_demo.training.predictions import FILE, Prediction, mistakes
+
+# So many of the worst mistakes are named.
+NAMED = 10
 
 
-def scores_json(scores: dict[str, dict], seconds: float) -> str:
-    """The scores of each split and the time of the whole run in seconds."""
-    return json.dumps({**scores, "seconds": seconds}, indent=1)
+def scores_json(scores: dict[str, dict], temperature: float, seconds: float) -> str:
+    """The scores of each split, the temperature fitted on validation, and the time of the whole run in seconds."""
+    return json.dumps({**scores, "temperature": temperature, "seconds": seconds}, indent=1)
 
 
 def percent(evaluation: Evaluation) -> str:
@@ -23,31 +30,40 @@ def percent(evaluation: Evaluation) -> str:
 
 def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Evaluation], result: dict) -> str:
     """The README.md of a model folder, in the Hub's format."""
-    test = scores["test"]
+    test, validation = scores["test"], scores["validation"]
     revision = f", revision `{origin.revision}`" if origin.revision else ""
     extra = f"\n- Extra train photos: `{config.extra_data}` (train split only)" if config.extra_data else ""
-    cells = [label.replace("|", "\\|") for label in test.labels]  # a bare one would end the cell
-    rows = "\n".join(f"| {cell} | {' | '.join(map(str, row))} |" for cell, row in zip(cells, test.confusion))
     return f"""---
-library_name: transformers
-pipeline_tag: image-classification
-tags: [vision-transformer, leaf-disease, vit_demo]
+{_metadata(config, origin, test)}
 ---
 
-# A ViT that tells {", ".join(test.labels)} apart
+# A ViT that tells {", ".join(_plain(label) for label in test.labels)} apart
 
-Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s.
+Test accuracy: **{percent(test)}**
 
-- Test accuracy: **{percent(test)}**
-- Validation accuracy: {percent(scores["validation"])}; the weights were chosen on this split, so it is too kind
+Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s. The test photos were looked at only after the model was saved.
+
+- Validation accuracy: {percent(validation)}; the weights were chosen on this split, so it is too kind
 - Started from: `{origin.name}`{revision}
 - Photos: `{config.data}`{extra}
 
-Test photos (rows: what it is, columns: what the model says):
+## Each class
 
-| | {" | ".join(cells)} |
-|---|{"---|" * len(test.labels)}
-{rows}
+Of the test photos. Precision: of the photos called this class, those that are. Recall: of the photos of this class, those that were called so.
+
+{_class_table(test)}
+
+Rows: what it is, columns: what the model says.
+
+{_confusion_table(test)}
+
+## How sure it is
+
+{_calibration(test, validation)}
+
+## Its worst mistakes
+
+{_worst(test)}
 
 It only knows these classes: shown anything else it still names one of them.
 
@@ -61,3 +77,89 @@ It only knows these classes: shown anything else it still names one of them.
 {config.to_json()}
 ```
 """
+
+
+def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> str:
+    """The front matter, by the Hub's own writer, so that any name stays valid YAML."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    from vit_demo.checkpoints import is_hub_name
+
+    source = config.data.partition("@")[0]
+    on_hub = is_hub_name(source) and not Path(source).exists()
+    title = "drawn leaves of vit_demo" if config.data == SAMPLE else _last(source)
+    accuracy = EvalResult(
+        task_type="image-classification", dataset_type=source if on_hub else "imagefolder", dataset_name=title, dataset_split="test",
+        dataset_revision=config.data_revision, metric_type="accuracy", metric_value=round(test.accuracy, 6), metric_name="Test accuracy",
+    )
+    data = ModelCardData(
+        library_name="transformers", pipeline_tag="image-classification", tags=["vision-transformer", "leaf-disease", "vit_demo"],
+        datasets=[source] if on_hub else None, model_name=f"{_last(origin.name)} fine-tuned on {title}", eval_results=[accuracy],
+    )
+    return data.to_yaml().strip()
+
+
+def _last(place: str) -> str:
+    """The last part of a folder or a name on the Hub."""
+    return place.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+
+
+def _plain(text: str) -> str:
+    """A name in running text or in a cell, where a bar or a new line would end it and a tag would be obeyed."""
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
+
+
+def _table(header: list[str], rows: list[list[object]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
+
+
+def _class_table(test: Evaluation) -> str:
+    rows = []
+    for found in test.classes:
+        interval = f"{found.recall_interval[0]:.1%} to {found.recall_interval[1]:.1%}" if found.recall_interval else "no photo"
+        rows.append([_plain(found.label), _share(found.precision), _share(found.recall), interval, _share(found.f1), found.support])
+    return _table(["Class", "Precision", "Recall", "95 % interval of recall", "F1", "Photos"], rows)
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.1%}"
+
+
+def _confusion_table(test: Evaluation) -> str:
+    cells = [_plain(label) for label in test.labels]
+    return _table(["", *cells], [[cell, *row] for cell, row in zip(cells, test.confusion)])
+
+
+def _calibration(test: Evaluation, validation: Evaluation) -> str:
+    """Both errors and the temperature, and on which photos each was found."""
+    rows = [["as it is", 1, _points(test.calibration.expected_calibration_error), f"{test.calibration.loss:.4f}"]]
+    if test.calibrated:
+        calibrated = test.calibrated
+        rows.append(["divided by the temperature", f"{test.temperature:.3f}", _points(calibrated.expected_calibration_error), f"{calibrated.loss:.4f}"])
+    table = _table(["Logits", "Temperature", "Expected calibration error on test", "Loss on test (nats)"], rows)
+    kept = " Every validation photo was right, so there was nothing to fit and it stays at 1." if validation.accuracy == 1 else ""
+    return (
+        f"{table}\n\nThe expected calibration error is how far the probability of the named class and the share of right answers lie apart, on "
+        f"average over {BINS} bins (Guo et al. 2017). The temperature was fitted on the {validation.n} validation photos alone.{kept} "
+        "It is written down in `scores.json`; the weights are as trained."
+    )
+
+
+def _points(error: float) -> str:
+    return f"{error * 100:.1f} points"
+
+
+def _worst(test: Evaluation) -> str:
+    wrong = mistakes(test.predictions)
+    if not wrong:
+        return f"None on the {test.n} test photos."
+    count = f"{len(wrong)} of {test.n} test photos are wrong" if len(wrong) > 1 else f"1 of {test.n} test photos is wrong"
+    rows = [[_code(found), _plain(found.true), _plain(found.said), f"{found.probability:.1%}"] for found in wrong[:NAMED]]
+    table = _table(["Photo", "It is", "The model says", "Its probability"], rows)
+    return f"{count}, the ones that the model was surest of first. All photos stand in `{FILE}`.\n\n{table}"
+
+
+def _code(found: Prediction) -> str:
+    """The path as code, in which a back-tick would end it."""
+    return f"`{_plain(found.path).replace('`', '')}`"

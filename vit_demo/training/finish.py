@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from datasets import DatasetDict
 
-from vit_demo.training import card
+from vit_demo.training import card, predictions
+from vit_demo.training.calibration import fit_temperature
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.evaluation import evaluate
 from vit_demo.training.runs import Run, write_atomically
@@ -19,11 +20,16 @@ from vit_demo.vit import LeafClassifier
 
 
 def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: Listener, *, started: float, stopped: bool) -> dict:
-    """Save the model, open what was saved, and score that on validation and then on test."""
+    """Save the model, open what was saved, and score that on validation and then on test.
+
+    The temperature is fitted on validation alone.
+    """
     report(Progress("scoring", 0, 1, "Saving the model"))
     config = run.config()
     saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
     scores = {split: evaluate(saved, data[split], counter(report, split, "scoring")) for split in ("validation", "test")}
+    temperature = fit_temperature(scores["validation"].logits, scores["validation"].targets)
+    scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
     result = {
         "validation_accuracy": scores["validation"].accuracy,
         "validation_interval": list(scores["validation"].interval),
@@ -33,7 +39,9 @@ def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: List
         "model": str(run.model_folder),
     }
     details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
-    write_atomically(run.model_folder / "scores.json", card.scores_json(details, result["seconds"]))
+    # Before the scores: who finds those finds the photos behind them too.
+    write_atomically(run.model_folder / predictions.FILE, predictions.to_csv({split: found.predictions for split, found in scores.items()}))
+    write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result["seconds"]))
     write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result))
     run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
     return result
@@ -41,10 +49,14 @@ def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: List
 
 def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
     """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
-    fresh = run.folder / "model.new"
+    fresh, earlier = run.folder / "model.new", run.folder / "model.old"
     try:
         classifier.save(fresh, torch.float16 if config.half else torch.float32)
+        shutil.rmtree(earlier, ignore_errors=True)
+        if run.model_folder.exists():  # of a run that was stopped and went on
+            os.replace(run.model_folder, earlier)
         os.replace(fresh, run.model_folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
     return run.model_folder

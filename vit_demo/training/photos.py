@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,19 +26,21 @@ class Photos:
 
     pixels: uint8 (N, 3, H, W), in memory or memory-mapped. labels: int64 (N,).
     paths: where each came from. broken: paths of those that could not be decoded and were left out.
+    rows: number in the split of each, from 0; only :func:`batches` gives it.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     paths: list[str]
     broken: list[str]
+    rows: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.labels)
 
 
 def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | None = None) -> Iterator[Photos]:
-    """Decode and resize a split chunk by chunk, in order, in bounded memory."""
+    """Decode and resize a split chunk by chunk, in order, in bounded memory: one chunk ahead of whoever takes them."""
     stored = data.cast_column("image", ImageFeature(decode=False))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
 
@@ -46,15 +48,22 @@ def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | N
             photo = decode(row["image"])
             return None if photo is None else classifier.resize([photo], size)[0].numpy()
 
-        for start in range(0, len(stored), CHUNK):
+        def begin(start: int) -> tuple[list[dict], Iterator[np.ndarray | None]]:
             rows = [stored[index] for index in range(start, min(start + CHUNK, len(stored)))]
-            pixels = list(pool.map(prepare, rows))
+            return rows, pool.map(prepare, rows)  # all of them are begun here
+
+        following = begin(0)
+        for start in range(0, len(stored), CHUNK):
+            rows, pending = following
+            pixels = list(pending)
+            following = begin(start + CHUNK)
             good = [index for index, photo in enumerate(pixels) if photo is not None]
             yield Photos(
                 pixels=np.stack([pixels[index] for index in good]) if good else np.empty((0, 3, *(size or classifier.image_size)), np.uint8),
                 labels=np.array([rows[index]["labels"] for index in good], dtype=np.int64),
                 paths=[rows[index]["image_file_path"] for index in good],
                 broken=[row["image_file_path"] for row, photo in zip(rows, pixels) if photo is None],
+                rows=[start + index for index in good],
             )
 
 

@@ -1,0 +1,215 @@
+"""What a run reached, where it goes wrong photo by photo, and whether it is as sure as it is right."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import gradio as gr
+from PIL.Image import Image
+
+from vit_demo.data.sources import decode, open_dataset
+from vit_demo.errors import UserError
+from vit_demo.training import predictions, runs
+from vit_demo.training.predictions import Prediction, mistakes
+from vit_demo.training.runs import Run
+from vit_demo.ui import resultview
+from vit_demo.ui.components import polite
+from vit_demo.ui.figures.overlay import shrink
+from vit_demo.ui.figures.reliability import reliability_figure
+
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+PAGE = 24
+# A touch on a number chooses its photos, a touch on a photo that photo. Which one is chosen is marked at once.
+CHOOSE = """element.addEventListener('click', event => {
+    const chosen = event.target.closest('[data-cell]');
+    if (!chosen) return;
+    element.querySelectorAll('[data-cell]').forEach(other => other.setAttribute('aria-pressed', String(other === chosen)));
+    trigger('select', {value: chosen.dataset.cell, index: 0});
+});"""
+OPEN = """element.addEventListener('click', event => {
+    const chosen = event.target.closest('[data-row]');
+    if (chosen) trigger('select', {value: chosen.dataset.row, index: 0});
+});"""
+SCROLL_TO = "() => document.getElementById('{0}')?.scrollIntoView({{behavior: 'smooth', block: 'nearest'}})"
+
+
+def build(run: gr.Dropdown, moment: gr.Textbox) -> None:
+    """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status does."""
+    meaning = gr.HTML(elem_id="result-meaning")
+    with gr.Column(visible=False, elem_id="result-body") as body:
+        split = gr.Radio([(title, name) for name, title in resultview.SPLIT_TITLES.items()], value="test", label="Look at", elem_id="result-split")
+        about = gr.HTML(elem_id="result-about")
+        gr.Markdown("### Each class")
+        classes = gr.HTML(elem_id="result-classes")
+        gr.Markdown("### What is taken for what")
+        matrix = gr.HTML(elem_id="result-matrix", js_on_load=CHOOSE)
+        title = gr.HTML(elem_id="result-title")
+        photos = gr.HTML(elem_id="result-photos", js_on_load=OPEN)
+        with gr.Row(elem_classes="pager", visible=False) as pager:
+            back = gr.Button("Back", min_width=80, elem_id="result-back")
+            where = gr.Markdown(elem_id="result-where")
+            forward = gr.Button("Next", min_width=80, elem_id="result-next")
+        with gr.Row(equal_height=False, visible=False, elem_id="result-detail") as detail:
+            with gr.Column(scale=1, min_width=260):
+                large = gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"], elem_id="result-large")
+            with gr.Column(scale=1, min_width=260):
+                facts = gr.HTML(elem_id="result-facts")
+        gr.Markdown("### Is it as sure as it is right?")
+        plot = gr.Plot(show_label=False, elem_id="result-plot")
+        sure = gr.HTML(elem_id="result-sure")
+    cell, seen, listed = (gr.Textbox("", visible=False) for _ in range(3))
+    page = gr.Number(0, visible=False, precision=0)
+    place = [run, split, cell, page]
+    numbers = [meaning, body, about, classes, matrix, plot, sure, cell, page, seen]
+    grid = [title, photos, pager, where, page, listed, detail]
+    shown = gr.on([run.change, moment.change, split.input], show, [run, split, seen], numbers, trigger_mode="always_last", **QUIET)
+    shown.then(list_photos, [*place, listed], grid, **QUIET)
+    chosen = matrix.select(choose_cell, None, [cell, page], **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
+    chosen.then(None, None, None, js=SCROLL_TO.format("result-title"))
+    back.click(turn_back, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
+    forward.click(turn_forward, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
+    opened = photos.select(polite(open_photo), [run, split], [detail, large, facts], **QUIET)
+    opened.success(None, None, None, js=SCROLL_TO.format("result-detail"))
+
+
+def show(run_id: str | None, split: str, seen: str) -> tuple:
+    """Inputs: run, split, what the page shows already.
+
+    Outputs: what the number means, the body, what it is about, each class, matrix, diagram, its words, cell, page, seen; nothing where nothing has changed.
+    """
+    run = runs.find(run_id)
+    now = _stamp(run, split)
+    if now == seen:
+        return (gr.skip(),) * 10
+    scores = _scores(run)
+    if not {"test", split} <= scores.keys():
+        return resultview.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
+    found = scores[split]
+    figure = reliability_figure(found["calibration"], found.get("calibrated"), now) if found.get("calibration") else None
+    return (
+        resultview.meaning(scores), gr.update(visible=True), resultview.about_split(split), resultview.class_table(found), resultview.confusion(found),
+        gr.update(value=figure, visible=figure is not None), resultview.how_sure(scores, split), "", 0, now,
+    )
+
+
+def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:
+    """Inputs: run, split, cell ("" for the worst mistakes), page, the photos that are shown.
+
+    Outputs: title, photos, pager, where we are, page, which photos these are, the closed detail; nothing where they are shown already.
+    """
+    run = runs.find(run_id)
+    scores = _scores(run)
+    now = f"{_stamp(run, split)}:{cell}:{int(page)}"
+    if now == listed or split not in scores:
+        return (gr.skip(),) * 7
+    chosen = _cell(cell, len(scores[split]["labels"]))
+    found = _predictions(run, split, chosen, scores)
+    pages = max(1, -(-len(found) // PAGE))
+    page = min(max(int(page), 0), pages - 1)
+    part = found[page * PAGE : (page + 1) * PAGE]
+    pictures, why = _pictures(run, split, part)
+    notes = (resultview.note(text) for text in (why, "" if found else _why_no_photos(scores[split], chosen)) if text)
+    words = [resultview.list_title(scores[split]["labels"], chosen, len(found)), *notes]
+    where = f"Photos {page * PAGE + 1} to {page * PAGE + len(part)} of {len(found):,}"
+    photos = resultview.photo_list(list(zip(part, pictures))) if part else ""
+    return "".join(words), photos, gr.update(visible=pages > 1), where, page, f"{_stamp(run, split)}:{cell}:{page}", gr.update(visible=False)
+
+
+def choose_cell(event: gr.EventData) -> tuple:
+    """Inputs: the touched number. Outputs: cell, the first page."""
+    return str(event._data["value"]), 0
+
+
+def turn_back(page: float) -> int:
+    """Inputs: page. Outputs: the page before."""
+    return int(page) - 1
+
+
+def turn_forward(page: float) -> int:
+    """Inputs: page. Outputs: the page after."""
+    return int(page) + 1
+
+
+def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
+    """Inputs: run, split, the touched photo. Outputs: the detail, the photo, what is known of it."""
+    run, row = runs.find(run_id), str(event._data["value"])
+    found = next((one for one in _all(run, split) if str(one.row) == row), None) if run else None
+    if found is None:
+        raise UserError("This photo is no longer in the record of the run. Choose the run again.")
+    (photo,), why = _pictures(run, split, [found])
+    facts = resultview.photo_facts(found, split) + (resultview.note(why) if why else "")
+    return gr.update(visible=True), gr.update(value=photo and shrink(photo), visible=photo is not None), facts
+
+
+def _scores(run: Run | None) -> dict:
+    """The scores of a run that has ended, else {}: while it goes on those of an earlier sitting would mislead."""
+    return run.scores() if run is not None and run.state()["status"] in runs.ENDED else {}
+
+
+def _stamp(run: Run | None, split: str) -> str:
+    """Changes with what is shown of this split of the run."""
+    if run is None:
+        return "none"
+    return f"{run.id}:{split}:{run.state()['status'] in runs.ENDED}:{_changed(run.model_folder / 'scores.json')}"
+
+
+def _changed(file: Path) -> int:
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _why_none(run: Run | None) -> str:
+    if run is None:
+        return 'No run yet. Start one under "Train".'
+    if run.is_going():
+        return "No result yet. It stands here as soon as the run has ended and its model has been scored on the test photos."
+    return "This run ended before its model was scored, so it has no result."
+
+
+def _cell(text: str, classes: int) -> tuple[int, int] | None:
+    """The class that it is and the class that was said; None, which stands for the worst mistakes, where there is no such cell."""
+    parts = [int(part) for part in (text or "").split(",") if part.isdecimal() and int(part) < classes]
+    return (parts[0], parts[1]) if len(parts) == 2 else None
+
+
+@functools.lru_cache(maxsize=8)
+def _read(model_folder: Path, split: str, _changed: int) -> list[Prediction]:
+    return predictions.read(model_folder, split)
+
+
+def _all(run: Run, split: str) -> list[Prediction]:
+    return _read(run.model_folder, split, _changed(run.model_folder / predictions.FILE))
+
+
+def _predictions(run: Run, split: str, cell: tuple[int, int] | None, scores: dict) -> list[Prediction]:
+    """The photos of a cell, those it was surest of first; of no cell, all mistakes, as many of them as were kept."""
+    found, labels = _all(run, split), scores[split]["labels"]
+    if cell is None:
+        return mistakes(found) or [Prediction(**kept) for kept in scores[split].get("worst", [])]
+    true, said = (labels[number] for number in cell)
+    return sorted((one for one in found if (one.true, one.said) == (true, said)), key=lambda one: (-one.probability, one.row))
+
+
+def _why_no_photos(split: dict, cell: tuple[int, int] | None) -> str:
+    wrong = split["n"] - sum(row[number] for number, row in enumerate(split["confusion"]))
+    return resultview.EARLIER if wrong or cell else "It made no mistake on these photos."
+
+
+def _pictures(run: Run, split: str, found: list[Prediction]) -> tuple[list[Image | None], str]:
+    """The photos from the run's own source, None for each that is not there; and why, where any is not."""
+    from datasets import Image as ImageFeature
+
+    try:
+        config = run.config()
+        stored = open_dataset(config.data, config.data_revision)[split].cast_column("image", ImageFeature(decode=False))
+    except UserError as error:
+        return [None] * len(found), f"The photos cannot be shown, only what was said of them. {error}"
+    pictures = []
+    for one in found:
+        row = stored[one.row] if one.row < len(stored) else {}
+        pictures.append(decode(row["image"]) if row.get("image_file_path") == one.path else None)
+    changed = any(picture is None for picture in pictures)
+    return pictures, "Some of these photos were changed or taken away since the run, so they cannot be shown." if changed else ""
