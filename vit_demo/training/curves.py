@@ -14,14 +14,15 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 
-from vit_demo.training.runs import Run, write_atomically
+from vit_demo.training.files import write_atomically
+from vit_demo.training.runs import Run
 
 POINTS = 600
 KEEP = 16
 WARNINGS = 20
 DIGEST = "curves.json"
 # Changes with the meaning of the file.
-DIGEST_VERSION = 1
+DIGEST_VERSION = 2
 # The worker keeps a digest after so many events. Reading that many is quicker than drawing them.
 DIGEST_EVENTS = 500
 # Of a digest that a reader has to make itself: bytes of events that are worth one.
@@ -56,6 +57,11 @@ class Series:
             self._group *= 2
 
     @property
+    def thinned(self) -> bool:
+        """Whether points are means of several steps."""
+        return self._group > 1
+
+    @property
     def points(self) -> tuple[list[float], list[float]]:
         """(steps, values), with what is not yet a whole group as the last point."""
         points = self._points + ([_mean(self._waiting)] if self._waiting[0] else [])
@@ -83,14 +89,15 @@ def _mean(waiting: tuple[int, float, float]) -> tuple[float, float]:
 
 
 SERIES = ("train_loss", "validation_loss", "validation_accuracy")
-LAST = ("begin", "last_train", "last_validation")
+LAST = ("begin", "since", "last_train", "last_validation")
 
 
 class Curves:
     """What a run's events add up to.
 
     offset: bytes of events.jsonl that are taken in. begin, last_train, last_validation: the newest
-    event of that kind, {} before one. warnings: the newest of them.
+    event of that kind, {} before one. since: the event with which this sitting of the run began, its
+    beginning or the newest "resumed". warnings: the newest of them.
     """
 
     def __init__(self) -> None:
@@ -99,6 +106,7 @@ class Curves:
         self.validation_loss = Series()
         self.validation_accuracy = Series()
         self.begin: dict = {}
+        self.since: dict = {}
         self.last_train: dict = {}
         self.last_validation: dict = {}
         self.warnings: list[str] = []
@@ -170,7 +178,9 @@ class Curves:
                 self.validation_accuracy.add(event["step"], event["accuracy"])
                 self.last_validation = event
         elif kind == "begin":
-            self.begin = event
+            self.begin = self.since = event
+        elif kind == "resumed":
+            self.since = event
         elif kind == "warning":
             self.warnings = [*self.warnings, event["message"]][-WARNINGS:]
 

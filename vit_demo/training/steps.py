@@ -32,6 +32,10 @@ GRADIENT_NORM = 1.0
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.03
 VALIDATION_BATCH = 32
+# Of its own choice a run looks at validation so often in its last part, and for this share of its time.
+MOST_LOOKS, LOOK_SHARE = 10, 0.1
+# The film has a frame at each of these looks, and about so many evenly over the run.
+FILM_FRAMES = 8
 # Several processes must end at the same step: they ask the main one this often.
 AGREE_STEPS = 10
 
@@ -78,6 +82,7 @@ class _Loop:
         self.meter = Meter(work)
         self.film = _film(work) if group.main else None
         self.evaluations = evaluation_steps(work)
+        self.frames = {round(frame * work.total_steps / FILM_FRAMES) for frame in range(1, FILM_FRAMES)}
         self._saves = _Saves(self.config.checkpoint_every)
         self._earlier = 0.0  # seconds of earlier sittings
         self._began = time.monotonic()
@@ -99,6 +104,8 @@ class _Loop:
                 stopped, out_of_time = self.group.tell((work.run.stop_requested(), self._out_of_time()) if self.group.main else None)
             if step in self.evaluations:
                 self._evaluate(step)
+            elif step in self.frames:
+                self._show(step)
             tired = self.config.patience and self.best.since >= self.config.patience
             if (stopped or self._saves.due(step)) and step < work.total_steps:
                 self._save(step)
@@ -164,7 +171,7 @@ class _Loop:
             accuracy = float((logits.argmax(dim=-1).numpy() == labels).mean())
             if side == self.work.sides[-1]:
                 self.best.offer(step, loss, self.model)
-            self._show(step)  # first, so that who reads of this evaluation finds its frame
+            self._record(step)  # first, so that who reads of this evaluation finds its frame
             self.work.log.add("validation", step=step, loss=loss, accuracy=accuracy, side=side)
             if self.group.main:
                 print(f"step {step}/{self.work.total_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
@@ -180,8 +187,18 @@ class _Loop:
         return torch.cat(parts)
 
     def _show(self, step: int) -> None:
-        if self.film is not None:
+        """A frame of the film, at a step where validation is not looked at."""
+        if self.film is None:
+            return
+        self.meter.flush()
+        with self.average.in_place():
             self.model.eval()
+            self._record(step)
+        self._train_mode()
+        self.meter.restart()
+
+    def _record(self, step: int) -> None:
+        if self.film is not None:
             self.film.record(step)
 
     def _train_mode(self) -> None:
@@ -298,8 +315,8 @@ class _Saves:
 def evaluation_steps(work: Work) -> set[int]:
     """After which steps validation is looked at; the last one always is.
 
-    By its own choice: at the end of each early part of the run, whose photos are small and cheap, and
-    in the last part twice an epoch, at most ten times.
+    By its own choice: at the end of each early part of the run, whose photos are small and cheap, and in
+    the last part so often that it takes about LOOK_SHARE of the time, from once to MOST_LOOKS times.
     """
     total, every = work.total_steps, work.config.evaluate_every
     if every:
@@ -307,7 +324,9 @@ def evaluation_steps(work: Work) -> set[int]:
     parts = len(work.sides)
     ends = [math.ceil(part * total / parts) for part in range(1, parts)]
     start = ends[-1] if ends else 0
-    looks = min(10, max(1, round(2 * (total - start) / work.steps_per_epoch)))
+    # A training step costs three times its forward, less the patches that are left out.
+    training = 3 * (1 - work.config.patch_dropout) * (total - start) / total * work.config.epochs * len(work.train)
+    looks = min(MOST_LOOKS, max(1, round(LOOK_SHARE * training / len(work.validation))))
     return {*ends, *(round(start + look * (total - start) / looks) for look in range(1, looks + 1)), total} - {0}
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from vit_demo.errors import UserError
 from vit_demo.training.config import TrainingConfig
+from vit_demo.training.events import EventLog
 from vit_demo.training.photos import Photos
-from vit_demo.training.runs import EventLog, Run
+from vit_demo.training.runs import Run
 from vit_demo.vit import LeafClassifier
 
 # With small_first the sides of the parts are these shares of the last one.
@@ -35,7 +36,8 @@ class Work:
 
     classifier: its weights are changed in place and are the best ones when the engine returns.
     train, validation: uint8 photos at the last of ``sides``, the photo sides in pixels for equal
-    parts of the run. log: the run's events. report: takes the progress.
+    parts of the run; of more parts than steps only the last ones have their turn. log: the run's events.
+    report: takes the progress.
     """
 
     run: Run
@@ -47,6 +49,9 @@ class Work:
     log: EventLog
     report: Listener
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sides", self.sides[-self.total_steps :])
+
     @property
     def steps_per_epoch(self) -> int:
         return math.ceil(len(self.train) / self.config.batch_size)
@@ -54,10 +59,6 @@ class Work:
     @property
     def total_steps(self) -> int:
         return self.steps_per_epoch * self.config.epochs
-
-    @property
-    def evaluate_every(self) -> int:
-        return self.config.evaluate_every or max(1, math.ceil(self.steps_per_epoch / 2))
 
 
 def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, ...]:

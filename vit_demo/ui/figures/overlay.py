@@ -16,7 +16,7 @@ LONGEST_SIDE = 640
 
 
 @functools.cache
-def _colours() -> np.ndarray:
+def heat_colours() -> np.ndarray:
     """The Inferno scale (perceptually uniform, safe for colour-blind readers) as uint8 (256, 3)."""
     samples = plotly.colors.sample_colorscale("Inferno", np.linspace(0, 1, 256).tolist(), colortype="tuple")
     return np.round(np.array(samples) * 255).astype(np.uint8)
@@ -33,7 +33,7 @@ def heat_overlay(photo: Image.Image, heat: np.ndarray) -> Image.Image:
     smooth = np.asarray(Image.fromarray((scaled * 255).astype(np.uint8)).resize(photo.size, Image.Resampling.BICUBIC))
     low, high = HEAT_SHARES
     share = (low + (high - low) * smooth / 255.0)[..., None]
-    return Image.fromarray((np.asarray(photo) * (1 - share) + _colours()[smooth] * share).astype(np.uint8))
+    return Image.fromarray((np.asarray(photo) * (1 - share) + heat_colours()[smooth] * share).astype(np.uint8))
 
 
 def mark_patch(picture: Image.Image, grid: PatchGrid, index: int) -> Image.Image:
