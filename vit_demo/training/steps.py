@@ -28,6 +28,8 @@ from vit_demo.training.processes import Group, current
 from vit_demo.training.work import Work
 
 GRADIENT_NORM = 1.0
+# AdamW's memory of squared gradients is 50 steps, not the usual 1,000: a run may have only a hundred.
+BETAS = (0.9, 0.98)
 # Checkpoints come about this often, but take at most this share of the time.
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.03
@@ -130,7 +132,9 @@ class _Loop:
         batch = at(self.work.train.pixels[rows], side).to(self.device, non_blocking=True)
         labels = torch.from_numpy(self.work.train.labels[rows[here]]).to(self.device, non_blocking=True)
         photos = self.augment[side](batch)[here]
-        kept = kept_patches(len(rows), (side // self.classifier.patch_size) ** 2, self.config.patch_dropout)
+        # Small photos have few patches as it is.
+        share = self.config.patch_dropout if side == self.work.sides[-1] else 0.0
+        kept = kept_patches(len(rows), (side // self.classifier.patch_size) ** 2, share)
         for group in self.optimizer.param_groups:
             group["lr"] = group["highest"] * rate(step, self.work.total_steps, self.config.warmup)
         self.optimizer.zero_grad(set_to_none=True)
@@ -370,7 +374,7 @@ def _optimizer(config: TrainingConfig, model: torch.nn.Module) -> torch.optim.Ad
     rates = [(config.learning_rate * config.layer_decay ** (depth + 1 - layer), parameters) for layer, parameters in groups.items()]
     return torch.optim.AdamW(
         [{"params": parameters, "lr": highest, "highest": highest} for highest, parameters in rates],
-        weight_decay=config.weight_decay, fused=model.device.type != "mps",
+        betas=BETAS, weight_decay=config.weight_decay, fused=model.device.type != "mps",
     )
 
 
