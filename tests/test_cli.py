@@ -115,7 +115,8 @@ def test_evaluate_prints_its_result_alone_on_standard_output(outcomes: dict[str,
     done = outcomes["evaluate"]
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
-    assert set(result) == {"accuracy", "interval", "loss", "n", "confusion", "labels", "broken"}
+    assert {"accuracy", "interval", "loss", "n", "confusion", "labels", "broken", "classes", "calibration", "worst"} <= set(result)
+    assert [found["support"] for found in result["classes"]] == [2, 2, 2] and len(result["calibration"]["bins"]) == 15
     assert result["n"] == 6 and result["labels"] == list(LABELS) and result["broken"] == 0
     assert [sum(row) for row in result["confusion"]] == [2, 2, 2] and len(result["interval"]) == 2
 
@@ -290,13 +291,11 @@ def test_what_cannot_go_on_is_told_and_left_as_it_was(call, place: Place, killed
         assert_one_sentence(done.err)
     assert "There is no run nowhere" in call("train --resume nowhere").err
     assert "settings file" in call("train --resume {model}").err  # a model folder has a config.json too
-    without = Run(shutil.copytree(killed, tmp_path / "copy"))
-    shutil.rmtree(without.folder / "checkpoint")
-    assert "no checkpoint" in call("train --resume", str(without.folder)).err
-    without.claim()  # as a process that lives
-    without.set_state(status="training")
-    assert "still going" in call("train --resume", str(without.folder)).err
-    assert sorted(killed.rglob("*")) == kept and without.events_file.is_file()
+    going = Run(shutil.copytree(killed, tmp_path / "copy"))
+    going.claim()  # as a process that lives
+    going.set_state(status="training")
+    assert "still going" in call("train --resume", str(going.folder)).err
+    assert sorted(killed.rglob("*")) == kept and going.events_file.is_file()
 
 
 # In this process
@@ -434,9 +433,14 @@ def test_evaluate_as_text_says_the_same(call, outcomes: dict[str, Outcome]) -> N
     result = json.loads(outcomes["evaluate"].out)
     done = call("evaluate --data {data} --model {model} --device cpu")
     first, *rows = done.out.splitlines()
+    rows, classes, error = rows[:3], rows[4:7], rows[7]
     low, high = result["interval"]
     assert first == f"Accuracy on test: {result['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, 6 photos)"
     assert [row.split() for row in rows] == [[label, *map(str, row)] for label, row in zip(LABELS, result["confusion"])]
+    for row, found in zip(classes, result["classes"]):
+        assert row.split()[:2] == [found["label"], f"{found['recall']:.4f}"]
+        assert row.endswith("never said" if found["precision"] is None else f" {found['precision']:.4f}")
+    assert error.startswith(f"Expected calibration error: {result['calibration']['expected_calibration_error']:.4f} ")
     assert json.loads(call("evaluate --data {data} --model {model} --device cpu --split train --json").out)["n"] == 12
 
 

@@ -157,18 +157,7 @@ def _take_up(run) -> None:
     from vit_demo.training import runs
 
     with runs.changing_runs():  # the page may want the same
-        status = run.state()["status"]
-        if status in runs.GOING:
-            raise UserError(f"The run {run.name} is still going.")
-        if status == "finished":
-            raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
-        if not run.can_resume():
-            raise UserError(f"The run {run.name} has no checkpoint to go on from. Start it anew.")
-        runs.remove_leftovers(run)
-        try:
-            (run.folder / "stop").unlink(missing_ok=True)
-        except OSError as error:
-            raise UserError(f"The folder of the run {run.name} cannot be written ({error.strerror}). Check the disk and try again.") from None
+        runs.clear_to_resume(run)
         run.claim()
         run.set_state(status="starting", message="", ended=None)
 

@@ -11,9 +11,12 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.training.conftest import squares
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
@@ -125,6 +128,27 @@ def phone(browser, server):
     yield opened
     assert opened.broken == []
     opened.context.close()
+
+
+@dataclass(frozen=True)
+class Little:
+    """36 photos and a model with which a step takes a few thousandths of a second."""
+
+    data: str
+    model: str
+
+    def fill_in(self, page, epochs: int) -> None:
+        """Choose them in the form, with a step for each photo."""
+        for field, value in (("train-data", self.data), ("train-model", self.model)):
+            page.locator(f"#{field} input").fill(value)
+            page.locator(f"#{field} input").press("Enter")
+        page.locator("#train-epochs input").fill(str(epochs))
+        page.locator("#train-batch input").fill("1")
+
+
+@pytest.fixture(scope="session")
+def little(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Little:
+    return Little(str(squares(tmp_path_factory.mktemp("little"))), str(tiny_model))
 
 
 @pytest.fixture(scope="session")

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,28 +14,19 @@ from PIL import Image
 from safetensors.torch import load_file
 from transformers import Trainer, TrainingArguments, ViTForImageClassification, ViTImageProcessorPil
 
-from vit_demo import vit
+from tests.training.conftest import full_disk
 from vit_demo.data.sources import open_dataset
 from vit_demo.errors import UserError
+from vit_demo.training import checkpoint
 from vit_demo.training import trainer as engine
 from vit_demo.training.config import RECIPES, TrainingConfig
+from vit_demo.training.evaluation import evaluate
 from vit_demo.training.loop import fine_tune
 from vit_demo.training.runs import Run, create
 from vit_demo.training.work import Progress
 from vit_demo.vit import LeafClassifier
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def fp32() -> Iterator[None]:
-    """bfloat16, which some CPUs would take here, is too coarse to compare two ways to the same number."""
-    with pytest.MonkeyPatch.context() as patch:
-        for module in (vit, engine):
-            patch.setattr(module, "bf16_is_faster", lambda device_type: False)
-        yield
-
-
+pytestmark = pytest.mark.usefixtures("fp32")
 Train = Callable[..., Run]
 
 
@@ -138,7 +126,7 @@ def test_the_model_is_the_one_the_plain_script_ends_with(learned: Run, plain: tu
 
 
 def test_trainers_own_files_are_there_as_it_writes_them(learned: Run, plain: tuple[Trainer, dict]) -> None:
-    folder = learned.folder / engine.FOLDER
+    folder = learned.folder / checkpoint.TRAINER
     files = {name: json.loads((folder / name).read_text()) for name in ("train_results.json", "eval_results.json", "trainer_state.json")}
     assert {name for name in plain[1] if name.startswith(("train_", "total_"))} <= set(files["train_results.json"])
     assert files["train_results.json"]["train_loss"] == pytest.approx(plain[1]["train_loss"], abs=1e-5)
@@ -196,7 +184,7 @@ def test_a_stopped_run_is_scored_and_ends_as_an_unbroken_one_when_it_goes_on(tra
     run = train(stop_at(13))
     assert run.state()["status"] == "stopped" and run.has_model()
     assert events(run, "train")[-1]["step"] == 13 and [event["step"] for event in events(run, "best")] == [13]
-    assert engine.exists(run)
+    assert checkpoint.exists(run)
     (run.folder / "stop").unlink()
     train(run=run)
     assert [event["step"] for event in events(run, "resumed")] == [13] and len(events(run, "begin")) == 1
@@ -206,12 +194,13 @@ def test_a_stopped_run_is_scored_and_ends_as_an_unbroken_one_when_it_goes_on(tra
     assert run.state()["status"] == "finished"
 
 
-def test_a_stop_at_a_good_moment_does_not_change_what_the_whole_run_ends_with(train: Train) -> None:
-    """Step 20 of a run that then gets worse: the stop saves it, but an unbroken run has no such checkpoint."""
-    settings = {"learning_rate": 5e-2, "epochs": 8}
+def test_a_stop_at_a_good_moment_does_not_change_what_the_whole_run_ends_with(train: Train, noise: Path) -> None:
+    """Step 10 of a run that then gets worse: the stop saves it, but an unbroken run has no such checkpoint."""
+    settings = {"data": str(noise), "learning_rate": 2e-2, "epochs": 10}
     whole = train(**settings)
     losses = {event["step"]: event["loss"] for event in events(whole, "validation")}
-    run = train(stop_at(20), **settings)
+    assert losses[10] < losses[30] and list(losses) == [10, 20, 30]
+    run = train(stop_at(10), **settings)
     (run.folder / "stop").unlink()
     train(run=run)
     assert {event["step"]: event["loss"] for event in events(run, "validation")} == losses
@@ -219,17 +208,32 @@ def test_a_stop_at_a_good_moment_does_not_change_what_the_whole_run_ends_with(tr
     assert all(torch.equal(tensor, weights(run)[name]) for name, tensor in weights(whole).items())
 
 
-def test_a_torn_checkpoint_is_passed_over(train: Train, tmp_path: Path) -> None:
+def test_the_best_of_what_was_saved_is_the_model_in_all_its_weights(train: Train, noise: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "SAVE_STEPS", 10)
+    run = train(data=str(noise), learning_rate=2e-2, epochs=10)
+    losses = {event["step"]: event["loss"] for event in events(run, "validation")}
+    (best,) = events(run, "best")
+    assert best["step"] == min(losses, key=losses.get) != max(losses)  # else this test would show nothing
+    saved = evaluate(LeafClassifier.open(run.folder, device="cpu"), open_dataset(noise)["validation"])
+    assert saved.loss == pytest.approx(losses[best["step"]], rel=1e-4)
+
+
+def test_a_torn_checkpoint_is_passed_over_and_goes(train: Train, learned: Run) -> None:
     run = train(stop_at(13))
-    folder = run.folder / engine.FOLDER
+    folder = run.folder / checkpoint.TRAINER
     for name, state in (("checkpoint-20", None), ("checkpoint-25", '{"global_step": 25'), ("checkpoint-x", None)):
         (folder / name).mkdir()
         (folder / name / "model.safetensors").write_bytes(b"half")
         if state:
             (folder / name / "trainer_state.json").write_text(state)
-    assert Path(engine._newest_checkpoint(folder)).name == "checkpoint-13"
-    assert not (folder / "checkpoint-25").exists()
-    assert engine._newest_checkpoint(tmp_path / "none") is None
+    # As after a move of the home folder.
+    moved = Run(run.folder.rename(run.folder.with_name("moved")))
+    (moved.folder / "stop").unlink()
+    train(run=moved)
+    assert [event["step"] for event in events(moved, "resumed")] == [13]
+    assert "checkpoint-30" in (left := {path.name for path in (moved.folder / checkpoint.TRAINER).iterdir()})
+    assert not {"checkpoint-20", "checkpoint-25"} & left
+    assert all(torch.equal(tensor, weights(moved)[name]) for name, tensor in weights(learned).items())
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_a_sentence(train: Train, tiny_model: Path, tmp_path: Path) -> None:
@@ -247,42 +251,16 @@ def test_few_photos_are_looked_at_once(train: Train) -> None:
     assert [event["step"] for event in events(run, "validation")] == [5] == [event["step"] for event in events(run, "best")]
 
 
-@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="needs a limit on file sizes")
-def test_a_full_disk_costs_the_checkpoint_and_not_the_run(tmp_path: Path, tiny_model: Path, colours: Path) -> None:
-    """A process that may write no file over 100 kB: the tiny model fits, its optimizer does not."""
-    own = {"data": str(colours), "model": str(tiny_model), "device": "cpu", "epochs": 2}
-    run = create(TrainingConfig(**{**RECIPES["tutorial"], **own}), tmp_path / "run")
+def test_a_full_disk_costs_the_checkpoint_and_not_the_run(train: Train, tiny_model: Path) -> None:
+    """No file may be larger than the photos and the model are: the optimizer's is."""
     size = sum(file.stat().st_size for file in tiny_model.glob("*.safetensors"))
-    script = (
-        "import resource, signal, sys\nfrom pathlib import Path\nfrom vit_demo.training.runs import Run\nfrom vit_demo.training import worker\n"
-        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
-        f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size + 50_000}, {size + 50_000}))\nworker.execute(Run(Path(sys.argv[1])))"
-    )
-    done = subprocess.run([sys.executable, "-c", script, str(run.folder)], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    with full_disk(size + 50_000):
+        run = train(epochs=2)
     assert ["disk is full" in event["message"] for event in events(run, "warning")] == [True]
-    assert run.state()["status"] == "finished" and run.has_model() and not engine.exists(run)
+    assert run.state()["status"] == "finished" and run.has_model() and not checkpoint.exists(run)
 
 
-# Several processes
-
-
-def test_two_processes_have_the_curve_of_one_and_only_one_writes(tmp_path: Path, train: Train, learned: Run) -> None:
-    run = create(learned.config(), tmp_path / "run")
-    script = tmp_path / "go.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom vit_demo.training import loop, processes\nfrom vit_demo.training.runs import Run\n"
-        "group = processes.join('cpu')\nloop.fine_tune(Run(Path(sys.argv[1])) if group.main else None)\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script), str(run.folder)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "VIT_DEMO_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert [event["step"] for event in events(run, "train")] == list(range(1, 31))
-    whole = [step % 5 != 0 for step in range(1, 31)]  # the last batch of an epoch has 4 photos
-    found, one = ([event["loss"] for event in events(each, "train")] for each in (run, learned))
-    assert found[:5] == pytest.approx(one[:5], abs=1e-4) and sum(whole) == 24
-    assert run.state()["status"] == "finished" and events(run, "begin")[0]["processes"] == 2
+# Several processes: see also test_processes.py
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(refusal: Callable[..., str]) -> None:

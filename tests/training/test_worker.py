@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from vit_demo.errors import UserError
-from vit_demo.training import runs, worker
+from vit_demo.training import queue, runs, worker
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.runs import Run, create
 from vit_demo.vit import LeafClassifier
@@ -46,7 +46,7 @@ def test_each_error_has_its_sentence(error: Exception, words: str) -> None:
 
 @pytest.fixture
 def run(tmp_path: Path, tiny_model: Path, colours: Path) -> Run:
-    return create(TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1, device="cpu"), tmp_path / "run")
+    return create(TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1, device="cpu", film=0), tmp_path / "run")
 
 
 def test_execute_does_the_run_and_tells_the_listener(run: Run) -> None:
@@ -71,13 +71,13 @@ def test_a_mistake_of_the_user_ends_as_failed(tmp_path: Path, tiny_model: Path) 
 
 
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vit_demo.training import loop
+    from vit_demo.training import steps
 
     def break_down(*_: object) -> None:
         assert any(path.name.startswith("photos-") for path in run.folder.iterdir())  # the scratch that must go
         raise ZeroDivisionError("planted")
 
-    monkeypatch.setattr(loop, "_train", break_down)
+    monkeypatch.setattr(steps, "train", break_down)
     failed_as(run, r"unexpectedly \(ZeroDivisionError: planted\)")
     assert "break_down" in capsys.readouterr().err
 
@@ -146,10 +146,10 @@ def working(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path, colours:
     """Two workers in the middle of long runs, spawned together since each needs seconds to come up."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIT_DEMO_THREADS", "1")
-        config = TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1000, batch_size=4, device="cpu", evaluate_every=50)
+        config = TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1000, batch_size=4, device="cpu", evaluate_every=50, film=0)
         two = [create(config, tmp_path_factory.mktemp("worker")) for _ in range(2)]
         for run in two:
-            runs._spawn(run)
+            queue.spawn(run)
     for run in two:
         wait_for(lambda run=run: any(event["kind"] == "validation" for event in run.read_events()[0]))
     yield two[0], two[1]
@@ -181,5 +181,5 @@ def test_sigterm_ends_as_stopped_with_a_model(working: tuple[Run, Run], wait_for
     state = run.state()
     assert state["status"] == "stopped" and state["result"]["test_accuracy"] == run.scores()["test"]["accuracy"]
     assert LeafClassifier.open(run.folder, device="cpu").labels == ["blue", "green", "red"]
-    assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "events.jsonl", "model", "state.json", "stop", "worker.log"]
+    assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoint", "config.json", "events.jsonl", "model", "state.json", "stop", "worker.log"]
     assert "Traceback" not in run.log_tail(1000)

@@ -4,7 +4,8 @@ checkpoint/checkpoint.json     the step and the other numbers; written last
            weights.safetensors, optimizer.safetensors, best.safetensors, average.safetensors
 
 All that is random in a step is drawn from its own number (see training/steps.py), so there is no
-random state to keep. This module imports torch only where it reads or writes weights.
+random state to keep. Trainer's own checkpoints are folders trainer/checkpoint-N, of which this module
+knows which are whole. It imports torch only where it reads or writes weights.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vit_demo.training.files import read_object
 from vit_demo.training.runs import Run
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 
 FOLDER, NEW, OLD = "checkpoint", "checkpoint.new", "checkpoint.old"
 NUMBERS = "checkpoint.json"
+TRAINER = "trainer"
+TRAINER_STATE = "trainer_state.json"
 
 
 @dataclass
@@ -47,8 +51,8 @@ PARTS = ("weights", "optimizer", "best", "average")
 
 
 def exists(run: Run) -> bool:
-    """Whether there is something to go on from."""
-    return _folder(run) is not None
+    """Whether there is something to go on from, of our own steps or of Trainer."""
+    return bool(_folders(run)) or newest_of_trainer(run.folder / TRAINER) is not None
 
 
 def save(run: Run, checkpoint: Checkpoint) -> None:
@@ -88,15 +92,14 @@ def load(run: Run) -> Checkpoint | None:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    folder = _folder(run)
-    if folder is None:
-        return None
-    try:
-        numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-        tensors = {part: load_file(folder / f"{part}.safetensors") for part in PARTS if (folder / f"{part}.safetensors").is_file()}
-        return Checkpoint(**numbers, **tensors)
-    except (OSError, ValueError, TypeError, SafetensorError):
-        return None
+    for folder in _folders(run):
+        try:
+            numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
+            tensors = {part: load_file(folder / f"{part}.safetensors") for part in PARTS if (folder / f"{part}.safetensors").is_file()}
+            return Checkpoint(**numbers, **tensors)
+        except (OSError, ValueError, TypeError, SafetensorError):
+            continue
+    return None
 
 
 def remove(run: Run) -> None:
@@ -105,9 +108,25 @@ def remove(run: Run) -> None:
         shutil.rmtree(run.folder / name, ignore_errors=True)
 
 
-def _folder(run: Run) -> Path | None:
-    """The newest whole one: between the two renames of :func:`save` only the old one is there."""
-    return next((run.folder / name for name in (FOLDER, OLD) if (run.folder / name / NUMBERS).is_file()), None)
+def newest_of_trainer(folder: Path) -> Path | None:
+    """The newest whole one of the checkpoints that Trainer keeps in this folder."""
+    found = {step: path for path in folder.glob("checkpoint-*") if (step := step_of(path))}
+    return next((found[step] for step in sorted(found, reverse=True) if _is_whole(found[step], step)), None)
+
+
+def step_of(checkpoint: str | os.PathLike | None) -> int:
+    """Of a checkpoint of Trainer's: 100 for ".../checkpoint-100", 0 for what has no such name."""
+    number = Path(checkpoint).name.removeprefix("checkpoint-") if checkpoint else ""
+    return int(number) if number.isdecimal() else 0
+
+
+def _is_whole(checkpoint: Path, step: int) -> bool:
+    return read_object(checkpoint / TRAINER_STATE).get("global_step") == step  # Trainer writes this file last
+
+
+def _folders(run: Run) -> list[Path]:
+    """The whole ones, the newest first: between the two renames of :func:`save` only the old one is there."""
+    return [run.folder / name for name in (FOLDER, OLD) if (run.folder / name / NUMBERS).is_file()]
 
 
 def _flush(file: Path) -> None:

@@ -97,7 +97,8 @@ class Curves:
 
     offset: bytes of events.jsonl that are taken in. begin, last_train, last_validation: the newest
     event of that kind, {} before one. since: the event with which this sitting of the run began, its
-    beginning or the newest "resumed". warnings: the newest of them.
+    beginning or the newest "resumed". earlier: seconds of training in the sittings before it. latest: time
+    stamp of the newest event. warnings: the newest of them.
     """
 
     def __init__(self) -> None:
@@ -107,6 +108,8 @@ class Curves:
         self.validation_accuracy = Series()
         self.begin: dict = {}
         self.since: dict = {}
+        self.earlier = 0.0
+        self.latest = 0.0
         self.last_train: dict = {}
         self.last_validation: dict = {}
         self.warnings: list[str] = []
@@ -128,6 +131,7 @@ class Curves:
                     return cls()
                 setattr(curves, name, values[name])
             curves.warnings = [str(text) for text in values["warnings"]]
+            curves.earlier, curves.latest = float(values["earlier"]), float(values["latest"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
         return curves if curves.fits(run) else cls()
@@ -136,6 +140,7 @@ class Curves:
         """Replace the run's digest; where that is not possible nothing is lost."""
         values = {
             "version": DIGEST_VERSION, "offset": self.offset, "mark": self._mark.decode("latin-1"), "warnings": self.warnings,
+            "earlier": self.earlier, "latest": self.latest,
             **{name: getattr(self, name).to_dict() for name in SERIES}, **{name: getattr(self, name) for name in LAST},
         }
         with contextlib.suppress(OSError):
@@ -167,6 +172,10 @@ class Curves:
 
     def _take(self, event: dict) -> None:
         kind = event.get("kind")
+        if kind in ("begin", "resumed"):
+            self.earlier += self.latest - self.since.get("time", self.latest)
+            self.since = event
+        self.latest = event.get("time", self.latest)
         if kind == "train":
             # A run that goes on from a checkpoint does the steps since then once more.
             if event["step"] > self.last_train.get("step", -1):
@@ -178,9 +187,7 @@ class Curves:
                 self.validation_accuracy.add(event["step"], event["accuracy"])
                 self.last_validation = event
         elif kind == "begin":
-            self.begin = self.since = event
-        elif kind == "resumed":
-            self.since = event
+            self.begin = event
         elif kind == "warning":
             self.warnings = [*self.warnings, event["message"]][-WARNINGS:]
 

@@ -17,9 +17,11 @@ from datasets import DatasetDict
 from vit_demo.data.sources import label_names, merge_train, open_dataset
 from vit_demo.training import checkpoint, processes, reporting
 from vit_demo.training.config import TrainingConfig
+from vit_demo.training.curves import curves_of
+from vit_demo.training.events import EventLog
 from vit_demo.training.finish import finish
 from vit_demo.training.photos import Photos, prepare
-from vit_demo.training.runs import SCRATCH_PREFIX, EventLog, Run
+from vit_demo.training.runs import SCRATCH_PREFIX, Run
 from vit_demo.training.work import Listener, Progress, Work, counter, sides_of
 from vit_demo.vit import LeafClassifier
 
@@ -52,7 +54,7 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
             stopped = _engine(config)(work)
         if run is None:
             return group.tell()
-        result = finish(run, classifier, data, report, started=started, stopped=stopped)
+        result = finish(run, classifier, data, report, started=started - curves_of(run).earlier, stopped=stopped)
         if not stopped:
             checkpoint.remove(run)
         return group.tell(result)

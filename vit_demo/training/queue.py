@@ -28,7 +28,7 @@ from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.files import read_object
-from vit_demo.training.runs import GOING, WAITING, Run
+from vit_demo.training.runs import WAITING, Run
 
 POLL_SECONDS = 0.5
 DEVICE_WORDS = {"cpu": "processor", "cuda": "GPU", "mps": "GPU"}
@@ -55,19 +55,11 @@ def submit(config: TrainingConfig, *, name: str = "", experiment: str = "") -> R
 
 
 def resume(run: Run) -> Run:
-    """Let a run that was stopped or broken off go on, from its checkpoint, when its device is free."""
+    """Let a run that was stopped or broken off go on, from its checkpoint or from its first step, when its device is free."""
     with runs.changing_runs():
-        status = run.state()["status"]
-        if status in GOING:
-            raise UserError(f"The run {run.name} is still going.")
-        if status == "finished":
-            raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
-        if not run.can_resume():
-            raise UserError(f"The run {run.name} has no checkpoint to go on from. Start it anew.")
-        runs.remove_leftovers(run)
+        runs.clear_to_resume(run)
         before = read_object(run.folder / "state.json")
         try:
-            (run.folder / "stop").unlink(missing_ok=True)
             _enqueue(run)
         except (OSError, UserError) as error:
             with contextlib.suppress(OSError):

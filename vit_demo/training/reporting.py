@@ -12,7 +12,8 @@ from typing import Protocol
 from vit_demo.errors import UserError
 from vit_demo.training.config import TRACKERS, TrainingConfig
 from vit_demo.training.curves import DIGEST_EVENTS, Curves, curves_of
-from vit_demo.training.runs import EventLog, Run
+from vit_demo.training.events import EventLog
+from vit_demo.training.runs import Run
 
 PROJECT = "vit_demo"
 # What is drawn of which event, by the name it has in the tracker.

@@ -3,9 +3,10 @@
 runs/<id>/config.json      the settings, written once
           meta.json        its name and its experiment, where it has them
           state.json       where it stands, replaced atomically by the worker
-          events.jsonl     what happened, one JSON object a line, only ever appended
+          events.jsonl     what happened, one JSON object a line, only ever appended (training/events.py)
           stop             present when someone asked the worker to end
           checkpoint/      what a run that was broken off or stopped goes on from
+          film/            where the model looked while it learned
           worker.log       what the worker printed
           model/           the finished model with scores.json and README.md
 
@@ -41,7 +42,7 @@ BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
 # What a killed process leaves half done in a run's folder.
-LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "model.new")
+LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "model.new", "model.old")
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 NAME_LENGTH = 80
@@ -102,12 +103,8 @@ class Run:
         return self.state()["status"] in GOING
 
     def can_resume(self) -> bool:
-        """Whether it ended early and can go on: from a checkpoint, or from its start where no step was done."""
-        from vit_demo.training import checkpoint
-
-        if self.state()["status"] in (*GOING, "finished"):
-            return False
-        return checkpoint.exists(self) or not self.has_begun()
+        """Whether it ended before it was finished. It then goes on from its checkpoint or, where there is none yet, from its first step."""
+        return self.state()["status"] not in (*GOING, "finished")
 
     def has_begun(self) -> bool:
         """Whether a step was taken or a model is there."""
@@ -233,52 +230,6 @@ class Run:
         self.set_state(pid=os.getpid(), pid_started=birth(os.getpid()), started=time.time())
 
 
-class EventLog:
-    """The worker's append-only writer of events.jsonl.
-
-    What a full disk does not take waits in memory and is written with the next event, from the very byte
-    on, with a warning that says so.
-    """
-
-    def __init__(self, run: Run):
-        self._file = open(run.events_file, "ab", buffering=0)  # noqa: SIM115 - closed by close()
-        self._unwritten = bytearray() if _ends_whole(run.events_file) else bytearray(b"\n")
-        self._warned = False
-
-    def add(self, kind: str, **values) -> None:
-        """Append one event; it reaches the file before this returns, where the disk takes it."""
-        self._unwritten += _line(kind, values)
-        self._write()
-
-    def close(self) -> None:
-        self._write()
-        self._file.close()
-
-    def _write(self) -> None:
-        try:
-            while self._unwritten:
-                del self._unwritten[: self._file.write(self._unwritten)]
-            self._warned = False
-        except OSError as error:
-            if not self._warned:
-                message = f"The record could not be written for a while ({error.strerror}). The run went on; free some space."
-                self._unwritten += _line("warning", {"message": message})
-                self._warned = True
-
-
-def _line(kind: str, values: dict) -> bytes:
-    return (json.dumps({"kind": kind, "time": round(time.time(), 3), **values}) + "\n").encode()
-
-
-def _ends_whole(file: Path) -> bool:
-    """Whether the last line is ended: to one torn by a crash nothing must be appended."""
-    with open(file, "rb") as handle:
-        if not handle.seek(0, os.SEEK_END):
-            return True
-        handle.seek(-1, os.SEEK_END)
-        return handle.read() == b"\n"
-
-
 def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     """Make the folder of a new run; by default under the home folder, named after the time."""
     own = folder is None
@@ -333,13 +284,6 @@ def list_runs() -> list[Run]:
     return [Run(folder) for folder in sorted(folders, key=lambda folder: re.sub(r"\d+", lambda digits: digits[0].zfill(20), folder.name), reverse=True)]
 
 
-def launch(config: TrainingConfig) -> Run:
-    """The old name of queue.submit."""
-    from vit_demo.training import queue
-
-    return queue.submit(config)
-
-
 def discard_unbegun(run: Run) -> None:
     """Remove the folder of a run that failed before its first step; anything later is kept."""
     if not run.has_begun():
@@ -364,6 +308,20 @@ def delete(run: Run) -> None:
         except OSError as error:
             raise UserError(f"The run {run.name} cannot be deleted ({error.strerror}). Close what uses its folder and try again.") from None
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def clear_to_resume(run: Run) -> None:
+    """Make an ended run ready to go on; UserError where that cannot be. Under the lock of changing_runs()."""
+    status = run.state()["status"]
+    if status in GOING:
+        raise UserError(f"The run {run.name} is still going.")
+    if status == "finished":
+        raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
+    remove_leftovers(run)
+    try:
+        (run.folder / "stop").unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"The folder of the run {run.name} cannot be written ({error.strerror}). Check the disk and try again.") from None
 
 
 def remove_leftovers(run: Run) -> None:

@@ -9,8 +9,6 @@ the best model is the best among those it saved, so a good one between two check
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import time
 from pathlib import Path
@@ -22,15 +20,14 @@ from safetensors import SafetensorError
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vit_demo.errors import UserError
+from vit_demo.training import checkpoint
 from vit_demo.training.config import TUTORIAL, TrainingConfig
 from vit_demo.training.meter import finite
 from vit_demo.training.photos import Photos
 from vit_demo.training.processes import Group, current
-from vit_demo.training.runs import Run
 from vit_demo.training.work import Progress, Work
 from vit_demo.vit import LeafClassifier, bf16_is_faster
 
-FOLDER = "trainer"
 SAVE_STEPS, KEEP = 100, 2
 # Several processes must end at the same step: they ask the main one this often.
 AGREE_STEPS = 10
@@ -43,10 +40,12 @@ def train(work: Work) -> bool:
     where the batch cannot be shared out evenly among several processes.
     A run that goes on gives what an unbroken one gives, bit for bit on CPU fp32: Trainer keeps its
     random state and skips the photos it has seen. On several machines that needs a run folder they share.
+    On several processes the curve is that of one, but for the last batch of an epoch: where it is not
+    whole, Trainer fills it up with the first photos of the epoch.
     """
     group = current()
-    folder = Path(group.tell(str(work.run.folder / FOLDER) if group.main else None))
-    going_on = group.tell(_newest_checkpoint(folder) if group.main else None)
+    folder = Path(group.tell(str(work.run.folder / checkpoint.TRAINER) if group.main else None))
+    going_on = group.tell(_going_on(folder) if group.main else None)
     watcher = _Watcher(work, group, resumed=going_on is not None)
     trainer = _Trainer(
         model=work.classifier.model,
@@ -60,7 +59,7 @@ def train(work: Work) -> bool:
     trainer.work = work
     trainer.remove_callback(PrinterCallback)  # standard output belongs to the command's result
     trained = trainer.train(resume_from_checkpoint=going_on)
-    watcher.chosen = _step_of(trainer.state.best_model_checkpoint) or trainer.state.global_step
+    watcher.chosen = checkpoint.step_of(trainer.state.best_model_checkpoint) or trainer.state.global_step
     trainer.save_metrics("train", trained.metrics)
     trainer.save_state()
     scores = trainer.evaluate()
@@ -70,11 +69,6 @@ def train(work: Work) -> bool:
     trainer.model.eval()
     work.log.add("best", step=watcher.chosen, loss=scores["eval_loss"])
     return watcher.stopped and trainer.state.global_step < trainer.state.max_steps
-
-
-def exists(run: Run) -> bool:
-    """Whether there is a checkpoint of Trainer's to go on from."""
-    return _newest_checkpoint(run.folder / FOLDER) is not None
 
 
 def _arguments(config: TrainingConfig, device: torch.device, folder: Path, group: Group) -> TrainingArguments:
@@ -148,9 +142,16 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class _Trainer(Trainer):
-    """Trainer, but a checkpoint that cannot be written does not end the run, and one that a stop made is never the best."""
+    """Trainer, but a checkpoint that cannot be written does not end the run, one that a stop made is never the best, and all weights are loaded."""
 
     work: Work
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        _load_weights(self.model, Path(resume_from_checkpoint))
+
+    def _load_best_model(self) -> None:
+        # By its name alone: the folder of the run may have moved since.
+        _load_weights(self.model, Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         state, planned = self.state, self.state.global_step % self.args.save_steps == 0 or self.state.global_step >= self.state.max_steps
@@ -164,7 +165,7 @@ class _Trainer(Trainer):
                 raise
             torn = Path(self.args.output_dir) / f"checkpoint-{state.global_step}"
             shutil.rmtree(torn, ignore_errors=True)
-            if _step_of(state.best_model_checkpoint) == state.global_step:
+            if checkpoint.step_of(state.best_model_checkpoint) == state.global_step:
                 state.best_model_checkpoint = None
             self.work.log.add("warning", message="No checkpoint could be written: the disk is full or not writable. The run goes on; free some space.")
         finally:
@@ -174,7 +175,7 @@ class _Trainer(Trainer):
 def _disk_failed(error: Exception) -> bool:
     """Three libraries write a checkpoint, and each says in its own way that the disk would not take it."""
     text = str(error).lower()
-    return isinstance(error, (OSError, SafetensorError)) or "file write failed" in text or "pytorchstreamwriter" in text or "iostream error" in text
+    return isinstance(error, (OSError, SafetensorError)) or any(word in text for word in ("inline_container", "pytorchstreamwriter", "iostream error"))
 
 
 class _Watcher(TrainerCallback):
@@ -239,20 +240,20 @@ class _Watcher(TrainerCallback):
         return min(size, photos - (step - 1) % self._work.steps_per_epoch * size)
 
 
-def _newest_checkpoint(folder: Path) -> str | None:
-    """The newest checkpoint that is whole; a torn one is removed, as Trainer would otherwise count it."""
-    found = {step: path for path in folder.glob("checkpoint-*") if (step := _step_of(path))}
-    for step in sorted(found, reverse=True):
-        try:
-            # Trainer writes this one last.
-            if json.loads((found[step] / "trainer_state.json").read_text(encoding="utf-8"))["global_step"] == step:
-                return str(found[step])
-        except (OSError, ValueError, KeyError, TypeError):
-            shutil.rmtree(found[step], ignore_errors=True)
-    return None
+def _going_on(folder: Path) -> str | None:
+    """The newest whole checkpoint. Those that are torn are removed, as Trainer would otherwise count them among those it keeps."""
+    newest = checkpoint.newest_of_trainer(folder)
+    for path in folder.glob("checkpoint-*"):
+        if checkpoint.step_of(path) > checkpoint.step_of(newest):
+            shutil.rmtree(path, ignore_errors=True)
+    return str(newest) if newest else None
 
 
-def _step_of(checkpoint: str | os.PathLike | None) -> int:
-    """100 for ".../checkpoint-100", 0 for what has no such name."""
-    number = Path(checkpoint).name.removeprefix("checkpoint-") if checkpoint else ""
-    return int(number) if number.isdecimal() else 0
+def _load_weights(model: torch.nn.Module, folder: Path) -> None:
+    """The weights of a checkpoint, by the names that they have in memory.
+
+    transformers writes them by the names of older versions. Trainer looks for those in the model, and
+    where there are none it leaves the weights as they are, with no more than a warning.
+    """
+    saved = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False)
+    model.load_state_dict(saved.state_dict())

@@ -14,6 +14,7 @@ from vit_demo import settings
 from vit_demo.checkpoints import EMBEDDED
 from vit_demo.data.sources import SAMPLE, open_dataset
 from vit_demo.errors import UserError
+from vit_demo.training import runs
 from vit_demo.ui import models
 from vit_demo.ui.tabs import data, diagnose, finetune, inside
 
@@ -40,18 +41,30 @@ def build() -> gr.Blocks:
             with gr.Tab("Data", id="data") as tab:
                 data.build(tab, model)
             with gr.Tab("Fine-tune", id="finetune") as tab:
-                timer = finetune.build(tab, model)
+                fine_tune = finetune.build(tab, model)
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         model.change(lambda spec: spec, model, remembered, **quiet)
         # Only who watches a run asks for news of it each second.
-        tabs.select(follow_run, None, timer, **quiet)
+        tabs.select(follow_run, None, fine_tune.timers, **quiet)
         page.load(restore_model, remembered, model, **quiet)
+        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet)
     return page
 
 
-def follow_run(event: gr.SelectData) -> gr.Timer:
-    """Inputs: the tab chosen. Outputs: the timer, running on the Fine-tune tab only."""
-    return gr.Timer(active=event.value == "Fine-tune")
+def follow_run(event: gr.SelectData) -> tuple:
+    """Inputs: the tab chosen. Outputs: the timers, running on the Fine-tune tab only."""
+    timer = gr.Timer(active=event.value == "Fine-tune")
+    return timer, timer
+
+
+def open_linked_run(request: gr.Request) -> tuple:
+    """Inputs: the page's address. Outputs: the run that it names (?run=ID), the Fine-tune tab, its timers; nothing without one."""
+    run = runs.find(request.query_params.get("run"))
+    if run is None:
+        return (gr.skip(),) * 4
+    # The page reports only the tabs that a person chooses.
+    timer = gr.Timer(active=True)
+    return gr.update(choices=[(run.name, run.id)], value=run.id), gr.Tabs(selected="finetune"), timer, timer
 
 
 def restore_model(remembered: str) -> dict:
@@ -109,6 +122,8 @@ def _theme() -> gr.Theme:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         checkbox_label_background_fill_selected="*primary_700",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
     )
 
 

@@ -32,6 +32,20 @@ def photo_input(value: str | None = None, **options: Any) -> PhotoInput:
     return PhotoInput(value, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], buttons=["fullscreen"], **options)
 
 
+class Choice(gr.Dropdown):
+    """A dropdown whose value the callback judges, and not the choices the server last sent.
+
+    Those are other ones after a restart of the server, in a second browser, or when a run was deleted;
+    the stock component then answers with a raw exception, each second in a live view.
+    """
+
+    # As in PhotoInput.
+    is_template = True
+
+    def preprocess(self, payload: Any) -> Any:
+        return payload
+
+
 def polite(callback: Callable) -> Callable:
     """Show a UserError of a callback as a message on the page instead of a traceback."""
 

@@ -2,96 +2,119 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from html import escape
 
 import gradio as gr
-import plotly.graph_objects as go
+from gradio.components.plot import PlotData
 
-from vit_demo.training import runs
+from vit_demo.training import queue, runs
 from vit_demo.training.curves import Curves, curves_of
 from vit_demo.training.runs import Run
-from vit_demo.ui.components import percent, table
-from vit_demo.ui.figures.training import confusion_figure, curves_figure
-from vit_demo.ui.words import label_title
-
-STATUS_WORDS = {
-    "starting": "Starting", "preparing": "Preparing", "training": "Training", "scoring": "Scoring",
-    "finished": "Finished", "stopped": "Stopped", "failed": "Failed", runs.BROKEN_OFF: "Broken off",
-}
+from vit_demo.ui.components import percent
+from vit_demo.ui.figures.training import curves_plot
+from vit_demo.ui.runtext import STATUS_WORDS, duration, settings_of
 
 
 @dataclass(frozen=True)
 class RunView:
-    """Everything on the page about a run. version: changes when any of it does; moment: with the run, its status and its evaluations alone."""
+    """Everything on the page about a run.
 
-    version: str
+    moment: changes with the run, its status, its name and the number of its evaluations alone. drawn:
+    changes with the curves. told: changes with all else. usable: it has a model. stoppable, resumable:
+    which buttons are shown.
+    """
+
     moment: str
+    drawn: str
+    told: str
     status: str
-    log: str
-    plot: go.Figure | None = None
-    result: str = ""
-    confusion: go.Figure | None = None
+    log: str = ""
+    plot: PlotData | None = None
     usable: bool = False
+    stoppable: bool = False
+    resumable: bool = False
 
-    def updates(self) -> tuple:
-        """Updates for status, plot, result, confusion, use, log, seen, moment."""
+    @property
+    def seen(self) -> str:
+        """What a page that shows this view has seen."""
+        return json.dumps([self.moment, self.drawn, self.told])
+
+    def updates(self, seen: str = "") -> tuple:
+        """Updates for status, stop, resume, use, plot, log, seen, moment, of only what a page that has ``seen`` that lacks.
+
+        The browser takes a value that is sent again for a change: what follows from a change must not lead back to it.
+        """
+        if seen == self.seen:
+            return (gr.skip(),) * 8
+        moment, drawn, _ = json.loads(seen) if seen else ("", "", "")
         return (
             self.status,
-            gr.update(value=self.plot, visible=self.plot is not None),
-            self.result,
-            gr.update(value=self.confusion, visible=self.confusion is not None),
+            gr.update(visible=self.stoppable),
+            gr.update(visible=self.resumable),
             gr.update(visible=self.usable),
+            gr.skip() if drawn == self.drawn else gr.update(value=self.plot, visible=self.plot is not None),
             self.log,
-            self.version,
-            self.moment,
+            self.seen,
+            gr.skip() if moment == self.moment else self.moment,
         )
 
 
 def hidden_view() -> RunView:
     """When there is no run."""
-    return RunView("none", "none", '<div class="run run-empty">No run yet. Choose photos and settings, then press Start.</div>', "")
+    return RunView("none", "none", "none", '<div class="run run-empty">No run yet. Choose photos and settings, then press Start.</div>')
 
 
 def view_of(run: Run) -> RunView:
     """The view of a run as its folder has it now."""
     state = run.state()
+    status = state["status"]
     curves = curves_of(run)
-    scores = run.scores() if state["status"] in ("finished", "stopped") else {}
-    stopping = run.stop_requested() and state["status"] in runs.GOING
-    test = scores.get("test")
-    # Time left counts down by itself, so a going run is sent anew each second; an ended one once.
-    moment = int(time.time()) if state["status"] in runs.GOING else 0
+    scores = run.scores() if status in runs.ENDED else {}
+    going = run.is_going()
+    stopping = run.stop_requested() and going
+    # Time left counts down by itself, so a going run is told anew each second; an ended one once.
+    second = int(time.time()) if going else 0
+    evaluation = curves.last_validation.get("step")
     return RunView(
-        version=f"{run.id}:{curves.offset}:{state['status']}:{state.get('done')}:{moment}",
-        moment=f"{run.id}:{state['status']}:{curves.last_validation.get('step')}",
-        status=_status(run, state, curves, stopping),
+        moment=f"{run.id}:{status}:{evaluation}:{run.name}",
+        drawn=f"{run.id}:{curves.offset}",
+        told=f"{run.id}:{curves.offset}:{status}:{state.get('done')}:{stopping}:{second}:{run.name}",
+        status=_status(run, state, curves, stopping) + _score(scores),
         log=run.log_tail(),
-        plot=curves_figure(curves, run.id) if curves.last_train or curves.last_validation else None,
-        result=_result(scores),
-        confusion=confusion_figure(test["confusion"], [label_title(label) for label in test["labels"]]) if test else None,
+        plot=curves_plot(curves, run.id) if curves.last_train or curves.last_validation else None,
         usable=run.has_model(),
+        stoppable=going and not stopping,
+        resumable=run.can_resume(),
     )
 
 
 def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     status = state["status"]
-    share = _share_done(state)
     word = "Stopping" if stopping else STATUS_WORDS.get(status, status)
-    message = state.get("message") or ""
-    warnings = "".join(f'<p class="run-message">{escape(text)}</p>' for text in curves.warnings)
-    kind = escape(status.replace(" ", "-"))
+    share = _share_done(state)
+    message = _place(run) if status == "waiting" else state.get("message") or ""
+    lines = [message, *curves.warnings] if message else curves.warnings
     return (
-        f'<div class="run run-{kind}" role="status">'
+        f'<div class="run run-{escape(status.replace(" ", "-"))}" role="status">'
         f'<div class="run-head"><b>{escape(word)}</b><span>{escape(_progress_text(state, curves))}</span></div>'
-        f'<div class="progress" role="progressbar" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share * 100:.0f}">'
+        f'<div class="progress" role="progressbar" aria-label="{escape(word)}" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share * 100:.0f}">'
         f'<div style="width:{share:.1%}"></div></div>'
         f'<p class="run-numbers">{escape(_numbers(curves))}</p>'
-        + (f'<p class="run-message">{escape(message)}</p>' if message else "")
-        + warnings
+        + "".join(f'<p class="run-message">{escape(line)}</p>' for line in lines)
+        + f'<p class="run-about">{escape(settings_of(run))}. <a href="?run={escape(run.id)}">Link to this run</a></p>'
         + "</div>"
     )
+
+
+def _place(run: Run) -> str:
+    ahead = queue.place(run)
+    if not ahead:
+        return "It starts in a moment."
+    before = "the run before it has" if ahead == 1 else f"the {ahead} runs before it have"
+    return f"It starts by itself when {before} ended. The page need not stay open."
 
 
 def _share_done(state: dict) -> float:
@@ -106,26 +129,21 @@ def _progress_text(state: dict, curves: Curves) -> str:
     status = state["status"]
     if status == "training":
         done, total = state.get("done", 0), state.get("total", 0)
-        return f"step {done} of {total}{_time_left(curves, done, total)}"
+        return f"step {done} of {total}{_time_left(state, curves, done, total)}"
     if status in ("finished", "stopped") and state.get("result"):
-        return f"in {_duration(state['result']['seconds'])}"
+        return f"in {duration(state['result']['seconds'])}"
     if status in runs.GOING and state.get("total", 1) > 1:
         return f"{state['done']} of {state['total']}"
     return ""
 
 
-def _time_left(curves: Curves, done: int, total: int) -> str:
-    begin, last = curves.begin.get("time"), curves.last_train.get("time")
-    if not done or not begin or not last or last - begin < 3:
+def _time_left(state: dict, curves: Curves, done: int, total: int) -> str:
+    # Of this sitting alone: a run may have gone on after a night.
+    since, first = curves.since.get("time"), curves.since.get("step", 0)
+    spent = state.get("changed", 0) - since if since else 0
+    if done <= first or spent < 3:
         return ""
-    return f", about {_duration((last - begin) / done * (total - done))} left"
-
-
-def _duration(seconds: float) -> str:
-    seconds = round(seconds)
-    if seconds < 90:
-        return f"{seconds} s"
-    return f"{seconds // 60} min {seconds % 60} s" if seconds < 3600 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return f", about {duration(spent / (done - first) * (total - done))} left"
 
 
 def _numbers(curves: Curves) -> str:
@@ -141,17 +159,13 @@ def _numbers(curves: Curves) -> str:
     return "; ".join(parts)
 
 
-def _result(scores: dict) -> str:
-    if not scores:
+def _score(scores: dict) -> str:
+    """The one number that counts: of photos that the run has neither learned from nor chosen by."""
+    if "test" not in scores:
         return ""
-    test, validation = scores["test"], scores["validation"]
+    test = scores["test"]
     low, high = test["interval"]
-    rows = [
-        [f"{name}: {split['n']}", percent(split["accuracy"]), f"{percent(split['interval'][0])} to {percent(split['interval'][1])}"]
-        for name, split in (("Test", test), ("Validation, used to choose", validation))
-    ]
     return (
-        f'<div class="score"><span class="score-number">{percent(test["accuracy"])}</span>'
+        f'<div class="score run-score"><span class="score-number">{percent(test["accuracy"])}</span>'
         f"<span>of {test['n']} test photos right; with 95 % confidence between {percent(low)} and {percent(high)}</span></div>"
-        + table(["Photos", "Accuracy", "95 % interval"], rows)
     )

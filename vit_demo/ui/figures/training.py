@@ -40,7 +40,7 @@ def _points(series: Series) -> dict[str, dict]:
 def _frame() -> dict:
     """The figure without its points, as JSON objects that are not to be changed."""
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
-    marked = {"mode": "lines+markers", "marker": {"size": 7}}
+    marked = {"mode": "lines+markers", "marker": {"size": 7}, "cliponaxis": False}
     for row, name, colour, style in (
         (1, "train loss", GREEN, {"mode": "lines", "opacity": 0.75}),
         (1, "validation loss", ORANGE, marked),
@@ -53,6 +53,5 @@ def _frame() -> dict:
     )
     figure.update_xaxes(title_text="step", row=2, col=1)
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero", row=1, col=1)
-    # A little above 1, so that a marker there is not cut.
-    figure.update_yaxes(title_text="accuracy", tickformat=".0%", autorangeoptions={"minallowed": 0, "maxallowed": 1.02}, row=2, col=1)
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
     return json.loads(figure.to_json())

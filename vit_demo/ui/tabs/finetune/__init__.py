@@ -1,32 +1,45 @@
-"""The Fine-tune tab: settings on the left, the run on the right."""
+"""The Fine-tune tab: start and watch a run, the list of all runs, and several compared."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
+from dataclasses import dataclass
 
 import gradio as gr
 
 from vit_demo.ui.components import polite
-from vit_demo.ui.tabs.finetune import form, live
+from vit_demo.ui.tabs.finetune import compare, form, live, runlist
 
-TICK_SECONDS = 1.0
+TICK_SECONDS, LIST_SECONDS = 1.0, 4.0
 
 
-def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> gr.Timer:
-    """Lay out the tab. Inputs: the tab; the page's model list, set by "use this model". Outputs: the timer of the live view."""
-    with gr.Row(equal_height=False):
-        with gr.Column(scale=2, min_width=300):
-            settings = form.build(tab)
-        with gr.Column(scale=3, min_width=300):
-            shown = live.build(model_in_use)
-            for title, name in (("What it reached", "result"), ("Where it looked while it learned", "film")):
-                if importlib.util.find_spec(f"{__name__}.{name}"):
-                    with gr.Accordion(title, open=name == "result"):
-                        importlib.import_module(f"{__name__}.{name}").build(shown.run, shown.moment)
-    timer = gr.Timer(TICK_SECONDS, active=False)
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    settings.start.click(polite(form.begin), settings.inputs, shown.run, api_visibility="private").success(live.refresh, shown.inputs, shown.outputs, **quiet)
-    timer.tick(live.refresh, shown.inputs, shown.outputs, **quiet)
-    tab.select(live.offer_runs, shown.run, shown.run, **quiet).then(live.refresh_anew, shown.run, shown.outputs, **quiet)
-    return timer
+@dataclass(frozen=True)
+class FineTune:
+    """What the page needs of the tab. timers: run only while it is looked at. run: the id of the run shown."""
+
+    timers: list[gr.Timer]
+    run: gr.Dropdown
+
+
+def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> FineTune:
+    """Lay out the tab. Inputs: the tab; the page's model list, set by "use this model"."""
+    with gr.Tabs(elem_id="train-parts") as parts:
+        with gr.Tab("Train", id="train") as train_tab, gr.Row(equal_height=False):
+            with gr.Column(scale=2, min_width=300):
+                settings = form.build(tab)
+            with gr.Column(scale=3, min_width=300):
+                shown = live.build(model_in_use)
+        with gr.Tab("All runs", id="runs") as list_tab:
+            listed = runlist.build(list_tab, shown)
+        with gr.Tab("Compare", id="compare") as compare_tab:
+            compared = compare.build(compare_tab, shown)
+    timers = [gr.Timer(TICK_SECONDS, active=False), gr.Timer(LIST_SECONDS, active=False)]
+    # The new run is chosen by its id, which then brings its view.
+    settings.start.click(polite(form.begin), settings.inputs, shown.run, api_visibility="private").success(None, None, None, js=live.SCROLL_TO_RUN)
+    timers[0].tick(live.refresh, shown.inputs, shown.outputs, **live.QUIET)
+    timers[1].tick(runlist.refresh, listed.refresh_inputs, listed.refresh_outputs, **live.QUIET)
+    shows = listed.show.click(lambda: gr.Tabs(selected="train"), None, parts, **live.QUIET)
+    shows.then(None, None, None, js=live.FIT_PLOTS).then(None, None, None, js=live.SCROLL_TO_RUN)
+    listed.compare.click(compare.add, [compared, shown.run], compared, **live.QUIET).then(lambda: gr.Tabs(selected="compare"), None, parts, **live.QUIET)
+    tab.select(live.offer_runs, shown.run, shown.run, **live.QUIET)
+    gr.on([tab.select, train_tab.select], None, None, None, js=live.FIT_PLOTS)
+    return FineTune(timers, shown.run)

@@ -1,4 +1,4 @@
-"""The run that is shown large: how it stands, its curves, stop, and what can be done with its model."""
+"""The run that is shown large: how it stands, its curves, stop and resume, and what can be done with its model."""
 
 from __future__ import annotations
 
@@ -7,16 +7,33 @@ from dataclasses import dataclass
 import gradio as gr
 
 from vit_demo.errors import UserError
-from vit_demo.training import runs
+from vit_demo.training import checkpoint, queue, runs
+from vit_demo.training.runs import Run
 from vit_demo.ui import models
-from vit_demo.ui.components import polite
+from vit_demo.ui.components import Choice, polite
+from vit_demo.ui.runrows import list_rows
+from vit_demo.ui.runtext import STATUS_WORDS
 from vit_demo.ui.runview import RunView, hidden_view, view_of
+from vit_demo.ui.tabs.finetune import film, result
+
+QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+# The address names the run that is shown, so that it can be opened elsewhere and a reload finds it.
+NAME_IN_ADDRESS = """(run, seen) => {
+    const place = new URL(location.href);
+    if (run) place.searchParams.set('run', run); else place.searchParams.delete('run');
+    history.replaceState(history.state, '', place);
+    return [run, seen];
+}"""
+# A plot that is drawn while it is hidden does not know how wide it will be.
+FIT_PLOTS = "() => { requestAnimationFrame(() => window.dispatchEvent(new Event('resize'))); }"
+# On a phone the run is below the settings.
+SCROLL_TO_RUN = "(...values) => { document.getElementById('train-run')?.scrollIntoView({behavior: 'smooth', block: 'start'}); return values; }"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """run: holds the id of the run that is shown. moment: changes whenever that run, its status or
-    the number of its evaluations does. inputs, outputs: of :func:`refresh`."""
+    """run: holds the id of the run that is shown. moment: changes whenever that run, its status, its
+    name or the number of its evaluations does. inputs, outputs: of :func:`refresh`."""
 
     run: gr.Dropdown
     moment: gr.Textbox
@@ -26,58 +43,85 @@ class Shown:
 
 def build(model_in_use: gr.Dropdown) -> Shown:
     """Lay out the view of a run. Inputs: the page's model list, set by "use this model"."""
-    run = gr.Dropdown([], label="Run", elem_id="train-run", allow_custom_value=False)
-    status = gr.HTML(elem_id="train-status")
-    stop = gr.Button("Stop", variant="stop", elem_id="train-stop")
-    plot = gr.Plot(show_label=False, elem_id="train-plot", visible=False)
-    result = gr.HTML(elem_id="train-result")
-    confusion = gr.Plot(show_label=False, visible=False, elem_id="train-confusion")
-    use = gr.Button("Use this model in the other tabs", variant="primary", visible=False, elem_id="train-use")
-    with gr.Accordion("Log", open=False):
-        log = gr.Textbox(show_label=False, lines=10, max_lines=10, interactive=False, elem_id="train-log", container=False)
-    seen = gr.Textbox("", visible=False)
+    run = Choice([], label="Run", elem_id="train-run")
+    status = gr.HTML(hidden_view().status, elem_id="train-status")
+    with gr.Row(elem_classes="actions"):
+        stop = gr.Button("Stop", variant="stop", visible=False, min_width=110, elem_id="train-stop")
+        resume = gr.Button("Go on with it", variant="primary", visible=False, min_width=110, elem_id="train-resume")
+        use = gr.Button("Use this model in the other tabs", visible=False, min_width=110, elem_id="train-use")
+    # Not visible=False: the page reports a change only of what it has drawn.
     moment = gr.Textbox("", visible="hidden", elem_id="train-moment")
-    shown = Shown(run, moment, [run, seen], [status, plot, result, confusion, use, log, seen, moment])
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
-    stop.click(polite(end), run, None, **quiet)
-    run.change(refresh_anew, run, shown.outputs, **quiet)
-    use.click(polite(use_model), run, model_in_use, **quiet)
+    with gr.Tabs(elem_id="train-views"):
+        with gr.Tab("Curves") as curves:
+            plot = gr.Plot(show_label=False, elem_id="train-plot", visible=False)
+        with gr.Tab("Result") as results:
+            result.build(run, moment)
+        with gr.Tab("Where it looked"):
+            film.build(run, moment)
+        with gr.Tab("Log"):
+            log = gr.Textbox(
+                show_label=False, lines=12, max_lines=12, interactive=False, placeholder="Nothing printed yet.", elem_id="train-log", container=False
+            )
+    seen, named = (gr.Textbox("", visible=False) for _ in range(2))
+    shown = Shown(run, moment, [run, seen], [status, stop, resume, use, plot, log, seen, moment])
+    stop.click(polite(end), run, None, **QUIET).success(refresh, shown.inputs, shown.outputs, **QUIET)
+    resume.click(polite(go_on), run, None, **QUIET).success(refresh, shown.inputs, shown.outputs, **QUIET)
+    run.change(refresh, shown.inputs, shown.outputs, js=NAME_IN_ADDRESS, **QUIET)
+    moment.change(name_runs, named, [run, named], **QUIET)
+    use.click(polite(use_model), run, model_in_use, **QUIET)
+    gr.on([curves.select, results.select], None, None, None, js=FIT_PLOTS)
     return shown
 
 
+def existing(run_id: str | None) -> Run:
+    """The run of this id; UserError where it was deleted, perhaps in another browser."""
+    run = runs.find(run_id)
+    if run is None:
+        raise UserError("This run is no longer there. Choose another.")
+    return run
+
+
 def end(run_id: str | None) -> None:
-    """Inputs: run. Asks its worker to stop."""
+    """Inputs: run. Asks its worker to stop, or takes it out of the queue."""
     run = runs.find(run_id)
     if run is None or not run.is_going():
         raise UserError("No run is going that could be stopped.")
+    waiting = run.state()["status"] == "waiting"
     run.request_stop()
-    gr.Info("The run ends after this step and keeps its best model.", title="Stopping")
+    gr.Info("The run no longer waits." if waiting else "The run ends after this step and keeps its best model.", title="Stopping")
+
+
+def go_on(run_id: str | None) -> None:
+    """Inputs: run. Lets it go on from its last checkpoint, or wait its turn to do so."""
+    run = existing(run_id)
+    kept = checkpoint.exists(run)
+    queue.resume(run)
+    gr.Info("The run goes on from its last checkpoint." if kept else "The run begins again: it had no checkpoint yet.", title="Going on")
 
 
 def offer_runs(run_id: str | None) -> dict:
-    """Inputs: run. Outputs: the list of runs, with this run chosen, else the one that is going, else the newest."""
-    found = runs.list_runs()
-    chosen = runs.find(run_id) or next((run for run in found if run.is_going()), found[0] if found else None)
-    return gr.update(choices=run_choices(), value=chosen.id if chosen else None)
+    """Inputs: run. Outputs: the list of runs, with this run chosen, else the one that has its turn, else the newest that waits, else the newest."""
+    rows = list_rows()
+    wanted = [row.id for row in rows if row.id == run_id] + [row.id for row in sorted(rows, key=lambda row: (not row.going, row.status == "waiting"))]
+    return gr.update(choices=_titles(rows), value=wanted[0] if wanted else None)
 
 
-def run_choices() -> list[tuple[str, str]]:
-    """(title, id) of each run, the newest first."""
-    return [(f"{run.id}  ({run.state()['status']})", run.id) for run in runs.list_runs()]
+def name_runs(named: str) -> tuple:
+    """Inputs: what the list of runs says already. Outputs: the list of runs by their present names and status, what it says; nothing where that is the same."""
+    titles = _titles(list_rows())
+    now = str(hash(tuple(titles)))
+    return (gr.skip(), gr.skip()) if now == named else (gr.update(choices=titles), now)
 
 
-def refresh_anew(run_id: str | None) -> tuple:
-    """Inputs: run. Outputs: the whole view of it."""
-    return refresh(run_id, "")
+def _titles(rows: list) -> list[tuple[str, str]]:
+    return [(f"{row.name} ({STATUS_WORDS.get(row.status, row.status).lower()})", row.id) for row in rows]
 
 
 def refresh(run_id: str | None, seen: str) -> tuple:
-    """Inputs: run, what the page shows already. Outputs: the view, or nothing where nothing has changed."""
+    """Inputs: run, what the page shows already. Outputs: what of the view has changed since."""
     run = runs.find(run_id)
     view: RunView = hidden_view() if run is None else view_of(run)
-    if view.version == seen:
-        return (gr.skip(),) * 8
-    return view.updates()
+    return view.updates(seen)
 
 
 def use_model(run_id: str | None) -> dict:
