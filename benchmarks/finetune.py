@@ -1,6 +1,6 @@
 """A whole fine-tune, ours and the peers', on the same model, photos and machine, in one run.
 
-    python benchmarks/finetune.py --data ../shared/data/beans --model ../shared/models/vit-tiny-patch16-224 --seeds 5
+    python -m benchmarks.finetune --data ../shared/data/beans --model ../shared/models/vit-tiny-patch16-224 --seeds 5
 
 Each side is a process of its own, timed from its start to a saved and scored model (imports, photos, training,
 scoring). Ours runs once a seed, between the peers' runs, with the settings given after -- or the defaults:
@@ -120,8 +120,9 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
     from vit_demo.training.config import TrainingConfig
+    from vit_demo.training.events import EventLog
     from vit_demo.training.photos import Photos
-    from vit_demo.training.runs import EventLog, create
+    from vit_demo.training.runs import create
     from vit_demo.training.steps import train
     from vit_demo.training.work import Work
     from vit_demo.vit import LeafClassifier
@@ -136,10 +137,10 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
         classifier = LeafClassifier.open(folder, device="cuda")
         rng = np.random.default_rng(0)
         photos = Photos(rng.integers(0, 256, (batch * 4, 3, 224, 224), dtype=np.uint8), rng.integers(0, 3, batch * 4), [""] * (batch * 4), [])
-        config = TrainingConfig(batch_size=batch, epochs=steps // 4, small_first=False, film=0, evaluate_every=10**6)
+        config = TrainingConfig(batch_size=batch, epochs=steps // 4, small_first=False, patch_dropout=0.0, film=0, evaluate_every=10**6)
         record = create(config, Path(folder) / "run")
-        work = Work(record, config, classifier, photos, Photos(photos.pixels[:8], photos.labels[:8], [""] * 8, []), (224,), EventLog(record), lambda progress: None)
-        train(work)
+        few = Photos(photos.pixels[:8], photos.labels[:8], [""] * 8, [])
+        train(Work(record, config, classifier, photos, few, (224,), EventLog(record), lambda progress: None))
         speeds = [event["photos_per_second"] for event in record.read_events()[0] if event["kind"] == "train"]
     speed = statistics.median(speeds[len(speeds) // 3 :])
     name = torch.cuda.get_device_name()

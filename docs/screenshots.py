@@ -1,4 +1,4 @@
-"""Take the README's pictures of all four tabs, at desktop and phone width, of a page that is already running.
+"""Take the README's pictures of all tabs, and of a run's result and film, at desktop and phone width, of a page that is already running.
 
     python app.py &
     python docs/screenshots.py
@@ -45,7 +45,23 @@ def data(page: Page) -> None:
 def finetune(page: Page) -> None:
     page.get_by_role("tab", name="Fine-tune").click()
     page.wait_for_selector("#train-plot .js-plotly-plot")
-    page.wait_for_selector("#train-confusion .js-plotly-plot")
+
+
+def result(page: Page) -> None:
+    page.get_by_role("tab", name="Result").click()
+    page.locator("#result-meaning").get_by_text("test photos").wait_for()
+
+
+def film(page: Page) -> None:
+    page.get_by_role("tab", name="Where it looked").click()
+    slider = page.locator(".film input[type=range]")
+    slider.wait_for()
+    slider.press("End")
+
+
+def runs(page: Page) -> None:
+    page.get_by_role("tab", name="All runs").click()
+    page.wait_for_selector("table.runs tbody tr[data-run]")
 
 
 def main() -> None:
@@ -59,7 +75,7 @@ def main() -> None:
             page = browser.new_page(viewport=size, device_scale_factor=1)
             page.goto(options.url)
             page.wait_for_selector("#diagnose-photo")
-            for show in (diagnose, inside, data, finetune):
+            for show in (diagnose, inside, data, finetune, result, film, runs):
                 show(page)
                 page.wait_for_timeout(1500)
                 # Full pages, as a reader would scroll them.

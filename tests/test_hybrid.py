@@ -14,6 +14,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import ResNetConfig, ResNetForImageClassification, ViTConfig, ViTForImageClassification, ViTImageProcessorPil, ViTModel
 
+from tests.training.conftest import threads
 from vit_demo import checkpoints, cli, hybrid
 from vit_demo.vit import LeafClassifier
 
@@ -23,19 +24,12 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 
 
 @pytest.fixture(autouse=True)
-def exact(monkeypatch: pytest.MonkeyPatch) -> None:
-    """fp32 all the way, so that results can be compared to the last digits on any processor."""
+def exact(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """fp32 all the way, so that results can be compared to the last digits on any processor; and one thread: so small a model only waits for more."""
     monkeypatch.setattr("vit_demo.vit.bf16_is_faster", lambda device_type: False)
     torch.manual_seed(0)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """So small a model only waits for its threads."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
 
 
 @pytest.fixture

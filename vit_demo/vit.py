@@ -217,7 +217,8 @@ class LeafClassifier:
     def _try_processor(self) -> None:
         """Raise UserError unless the processor turns any photo into what the model takes, on a photo that is not square."""
         try:
-            fits = self.processor.do_resize and not self.processor.do_center_crop and min(self.image_size) >= self.patch_size and self.model.config.num_channels == 3
+            fits = self.processor.do_resize and not self.processor.do_center_crop
+            fits = fits and min(self.image_size) >= self.patch_size and self.model.config.num_channels == 3
             pixel_values = self.preprocess([Image.new("RGB", (48, 32))])
             fits = fits and pixel_values.shape == (1, 3, *self.image_size) and bool(pixel_values.isfinite().all())
         except Exception:  # as above: any value may stand in a preprocessor_config.json

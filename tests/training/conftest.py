@@ -22,14 +22,23 @@ COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 @pytest.fixture(autouse=True, scope="module")
 def one_thread() -> Iterator[None]:
     """So small a model only waits for its threads; where a module is light, torch stays out."""
-    torch = sys.modules.get("torch")
-    if torch is None:
+    if "torch" not in sys.modules:
         yield
         return
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads(1):
+        yield
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def squares(folder: Path, train: int = 12, validation: int = 6, test: int = 6, seed: int = 0, colours: dict = COLOURS) -> Path:
@@ -169,7 +178,7 @@ def train(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFact
         run.claim()
         before(run)
         progress: list = []
-        with no_bf16():
+        with no_bf16(), threads(1):  # the runs of a session come to the same bits
             return Done(run, fine_tune(run, lambda step: (progress.append(step), listener(run, step))), progress)
 
     return work

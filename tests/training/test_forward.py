@@ -62,7 +62,9 @@ def test_it_is_the_model_of_transformers_in_fp32(classifier: LeafClassifier, sid
 
 
 def test_for_one_photo_and_for_one_layer(tmp_path: Path) -> None:
-    config = ViTConfig(hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40, image_size=16, patch_size=8, qkv_bias=False, num_labels=2)
+    config = ViTConfig(
+        hidden_size=24, num_hidden_layers=1, num_attention_heads=3, intermediate_size=40, image_size=16, patch_size=8, qkv_bias=False, num_labels=2
+    )
     torch.manual_seed(0)
     model = ViTForImageClassification(config)
     model.save_pretrained(tmp_path)
