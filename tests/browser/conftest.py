@@ -104,7 +104,9 @@ def _page(browser, server: Server, size: dict):
 
 def settle(page) -> None:
     """Wait until the page reacts: a click on one that is still loading is lost."""
-    page.wait_for_selector("#diagnose-photo")
+    # Not visible: a page that is opened with a run's link turns to another tab, perhaps before this looks.
+    page.wait_for_selector("#diagnose-photo", state="attached")
+    page.get_by_role("tab", name="Diagnose").wait_for()
     page.get_by_text("Loading...").first.wait_for(state="hidden")
 
 
