@@ -20,7 +20,7 @@ DEVICES = ("cuda", "mps", "cpu")
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Everything that decides how a run goes; the same config on the same machine gives the same run.
+    """Everything that decides how a run goes; in fp32 on a CPU the same config gives the same weights, bit for bit (bf16: nearly).
 
     Photos and model
         data, extra_data: what :func:`vit_demo.data.sources.open_dataset` takes; of ``extra_data`` only
