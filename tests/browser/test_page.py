@@ -70,6 +70,7 @@ def test_phone_shows_the_answer_without_sideways_scrolling(phone, drawn_photo):
 
 def test_a_clicked_patch_looks_for_itself(page):
     open_tab(page, "Look inside")
+    open_tab(page, "Attention")
     page.wait_for_selector("#inside-overlay img")
     assert "197, each of 192 values" in page.inner_text("#inside-facts")
     sentence = page.locator("#inside-sentence")
@@ -92,6 +93,7 @@ def test_a_clicked_patch_looks_for_itself(page):
 
 def test_layer_head_and_rollout_change_the_picture(page):
     open_tab(page, "Look inside")
+    open_tab(page, "Attention")
     sentence = page.locator("#inside-sentence")
     sentence.get_by_text("layer 11").wait_for()
     page.locator("#inside-layer input[type=number]").fill("4")

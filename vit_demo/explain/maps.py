@@ -41,8 +41,11 @@ class Classifier(Protocol):
     def patch_size(self) -> int:
         """Side of a patch in pixels."""
 
-    def preprocess(self, photos: list[Image.Image]) -> Tensor:
-        """``pixel_values`` (B, 3, H, W), float32, on the model's device."""
+    def preprocess(self, photos: list[Image.Image], size: tuple[int, int] | None = None) -> Tensor:
+        """``pixel_values`` (B, 3, H, W), float32, on the model's device. size: (H, W), None for the model's own."""
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        """Logits (B, C), also at another size than the model's own; keeps gradients."""
 
 
 @dataclass(frozen=True)

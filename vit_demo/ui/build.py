@@ -16,7 +16,8 @@ from vit_demo.data.sources import SAMPLE, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.ui import models
-from vit_demo.ui.tabs import data, diagnose, finetune, inside
+from vit_demo.ui.tabs import data, diagnose, finetune
+from vit_demo.ui.tabs.inside import page as inside
 
 TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
 EXAMPLES = 6

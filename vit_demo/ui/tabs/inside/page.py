@@ -1,0 +1,33 @@
+"""The Look-inside tab as a whole: the photo on top, a view for each idea below it."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from vit_demo.ui.components import photo_input
+from vit_demo.ui.tabs.inside import attention
+from vit_demo.ui.tabs.inside.scene import Scene
+
+# In the order in which they stand on the page; each is drawn when it is opened.
+VIEWS = (attention,)
+
+
+def build(tab: gr.Tab, model: gr.Dropdown, example: str) -> None:
+    """Lay out the tab. Inputs: the tab, the page's model list, a photo to begin with."""
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=1, min_width=260):
+            photo = photo_input(example, label="Photo to look into", height=250, elem_id="inside-photo")
+        with gr.Column(scale=2, min_width=300):
+            gr.Markdown(
+                "A Vision Transformer cuts the photo into square **patches**, turns each into one **token**, puts a learned **[CLS] token** "
+                "in front and lets all tokens look at each other, layer after layer. Whatever [CLS] has gathered in the end decides the class.",
+                elem_id="inside-intro",
+            )
+    # Not visible=False: such a component is not on the page and would not report that another view was opened.
+    active = gr.Textbox(VIEWS[0].ID, visible="hidden", elem_id="inside-active")
+    scene = Scene(tab, photo, model, active)
+    with gr.Tabs(elem_id="inside-views"):
+        for view in VIEWS:
+            with gr.Tab(view.TITLE, id=view.ID, elem_id=f"inside-view-{view.ID}") as opened:
+                view.build(opened, scene)
+            opened.select(lambda name=view.ID: name, None, active, api_visibility="private", show_progress="hidden")
