@@ -161,6 +161,12 @@ class LeafClassifier:
         """
         return self.model(pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values)).logits
 
+    @torch.inference_mode()
+    def forward_fast(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """Logits float32 (B, C) without gradients, computed in bf16 where that is faster."""
+        with autocast(self.device):
+            return self.forward(pixel_values).float()
+
     def needs_interpolation(self, pixel_values: torch.Tensor) -> bool:
         """Whether these pixels are of another size than the position embeddings were learned for."""
         own = self.model.config.image_size
@@ -173,7 +179,7 @@ class LeafClassifier:
 
         photos: PIL images, or a uint8 tensor (B, 3, H, W) from :meth:`resize`.
         """
-        parts = [self._forward_fast(batch).float().cpu() for batch in self._batches(photos, batch_size)]
+        parts = [self.forward_fast(batch).cpu() for batch in self._batches(photos, batch_size)]
         return torch.cat(parts) if parts else torch.empty(0, len(self.labels))
 
     def probabilities(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int = 16) -> torch.Tensor:
@@ -227,10 +233,6 @@ class LeafClassifier:
             raise UserError(
                 f"The model {self.checkpoint.name} prepares photos in another way than to resize them to one height and width. Choose another."
             )
-
-    def _forward_fast(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        with autocast(self.device):
-            return self.forward(pixel_values)
 
     def _batches(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
         for start in range(0, len(photos), batch_size):

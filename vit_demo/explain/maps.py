@@ -47,6 +47,12 @@ class Classifier(Protocol):
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Logits (B, C), also at another size than the model's own; keeps gradients."""
 
+    def forward_fast(self, pixel_values: Tensor) -> Tensor:
+        """The same without gradients, float32, computed in bf16 where that is faster."""
+
+    def needs_interpolation(self, pixel_values: Tensor) -> bool:
+        """Whether these pixels are of another size than the position embeddings were learned for."""
+
 
 @dataclass(frozen=True)
 class MapRequest:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -35,6 +35,23 @@ def attention_rollout(attentions: Iterable[Tensor], residual: float = 0.5) -> Te
     if rollout is None:
         raise ValueError("attention rollout needs the attention of at least one layer")
     return rollout
+
+
+def cls_rollout(attentions: Sequence[Tensor], residual: float = 0.5) -> Tensor:
+    """Row 0 of :func:`attention_rollout`, the [CLS] token's, (B, T): a row is multiplied through instead of whole matrices.
+
+    attentions: as there; of the last layer the row of [CLS] alone, (B, heads, 1, T), is enough.
+    """
+    row: Tensor | None = None
+    for attention in reversed(attentions):
+        if row is None:
+            row = (1 - residual) * attention[:, :, 0].mean(dim=1, dtype=torch.promote_types(attention.dtype, torch.float32))
+            row[:, 0] += residual
+        else:
+            step = (1 - residual) * attention.mean(dim=1, dtype=row.dtype)
+            row = _product(row[:, None], step)[:, 0] + residual * row
+        row = row / row.sum(dim=-1, keepdim=True)
+    return row
 
 
 def _with_residual(attention: Tensor, residual: float) -> Tensor:

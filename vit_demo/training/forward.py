@@ -1,14 +1,7 @@
 """The forward of a training step: transformers' own on a GPU, and on a CPU the same sums with less traffic through the memory.
 
-On a CPU a step is bound by the memory as much as by its products. :func:`cpu_forward` computes what
-``ViTForImageClassification`` computes, with the same parameters, but
-
-- queries, keys and values come from one product instead of three,
-- activations are cast once a product, and attention stays in one type; the residual stream, the norms'
-  sums and the head stay in float32, as under autocast,
-- attention is plain: the backward of the fused kernel is slow on CPUs,
-- of the last block only the [CLS] token is computed, since the head reads no other,
-- patches that a step leaves out are never embedded.
+On a CPU a step is bound by the memory as much as by its products: ``vit_demo.encoder`` computes the same
+with less of it, and patches that a step leaves out are never embedded.
 """
 
 from __future__ import annotations
@@ -20,8 +13,9 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, layer_norm, linear
+from torch.nn.functional import linear
 
+from vit_demo.encoder import encode
 from vit_demo.vit import LeafClassifier, autocast, bf16_is_faster
 
 # Of mallopt: from which size on each block is a mapping of its own, and how much free memory at the top is given back.
@@ -59,11 +53,7 @@ def cpu_forward(classifier: LeafClassifier, photos: Tensor, kept: Tensor | None,
             tokens = vit.embeddings(pixel_values, interpolate_pos_encoding=classifier.needs_interpolation(pixel_values)).float()
     else:
         tokens = _embed_some(classifier, photos, kept, dtype)
-    *blocks, last = vit.layers
-    for block in blocks:
-        tokens = _block(block, tokens, dtype)
-    tokens = _block(last, tokens, dtype, cls_only=True)
-    return classifier.model.classifier(vit.layernorm(tokens[:, 0]))
+    return classifier.model.classifier(encode(vit, tokens, dtype))
 
 
 def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
@@ -98,44 +88,6 @@ def _patches_left_out(classifier: LeafClassifier, kept: Tensor | None) -> Iterat
         yield
     finally:
         handle.remove()
-
-
-def _block(block: nn.Module, tokens: Tensor, dtype: torch.dtype, cls_only: bool = False) -> Tensor:
-    """One encoder block on float32 tokens (B, T, D); with ``cls_only`` only the first of the new tokens, (B, 1, D)."""
-    mlp = block.mlp
-    mixed = _attend(block.attention, _norm(block.layernorm_before, tokens, dtype), cls_only)
-    tokens = (tokens[:, :1] if cls_only else tokens) + block.dropout(mixed)
-    hidden = mlp.activation_fn(_project([mlp.fc1], _norm(block.layernorm_after, tokens, dtype)))
-    return tokens + block.dropout(_project([mlp.fc2], hidden))
-
-
-def _attend(attention: nn.Module, tokens: Tensor, cls_only: bool) -> Tensor:
-    """Self-attention (Vaswani et al. 2017, eq. 1) of tokens (B, T, D), for all of them or for the first alone."""
-    projections = [attention.q_proj, attention.k_proj, attention.v_proj]
-    if cls_only:
-        query = _heads(_project(projections[:1], tokens[:, :1]), 1, attention.head_dim)[0]
-        key, value = _heads(_project(projections[1:], tokens), 2, attention.head_dim)
-    else:
-        query, key, value = _heads(_project(projections, tokens), 3, attention.head_dim)
-    weights = ((query * attention.scaling) @ key.transpose(-1, -2)).softmax(dim=-1)
-    weights = dropout(weights, attention.attention_dropout, attention.training)
-    return _project([attention.o_proj], (weights @ value).transpose(1, 2).flatten(2))
-
-
-def _heads(projected: Tensor, parts: int, head_dim: int) -> Tensor:
-    """(B, T, parts * heads * head_dim) as (parts, B, heads, T, head_dim), contiguous."""
-    return projected.unflatten(-1, (parts, -1, head_dim)).permute(2, 0, 3, 1, 4).contiguous()
-
-
-def _norm(norm: nn.LayerNorm, tokens: Tensor, dtype: torch.dtype) -> Tensor:
-    return layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(dtype)
-
-
-def _project(layers: list[nn.Linear], values: Tensor) -> Tensor:
-    """The outputs of linear layers with the same input, side by side, as one product in the type of ``values``."""
-    weight = torch.cat([layer.weight for layer in layers]) if len(layers) > 1 else layers[0].weight
-    bias = None if layers[0].bias is None else torch.cat([layer.bias for layer in layers]).to(values.dtype)
-    return linear(values, weight.to(values.dtype), bias)
 
 
 def keep_memory() -> None:
