@@ -13,10 +13,10 @@ from torch import Tensor
 from vit_demo.encoder import block_after_norm, encoder_block
 from vit_demo.explain.maps import Classifier
 from vit_demo.explain.relevance import embed
-from vit_demo.explain.target import Target
+from vit_demo.explain.target import ANSWER, Target
 
 
-def gradcam(classifier: Classifier, pixel_values: Tensor, target: Target = Target(), dtype: torch.dtype = torch.float32) -> Tensor:
+def gradcam(classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32) -> Tensor:
     """Grad-CAM of each patch for the class, float32 (B, N), 0 or more.
 
     With F (B, N, D) the feature map and y the class's logit: alpha = mean over patches of dy/dF (eq. 1),

@@ -14,13 +14,13 @@ from torch import Tensor
 from vit_demo.errors import UserError
 from vit_demo.explain.maps import Classifier
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.target import Target
+from vit_demo.explain.target import ANSWER, Target
 
 BATCH = 16
 
 
 def occlusion(
-    classifier: Classifier, pixel_values: Tensor, target: Target = Target(), window: int = 3, report: Callable[[int, int], object] | None = None
+    classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, window: int = 3, report: Callable[[int, int], object] | None = None
 ) -> Tensor:
     """How much of the class's log odds is lost where a patch is covered, float32 (rows, columns); below 0 where covering helps.
 
@@ -46,17 +46,15 @@ def occlusion(
     return shared.view(grid.rows, grid.columns).cpu()
 
 
-def cover(pixel_values: Tensor, covers: Tensor, grid: PatchGrid, canvas: Tensor | None = None) -> Tensor:
-    """The photo with some of its patches replaced, once for each row of ``covers``: (K, 3, H, W).
+def cover(pixel_values: Tensor, covers: Tensor, grid: PatchGrid) -> Tensor:
+    """The photo with some of its patches in its mean colour, once for each row of ``covers``: (K, 3, H, W).
 
-    pixel_values: (1, 3, H, W). covers: bool (K, N), true where a patch is replaced. canvas: what is shown there,
-    as ``pixel_values``; None for the photo's mean colour.
+    pixel_values: (1, 3, H, W). covers: bool (K, N), true where a patch is covered.
     """
-    canvas = pixel_values.mean(dim=(2, 3), keepdim=True) if canvas is None else canvas
     mask = covers.view(-1, 1, grid.rows, grid.columns).repeat_interleave(grid.patch_size, 2).repeat_interleave(grid.patch_size, 3)
     # Pixels at the edge that belong to no patch stay.
     mask = torch.nn.functional.pad(mask, (0, grid.image_width - mask.shape[-1], 0, grid.image_height - mask.shape[-2]))
-    return torch.where(mask, canvas, pixel_values)
+    return torch.where(mask, pixel_values.mean(dim=(2, 3), keepdim=True), pixel_values)
 
 
 def _covers(grid: PatchGrid, window: int) -> Tensor:

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from vit_demo.encoder import encode
 from vit_demo.explain.maps import Classifier
-from vit_demo.explain.target import Target
+from vit_demo.explain.target import ANSWER, Target
 
 # What is differentiated, from the logits (B, C) to (B,).
 Score = Callable[[Tensor], Tensor]
 
 
-def relevance(classifier: Classifier, pixel_values: Tensor, target: Target = Target(), dtype: torch.dtype = torch.float32) -> Tensor:
+def relevance(classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32) -> Tensor:
     """Relevance of each token for the class, as row 0 ([CLS]) of the paper's R: float32 (B, T), 0 or more.
 
     With A_l the attention of layer l, gA_l the gradient of the class's logit by it, E the mean over heads and

@@ -15,16 +15,18 @@ from vit_demo.explain.occlusion import occlusion
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import embed, relevance
 from vit_demo.explain.rollout import cls_rollout
-from vit_demo.explain.target import Target
+from vit_demo.explain.target import ANSWER, Target
 
 # The first two say where [CLS] looks, whatever the class; the others what speaks for a class.
 ATTENTION_METHODS = ("attention", "rollout")
 CLASS_METHODS = ("relevance", "gradcam", "occlusion")
 METHODS = ATTENTION_METHODS + CLASS_METHODS
+# The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
+DEFAULT = "relevance"
 
 
 def saliency(
-    classifier: Classifier, pixel_values: Tensor, method: str, target: Target = Target(), dtype: torch.dtype = torch.float32
+    classifier: Classifier, pixel_values: Tensor, method: str, target: Target = ANSWER, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """A map of each photo, float32 (B, rows, columns) on the CPU; larger is more, by the scale of the method.
 

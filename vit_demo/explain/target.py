@@ -50,5 +50,9 @@ class Target:
         return Target(int(self.labels(logits)), self.against)
 
 
+# The class that the model says, alone.
+ANSWER = Target()
+
+
 def _of(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.gather(1, labels[:, None])[:, 0]
