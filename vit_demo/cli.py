@@ -1,4 +1,4 @@
-"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | predict | explain | serve``.
+"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | predict | explain | faithfulness | serve``.
 
 Results go to standard output (with --json as one object, or one object a photo and line),
 progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
@@ -12,10 +12,10 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NoReturn
 
-from vit_demo import __version__, cli_runs, cli_train, settings
+from vit_demo import __version__, cli_explain, cli_faithfulness, cli_runs, cli_train, settings
+from vit_demo.cli_options import add_data, add_model, open_model
 from vit_demo.errors import UserError
 
 
@@ -58,32 +58,15 @@ def parser() -> argparse.ArgumentParser:
     cli_runs.add_to(commands)
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
     _add_predict(commands.add_parser("predict", help="diagnose photos"))
-    _add_explain(commands.add_parser("explain", help="where the model looked in a photo"))
+    cli_explain.add(commands.add_parser("explain", help="why the model says what it says of a photo"))
+    cli_faithfulness.add(commands.add_parser("faithfulness", help="how far such maps can be trusted, over a split"))
     _add_serve(commands.add_parser("serve", help="start the page"))
     return whole
 
 
-def _add_model(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="embedded", help="run or model folder, or a name on the Hugging Face Hub (default: the embedded model)")
-    parser.add_argument("--model-revision", help="branch, tag or commit on the Hub")
-
-
-def _add_data(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", default="sample", help="folder of parquet files, image folder, or a name on the Hub (default: the drawn sample)")
-    parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
-
-
-def _add_device(parser: argparse.ArgumentParser) -> None:
-    from vit_demo.training.config import DEVICES
-
-    parser.add_argument("--device", choices=DEVICES, help="default: the fastest there is")
-
-
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    _add_data(parser)
-    _add_model(parser)
-    _add_device(parser)
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
+    add_data(parser)
+    add_model(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_evaluate)
 
@@ -94,7 +77,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     from vit_demo.training.evaluation import evaluate
 
     data = open_dataset(options.data, options.data_revision)[options.split]
-    result = evaluate(_open_model(options), data)
+    result = evaluate(open_model(options), data)
     if result.broken:
         print(f"{result.broken} photos cannot be read and do not count.", file=sys.stderr)
     if options.json:
@@ -113,15 +96,8 @@ def _evaluate(options: argparse.Namespace) -> None:
     print(f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS} bins)")
 
 
-def _open_model(options: argparse.Namespace):
-    from vit_demo.vit import LeafClassifier
-
-    return LeafClassifier.open(options.model, revision=options.model_revision, device=options.device)
-
-
 def _add_predict(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser)
-    _add_device(parser)
+    add_model(parser)
     parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files")
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo and line")
     parser.set_defaults(run=_predict)
@@ -131,7 +107,7 @@ def _predict(options: argparse.Namespace) -> int:
     from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
 
     refused = 0
-    for answer in diagnose_files(_open_model(options), options.photos):
+    for answer in diagnose_files(open_model(options), options.photos):
         if isinstance(answer, Refusal):
             refused += 1
             print(answer.error, file=sys.stderr)
@@ -140,38 +116,6 @@ def _predict(options: argparse.Namespace) -> int:
         else:
             print(f"{answer.photo}: {answer.label} ({answer.probability:.1%})", flush=True)
     return 2 if refused else 0
-
-
-def _add_explain(parser: argparse.ArgumentParser) -> None:
-    _add_model(parser)
-    _add_device(parser)
-    parser.add_argument("--method", default="rollout", help="attention or rollout (default: %(default)s)")
-    parser.add_argument("--layer", type=int, default=-1, help="for attention: 0 is the first, -1 the last (default)")
-    parser.add_argument("--head", type=int, help="for attention: 0 is the first (default: the mean of all)")
-    parser.add_argument("--query", type=int, help="for attention: the patch that looks, counted row by row (default: the [CLS] token)")
-    parser.add_argument("--out", required=True, help="npz file to write; its array `map` has the rows and columns of the patch grid")
-    parser.add_argument("--json", action="store_true", help="print where the file is, its shape and the share of the [CLS] token")
-    parser.add_argument("photo", metavar="PHOTO")
-    parser.set_defaults(run=_explain)
-
-
-def _explain(options: argparse.Namespace) -> None:
-    from vit_demo.diagnose.photos import open_photo
-    from vit_demo.explain.maps import MapRequest, explain, save_npz
-
-    request = MapRequest(method=options.method, layer=options.layer, head=options.head, query=options.query)
-    photo = open_photo(options.photo)
-    result = explain(_open_model(options), photo, request)
-    out = Path(options.out)
-    try:
-        save_npz(out, result)
-    except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}). Give another --out.") from None
-    if options.json:
-        print(json.dumps({"photo": options.photo, "out": str(out), "shape": list(result.map.shape), "cls_share": result.cls_share}))
-    else:
-        rows, columns = result.map.shape
-        print(f"{out}: {options.method} map of {rows} x {columns} patches")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

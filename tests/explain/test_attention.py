@@ -13,6 +13,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from vit_demo.errors import UserError
 from vit_demo.explain.attention import capture_attention
+from vit_demo.vit import LeafClassifier
 
 CONFIG = {
     "image_size": 32,
@@ -222,3 +223,29 @@ def test_blocks_can_be_nested(model, pixel_values):
         model(pixel_values)
     assert torch.equal(inner.attentions[0], outer.attentions[1])
     assert all_hooks(model) == []
+
+
+def test_equals_eager_attention_of_a_pretrained_model_at_384_px(shared: Path):
+    folder = shared / "models" / "vit-tiny-patch16-224"
+    model = ViTForImageClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    pixel_values = torch.rand(1, 3, 384, 384) * 2 - 1
+    with torch.no_grad():
+        before = model(pixel_values, interpolate_pos_encoding=True).logits
+        recorded = record(model, pixel_values, interpolate_pos_encoding=True)
+        after = model(pixel_values, interpolate_pos_encoding=True).logits
+    assert (len(recorded), recorded[0].shape) == (12, (1, 3, 577, 577))
+    assert_same(recorded, eager(model, pixel_values, interpolate_pos_encoding=True))
+    assert torch.equal(before, after) and all_hooks(model) == [] and model.config._attn_implementation == "sdpa"
+
+
+@pytest.mark.parametrize("size", [(32, 32), (24, 56)])
+def test_equals_eager_attention_of_a_cnn_hybrid(tiny_model: Path, size):
+    classifier = LeafClassifier.open(tiny_model, labels=["a", "b", "c"], hybrid="new", device="cpu")
+    model, pixel_values = classifier.model, torch.randn(3, 3, *size)
+    with torch.no_grad():
+        before = classifier.forward(pixel_values)
+        recorded = record(model, pixel_values, interpolate_pos_encoding=True)
+        after = classifier.forward(pixel_values)
+    assert recorded[0].std() > 0.001, "the hybrid's attention is too uniform to test anything"
+    assert_same(recorded, eager(model, pixel_values, interpolate_pos_encoding=True))
+    assert torch.equal(before, after) and all_hooks(model) == []

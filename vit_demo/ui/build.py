@@ -36,9 +36,9 @@ def build() -> gr.Blocks:
             )
         with gr.Tabs() as tabs:
             with gr.Tab("Diagnose", id="diagnose"):
-                diagnose.build(model, examples)
+                photo = diagnose.build(model, examples)
             with gr.Tab("Look inside", id="inside") as tab:
-                inside.build(tab, model, examples[0])
+                inside.build(tab, model, examples[0], photo)
             with gr.Tab("Data", id="data") as tab:
                 data.build(tab, model)
             with gr.Tab("Fine-tune", id="finetune") as tab:

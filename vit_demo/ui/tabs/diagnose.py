@@ -10,15 +10,16 @@ import gradio as gr
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.errors import UserError
-from vit_demo.explain.maps import explain
-from vit_demo.ui.components import bars, percent, photo_input, polite
+from vit_demo.explain.saliency import DEFAULT, saliency
+from vit_demo.explain.target import Target
+from vit_demo.ui.components import PhotoInput, bars, percent, photo_input, polite
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.words import label_title, say
 
 
-def build(model: gr.Dropdown, examples: list[str]) -> None:
-    """Lay out the tab. Inputs: the page's model list, example photos."""
+def build(model: gr.Dropdown, examples: list[str]) -> PhotoInput:
+    """Lay out the tab. Inputs: the page's model list, example photos. Returns the photo that is diagnosed."""
     gr.Markdown(say("diagnose.lead"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=300):
@@ -27,12 +28,13 @@ def build(model: gr.Dropdown, examples: list[str]) -> None:
         with gr.Column(scale=1, min_width=300):
             answer = gr.HTML(_empty(), elem_id="diagnose-answer")
             where = gr.Image(label=say("diagnose.where"), height=340, visible=False, buttons=["download", "fullscreen"], elem_id="diagnose-map")
-            note = gr.Markdown(say("diagnose.where_note"), visible=False)
+            note = gr.Markdown(visible=False, elem_id="diagnose-map-note")
     gr.on(
         [photo.change, model.change], show, [photo, model], [answer, where, note],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",
     )
     _build_api()
+    return photo
 
 
 def _build_api() -> None:
@@ -55,7 +57,7 @@ def diagnose_api(photo: str, model: str = "embedded") -> dict:
 
 
 def show(photo: str | None, model: str) -> tuple[str, dict, dict]:
-    """Inputs: photo file, model. Outputs: the answer in HTML, the picture of where the model looked, its note."""
+    """Inputs: photo file, model. Outputs: the answer in HTML, the picture of what spoke for it, its note."""
     nothing = gr.update(value=None, visible=False), gr.update(visible=False)
     if photo is None:
         return _empty(), *nothing
@@ -65,8 +67,10 @@ def show(photo: str | None, model: str) -> tuple[str, dict, dict]:
     except UserError as error:
         # In the place of the answer: the one of the photo before must not stand beside this photo.
         return f'<div class="answer answer-refused" role="alert">{escape(str(error))}</div>', *nothing
-    overlay = heat_overlay(picture, explain(classifier, picture).map)
-    return _html(diagnose(classifier, picture)), gr.update(value=overlay, visible=True), gr.update(visible=True)
+    answer = diagnose(classifier, picture)
+    spoke = saliency(classifier, classifier.preprocess([picture]), DEFAULT, Target(classifier.labels.index(answer.label)))[0].numpy()
+    note = say("diagnose.where_note", label=escape(label_title(answer.label)), method=say(f"method.{DEFAULT}"))
+    return _html(answer), gr.update(value=heat_overlay(picture, spoke), visible=True), gr.update(value=note, visible=True)
 
 
 def _empty() -> str:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import gradio as gr
+from gradio.components import Component
 
 from vit_demo.ui.components import photo_input
-from vit_demo.ui.tabs.inside import attention
+from vit_demo.ui.tabs.inside import atlas, attention, layers, positions, tokens, why
 from vit_demo.ui.tabs.inside.scene import Scene
 
 # In the order in which they stand on the page; each is drawn when it is opened.
-VIEWS = (attention,)
+VIEWS = (why, tokens, positions, attention, layers, atlas)
+# Run in the browser: the open view wants what is chosen now, the others what they had.
+WANT = f"""(active, photo, model, ...before) =>
+    {[view.ID for view in VIEWS]}.map((id, number) => id === active ? `${{photo ? photo.path : ""}} ${{model}}` : before[number])"""
 
 
-def build(tab: gr.Tab, model: gr.Dropdown, example: str) -> None:
-    """Lay out the tab. Inputs: the tab, the page's model list, a photo to begin with."""
+def build(tab: gr.Tab, model: gr.Dropdown, example: str, diagnose: Component | None = None) -> None:
+    """Lay out the tab. Inputs: the tab, the page's model list, a photo to begin with, the photo of the Diagnose tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=260):
             photo = photo_input(example, label="Photo to look into", height=250, elem_id="inside-photo")
@@ -25,7 +29,13 @@ def build(tab: gr.Tab, model: gr.Dropdown, example: str) -> None:
             )
     # Not visible=False: such a component is not on the page and would not report that another view was opened.
     active = gr.Textbox(VIEWS[0].ID, visible="hidden", elem_id="inside-active")
-    scene = Scene(tab, photo, model, active)
+    # One for each view, outside of it: whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
+    wanted = {view.ID: gr.Textbox(visible="hidden") for view in VIEWS}
+    gr.on(
+        [tab.select, active.change, photo.change, model.change], None, [active, photo, model, *wanted.values()], list(wanted.values()), js=WANT,
+        api_visibility="private", show_progress="hidden",
+    )
+    scene = Scene(tab, photo, model, active, wanted, diagnose)
     with gr.Tabs(elem_id="inside-views"):
         for view in VIEWS:
             with gr.Tab(view.TITLE, id=view.ID, elem_id=f"inside-view-{view.ID}") as opened:

@@ -49,12 +49,17 @@ def _look(classifier: LeafClassifier, photo: str, _changed: int) -> Look:
 
 @dataclass(frozen=True)
 class Scene:
-    """The widgets that all views look at. page: the Look inside tab. active: id of the view that is open."""
+    """The widgets that all views look at. page: the Look inside tab. active: id of the view that is open.
+    wanted: by the id of a view, a hidden text that changes when that view, being open, has another photo or model to show.
+    diagnose: the photo of the Diagnose tab, for a view that hands photos over.
+    """
 
     page: gr.Tab
     photo: Component
     model: gr.Dropdown
     active: gr.Textbox
+    wanted: dict[str, gr.Textbox]
+    diagnose: Component | None = None
 
     def draw(self, view: gr.Tab, callback: Callable, settings: list[Component], outputs: list[Component]) -> None:
         """Draw a view when it is opened, and while it is open when photo or model change; nothing is done for the others.
@@ -74,4 +79,4 @@ class Scene:
         inputs = [self.active, drawn, self.photo, self.model, *settings]
         # always_last: the photo that came last counts.
         options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
-        gr.on([self.page.select, self.active.change, self.photo.change, self.model.change], polite(guarded), inputs, [drawn, *outputs], **options)
+        gr.on(self.wanted[view.id].change, polite(guarded), inputs, [drawn, *outputs], **options)

@@ -1,0 +1,40 @@
+"""What several commands share: the flags of model, data and device, opening the model, and a line of progress."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """The flags that open_model reads, and the device."""
+    from vit_demo.training.config import DEVICES
+
+    parser.add_argument("--model", default="embedded", help="run or model folder, or a name on the Hugging Face Hub (default: the embedded model)")
+    parser.add_argument("--model-revision", help="branch, tag or commit on the Hub")
+    parser.add_argument("--device", choices=DEVICES, help="default: the fastest there is")
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
+    """The flags that say where the photos are, and which split of them is meant."""
+    parser.add_argument("--data", default="sample", help="folder of parquet files, image folder, or a name on the Hub (default: the drawn sample)")
+    parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
+    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
+
+
+def open_model(options: argparse.Namespace):
+    """The classifier that the flags of add_model name."""
+    from vit_demo.vit import LeafClassifier
+
+    return LeafClassifier.open(options.model, revision=options.model_revision, device=options.device)
+
+
+class Line:
+    """Progress on standard error: one line that is rewritten, on a terminal only."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+
+    def __call__(self, text: str, done: int, total: int) -> None:
+        if self._terminal:
+            print(f"\r\033[K{text} {done}/{total}", end="\n" if done >= total else "\r", file=sys.stderr, flush=True)

@@ -1,0 +1,103 @@
+"""The maps of the view Why this answer: by which method and for which class, and where a map lies, in words."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vit_demo.explain.heads import patches_for_half
+from vit_demo.explain.occlusion import occlusion
+from vit_demo.explain.saliency import METHODS, saliency
+from vit_demo.explain.target import Target
+from vit_demo.ui.components import percent
+from vit_demo.ui.tabs.inside.scene import Look
+from vit_demo.ui.words import say
+from vit_demo.vit import LeafClassifier
+
+# Values of the lists of classes that are not a class: those begin with a number.
+ANSWER, NONE = "answer", "none"
+# Occlusion maps that are kept: of three pictures for two photos, and two more. Each keeps its model in memory.
+KEEP = 8
+SHOWS = {
+    "attention": "Where [CLS] looks in the **last layer**, as the mean of its heads. What earlier layers gathered is not in it.",
+    "rollout": "Where [CLS] looks over **all layers together**: attention followed back from layer to layer (Abnar and Zuidema 2020).",
+    "relevance": "Attention of all layers, counted only where more of it would **raise the class** (attention x gradient; Chefer, Gur and Wolf 2021).",
+    "gradcam": "Which patches, as they enter the last layer, **push the class up** (Selvaraju et al. 2017).",
+    "occlusion": "A square of 3 x 3 patches is covered, at {patches} places in turn: bright where the class then **loses most** (Zeiler and Fergus 2014).",
+}
+_VERTICAL, _HORIZONTAL = ("upper", "middle", "lower"), ("left", "centre", "right")
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """An occlusion map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from the rest."""
+
+    classifier: LeafClassifier
+    photo: str
+    changed: int
+    target: Target
+    pixel_values: Tensor = field(compare=False, repr=False)
+    report: Callable[[int, int], object] | None = field(compare=False, repr=False)
+
+
+def heat(found: Look, photo: str, method: str, target: Target, report: Callable[[int, int], object] | None = None) -> np.ndarray:
+    """A map of the photo, float32 (rows, columns); not to be changed. report: is called by occlusion with the squares done and their number."""
+    if method != "occlusion":
+        return saliency(found.classifier, pixels(found), method, target)[0].numpy()
+    return _occluded(_Asked(found.classifier, photo, os.stat(photo).st_mtime_ns, target, pixels(found), report))
+
+
+@functools.lru_cache(maxsize=KEEP)
+def _occluded(asked: _Asked) -> np.ndarray:
+    return occlusion(asked.classifier, asked.pixel_values, asked.target, report=asked.report).numpy()
+
+
+def pixels(found: Look) -> Tensor:
+    """What the model read, (1, 3, H, W), on its device."""
+    return torch.from_numpy(found.trace.pixel_values)[None].to(found.classifier.device)
+
+
+def method_titles() -> list[tuple[str, str]]:
+    """(title, name) of each method."""
+    return [(say(f"method.{name}"), name) for name in METHODS]
+
+
+def class_values(labels: list[str]) -> list[str]:
+    """What stands for each class in a list of them: by number, since two may have one name, and by name, since another model has others."""
+    return [f"{index} {label}" for index, label in enumerate(labels)]
+
+
+def class_index(value: str | None, labels: list[str]) -> int | None:
+    """The class that a value stands for; None for no class, and for one that this model does not have."""
+    values = class_values(labels)
+    return values.index(value) if value in values else None
+
+
+def place_words(values: np.ndarray) -> str:
+    """Where a map of what is 0 or more lies: its strongest ninth of the photo, and in how few patches half of it. values: (rows, columns)."""
+    if values.sum() <= 0:
+        return "nothing in this photo speaks for it by this method, so the picture is dark all over."
+    half = f"half of the map lies in {int(patches_for_half(values))} of {values.size} patches."
+    if min(values.shape) < 3:
+        return half
+    row, column, share = _strongest_ninth(values)
+    return f"the strongest ninth of the photo, the {_ninth(row, column)}, holds {percent(share)} of the map (11 % if it were even); {half}"
+
+
+def _strongest_ninth(values: np.ndarray) -> tuple[int, int, float]:
+    """Row and column of it, 0 to 2, and its share of the map. A patch counts to the ninth in which its centre lies."""
+    rows, columns = (np.minimum((np.arange(count) + 0.5) * 3 // count, 2).astype(int) for count in values.shape)
+    sums = np.zeros((3, 3))
+    np.add.at(sums, (rows[:, None], columns[None, :]), values)
+    row, column = np.unravel_index(sums.argmax(), sums.shape)
+    return int(row), int(column), float(sums[row, column] / sums.sum())
+
+
+def _ninth(row: int, column: int) -> str:
+    return "centre" if row == column == 1 else f"{_VERTICAL[row]} {_HORIZONTAL[column]}"

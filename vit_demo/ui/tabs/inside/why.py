@@ -1,0 +1,165 @@
+"""Look inside: why this answer. What in the photo speaks for a class, or for it rather than another, and how far to trust that."""
+
+from __future__ import annotations
+
+from html import escape
+
+import gradio as gr
+import numpy as np
+
+from vit_demo.errors import UserError
+from vit_demo.explain.norms import artefact_patches
+from vit_demo.explain.saliency import ATTENTION_METHODS, DEFAULT, METHODS
+from vit_demo.explain.target import Target
+from vit_demo.ui.components import Choice, percent, polite
+from vit_demo.ui.figures.why import map_overlay
+from vit_demo.ui.tabs.inside import trust
+from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, SHOWS, class_index, class_values, heat, method_titles, place_words
+from vit_demo.ui.tabs.inside.numbers import npz_file
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
+from vit_demo.ui.words import label_title
+
+ID, TITLE = "why", "Why this answer"
+THE_ANSWER, NO_CLASS = ("the model's answer", ANSWER), ("no other class", NONE)
+HYBRID = " In this hybrid a token comes from a CNN's feature map, which sees more of the photo than the patch that is marked for it."
+BUTTONS = ["download", "fullscreen"]
+
+
+def build(tab: gr.Tab, scene: Scene) -> None:
+    """Lay out the view. Inputs: its tab, and what all views look at."""
+    answer = gr.Markdown(elem_id="inside-why-answer")
+    with gr.Row(equal_height=False):
+        explained = Choice([THE_ANSWER], value=ANSWER, label="Explain", elem_id="inside-why-class", min_width=160)
+        versus = Choice([NO_CLASS], value=NONE, label="Compare with", elem_id="inside-why-versus", min_width=160)
+        method = gr.Dropdown(method_titles(), value=DEFAULT, label="Method", elem_id="inside-why-method", min_width=240)
+    method_words = gr.Markdown(elem_id="inside-why-method-words")
+    with gr.Row(equal_height=False, elem_id="inside-why-maps"):
+        pictures = [
+            gr.Image(interactive=False, buttons=BUTTONS, visible=number == 0, elem_id=f"inside-why-map-{number}", min_width=240) for number in range(3)
+        ]
+        # Beside one picture, and too wide to stand beside three.
+        with gr.Column(min_width=420, elem_id="inside-why-said"):
+            words = gr.Markdown(elem_id="inside-why-words")
+            with gr.Row(elem_classes="actions"):
+                numbers = gr.DownloadButton("Download the maps (npz)", size="sm", elem_id="inside-why-npz", min_width=150)
+    asked = [scene.photo, scene.model, explained, versus, method]
+    checked = trust.build(scene, [scene.photo, scene.model, explained, method], [explained.input, method.input])
+    shown = [answer, method_words, *pictures, words, numbers, checked.results]
+    scene.draw(tab, begin, [explained, versus, method], [explained, versus, checked.measured, *shown])
+    # Over the words alone: the pictures stay to be looked at meanwhile.
+    options = {"api_visibility": "private", "show_progress": "full", "show_progress_on": method_words, "trigger_mode": "always_last"}
+    gr.on([explained.input, versus.input, method.input], polite(show), asked, shown, **options)
+
+
+def begin(photo: str | None, model: str, explained: str | None, versus: str | None, method: str) -> tuple:
+    """Inputs: a new photo or model, class, class against it, method.
+
+    Outputs: both lists of classes as this model has them, what was measured over many photos, then as show.
+    """
+    classifier = _found(photo, model).classifier
+    labels = classifier.labels
+    classes = list(zip(map(label_title, labels), class_values(labels)))
+    explained = explained if class_index(explained, labels) is not None else ANSWER
+    versus = versus if class_index(versus, labels) is not None else NONE
+    lists = (gr.update(choices=[THE_ANSWER, *classes], value=explained), gr.update(choices=[NO_CLASS, *classes], value=versus))
+    return *lists, trust.measured(classifier), *show(photo, model, explained, versus, method)
+
+
+def show(photo: str | None, model: str, explained: str | None, versus: str | None, method: str) -> tuple:
+    """Inputs: photo, model, class, class against it, method.
+
+    Outputs: the answer and what the method shows, in words; three pictures; where they are bright, in words; npz; the old check of the map, hidden.
+    """
+    found = _found(photo, model)
+    if method not in METHODS:
+        raise UserError("Choose a method from the list.")
+    labels = found.classifier.labels
+    label, against = trust.explained_class(found, explained), class_index(versus, labels)
+    compares = against not in (None, label) and method not in ATTENTION_METHODS
+    targets = [Target(label), Target(against), Target(label, against)] if compares else [Target(label)]
+    maps = [heat(found, photo, method, target, _report(number, len(targets))) for number, target in enumerate(targets)]
+    titles = [_title(target, labels, method) for target in targets]
+    hidden = [gr.update(value=None, visible=False)] * (3 - len(maps))
+    return (
+        _answer_words(found, label),
+        _method_words(found, method, against == label),
+        *(
+            gr.update(value=map_overlay(found.seen, values), label=title if target.against is None else "The first rather than the second", visible=True)
+            for values, title, target in zip(maps, titles, targets)
+        ),
+        *hidden,
+        "\n\n".join([*_map_words(maps, titles, method), *_artefact_words(found)]),
+        _numbers(found, maps, targets, method),
+        gr.update(visible=False),
+    )
+
+
+def _found(photo: str | None, model: str) -> Look:
+    if photo is None:
+        raise UserError(NO_PHOTO)
+    return look(model, photo)
+
+
+def _report(number: int, count: int):
+    """What tells the page how far occlusion is. Not a parameter of the callback: gradio would give it to the scene's wrapper in the wrong place."""
+    progress = gr.Progress()
+    return lambda done, total: progress((done, total), desc=f"Map {number + 1} of {count}: covering the photo", unit="places")
+
+
+def _title(target: Target, labels: list[str], method: str) -> str:
+    if method in ATTENTION_METHODS:
+        return "Where [CLS] looks"
+    name = label_title(labels[target.label])
+    return f"For {name}" if target.against is None else f"For {name} rather than {label_title(labels[target.against])}"
+
+
+def _answer_words(found: Look, label: int) -> str:
+    shares, labels = found.trace.probabilities, found.classifier.labels
+    says = int(shares.argmax())
+    words = f"The model's answer is **{escape(label_title(labels[says]))}**, probability {percent(float(shares[says]))}."
+    if label != says:
+        words += f" {escape(label_title(labels[label]))}, which you chose, it gives {percent(float(shares[label]))}."
+    return words
+
+
+def _method_words(found: Look, method: str, same: bool) -> str:
+    """What the method shows. same: whether a class is to be compared with itself."""
+    words = SHOWS[method].format(patches=found.trace.grid.num_patches)
+    if method in ATTENTION_METHODS:
+        words += " **It does not depend on the class**: the map is the same whichever you choose, so there is one picture."
+    elif same:
+        words += " To compare, choose two different classes."
+    return words + (HYBRID if found.classifier.feature_channels else "")
+
+
+def _map_words(maps: list[np.ndarray], titles: list[str], method: str) -> list[str]:
+    """For each map where it is bright; for signed maps, how much of the photo is below 0."""
+    lines = []
+    for values, title in zip(maps, titles):
+        line = f"**{escape(title)}**: {place_words(np.maximum(values, 0))}"
+        if method == "occlusion":
+            line += f" On {percent(float((values < 0).mean()))} of the photo, dark here, covering helps instead: what lies there speaks against it."
+        lines.append(line)
+    if len(maps) > 1:
+        lines.append("Each picture has its own scale, dark for nothing and bright for its own most: compare places, not brightness.")
+    return lines
+
+
+def _artefact_words(found: Look) -> list[str]:
+    count = len(artefact_patches(found.trace.hidden))
+    if not count:
+        return []
+    patches = "1 patch has a token that is" if count == 1 else f"{count} patches have tokens that are"
+    return [
+        f"**Take care**: {patches} far longer than the others. Such tokens store something about the whole photo, so a map that lights up there "
+        "may mislead (Darcet et al. 2024). The view *Layer by layer* shows where they lie."
+    ]
+
+
+def _numbers(found: Look, maps: list[np.ndarray], targets: list[Target], method: str) -> str:
+    """The maps as computed, also below 0; of each its class and the class against it, -1 for none."""
+    return npz_file(
+        "why", maps=np.stack(maps), classes=np.array([target.label for target in targets]),
+        against=np.array([-1 if target.against is None else target.against for target in targets]), method=np.array(method),
+        probabilities=found.trace.probabilities, labels=np.array(found.classifier.labels), patch_size=np.array(found.trace.grid.patch_size),
+    )
