@@ -11,6 +11,7 @@ from PIL import Image
 from scipy.stats import spearmanr
 
 from vit_demo.explain.gradcam import gradcam
+from vit_demo.explain.masked import halves, masked_relevance
 from vit_demo.explain.occlusion import cover, occlusion
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import attention_gradients, relevance
@@ -202,7 +203,7 @@ def test_maps_in_bf16_rank_the_patches_as_those_in_fp32(shared):
 
     classifier = LeafClassifier.open(device="cpu")
     photos = classifier.preprocess(open_dataset(shared / "data" / "beans")["validation"][:4]["image"])
-    for method in ("attention", "rollout", "relevance", "gradcam"):
+    for method in ("attention", "rollout", "relevance", "masked-relevance", "gradcam"):
         exact, fast = (saliency(classifier, photos, method, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
         for number in range(4):
             assert spearmanr(exact[number].flatten(), fast[number].flatten()).statistic > 0.97, method
@@ -240,3 +241,32 @@ def test_log_odds_are_those_of_the_probability():
     torch.testing.assert_close(Target(None).log_odds(logits), (share.amax(-1) / (1 - share.amax(-1))).log())
     torch.testing.assert_close(Target(0, 2).log_odds(logits), logits[:, 0] - logits[:, 2])
     assert Target(None).fixed(logits[1:]) == Target(1)
+
+
+@pytest.mark.parametrize("against", [None, 1])
+def test_masked_relevance_is_the_mean_over_what_each_half_shows(model, against):
+    photos = pixels(32)
+    target = Target(2, against)
+    found = masked_relevance(model, photos, target, rounds=2)
+    shown = halves(16, 2).numpy()
+    expected = np.zeros((2, 16))
+    for number in range(2):
+        mean = photos[number].mean(dim=(1, 2))
+        for version in shown:
+            half = photos[number : number + 1].clone()
+            for patch in range(16):
+                if not version[patch]:
+                    half[0, :, 8 * (patch // 4) : 8 * (patch // 4) + 8, 8 * (patch % 4) : 8 * (patch % 4) + 8] = mean[:, None, None]
+            logits, probabilities = eager(model, half)
+            share = logits.softmax(-1)[0]
+            score = (share[2] / (1 - share[2])).log() if against is None else logits[0, 2] - logits[0, against]
+            score.backward()
+            row = slow_relevance([a[0].detach().numpy() for a in probabilities], [a.grad[0].numpy() for a in probabilities])[1:]
+            expected[number] += np.where(version, row / row.sum(), 0) / 2
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3, atol=1e-6)
+
+
+def test_each_patch_is_shown_in_one_of_two_halves():
+    shown = halves(25, 3)
+    assert shown.shape == (6, 25) and shown.sum(dim=1).tolist() == [12, 13] * 3
+    assert torch.equal(shown[::2], ~shown[1::2]) and torch.equal(shown, halves(25, 3)) and not torch.equal(shown[0], shown[2])

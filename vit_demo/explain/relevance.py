@@ -31,7 +31,12 @@ def relevance(classifier: Classifier, pixel_values: Tensor, target: Target = ANS
     Only row 0 of the last R is asked for, so it is multiplied through from the last layer to the first.
     pixel_values: (B, 3, H, W). dtype: of the model's products, float32 or bfloat16.
     """
-    attentions, gradients = attention_gradients(classifier, pixel_values, target.score, dtype)
+    return relevance_of(classifier, pixel_values, target.score, dtype)
+
+
+def relevance_of(classifier: Classifier, pixel_values: Tensor, score: Score, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The same for any score of the logits in the place of the class's logit."""
+    attentions, gradients = attention_gradients(classifier, pixel_values, score, dtype)
     row = None
     for attention, gradient in zip(reversed(attentions), reversed(gradients)):
         weighted = (attention * gradient).clamp_(min=0).mean(dim=1, dtype=torch.float32)

@@ -11,6 +11,7 @@ from vit_demo.encoder import encode
 from vit_demo.errors import UserError
 from vit_demo.explain.gradcam import gradcam
 from vit_demo.explain.maps import Classifier
+from vit_demo.explain.masked import masked_relevance
 from vit_demo.explain.occlusion import occlusion
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import embed, relevance
@@ -19,10 +20,10 @@ from vit_demo.explain.target import ANSWER, Target
 
 # The first two say where [CLS] looks, whatever the class; the others what speaks for a class.
 ATTENTION_METHODS = ("attention", "rollout")
-CLASS_METHODS = ("relevance", "gradcam", "occlusion")
+CLASS_METHODS = ("relevance", "masked-relevance", "gradcam", "occlusion")
 METHODS = ATTENTION_METHODS + CLASS_METHODS
 # The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
-DEFAULT = "relevance"
+DEFAULT = "masked-relevance"
 
 
 def saliency(
@@ -65,5 +66,6 @@ def _occlusion(classifier: Classifier, pixel_values: Tensor, target: Target, _dt
 
 
 _METHODS: dict[str, Callable[[Classifier, Tensor, Target, torch.dtype], Tensor]] = {
-    "attention": _attention, "rollout": _rollout, "relevance": _relevance, "gradcam": gradcam, "occlusion": _occlusion,
+    "attention": _attention, "rollout": _rollout, "relevance": _relevance, "masked-relevance": masked_relevance,
+    "gradcam": gradcam, "occlusion": _occlusion,
 }

@@ -34,16 +34,17 @@ class Target:
             return found
         return found - logits[:, resolve_index("class", self.against, logits.shape[-1])]
 
-    def log_odds(self, logits: Tensor) -> Tensor:
+    def log_odds(self, logits: Tensor, labels: Tensor | None = None) -> Tensor:
         """log(p / (1 - p)) of the class, or of it against the other, (B,): unlike p it does not stand still near 0 and 1.
 
-        The logit less the log of the sum of the others' exponentials.
+        The logit less the log of the sum of the others' exponentials. labels: the class of each photo, int64 (B,), where
+        it is known; None for that of :meth:`labels`.
         """
+        labels = self.labels(logits.detach()) if labels is None else labels
+        found = _of(logits, labels)
         if self.against is not None:
-            return self.score(logits)
-        labels = self.labels(logits)
-        others = logits.scatter(1, labels[:, None], -torch.inf)
-        return _of(logits, labels) - others.logsumexp(dim=-1)
+            return found - logits[:, resolve_index("class", self.against, logits.shape[-1])]
+        return found - logits.scatter(1, labels[:, None], -torch.inf).logsumexp(dim=-1)
 
     def fixed(self, logits: Tensor) -> Target:
         """The same with the class of one photo, whose logits (1, C) are given, named: for the same photo when it is changed."""
