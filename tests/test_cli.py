@@ -76,7 +76,6 @@ COMMANDS = {
     "train": "train --data {data} --model {model} --epochs 1 --batch-size 4 --device cpu --out {folder}/run --json",
     "evaluate": "evaluate --data {data} --model {model} --device cpu --json",
     "predict": "predict --model {model} --device cpu --json {photos} {folder}/text.jpg {photo}",
-    "explain": "explain --model {model} --device cpu --method attention --layer 0 --head 1 --out {folder}/map.npz --json {photo}",
     "embedded": "predict {photo}",
     "unknown model": "predict --model nobody/knows-this-model {photo}",
 }
@@ -133,17 +132,6 @@ def test_predict_prints_one_object_a_photo_and_line(outcomes: dict[str, Outcome]
     assert done.status == 2
     assert_one_sentence(done.err)
     assert done.err.startswith("text.jpg is not a photo.")
-
-
-def test_explain_writes_the_map_and_says_where(outcomes: dict[str, Outcome], place: Place) -> None:
-    done = outcomes["explain"]
-    assert (done.status, done.err) == (0, "")
-    result = json.loads(done.out)
-    assert set(result) == {"photo", "out", "shape", "cls_share"}
-    assert result["photo"] == place.photos[0] and result["shape"] == [4, 4]
-    with np.load(result["out"]) as stored:
-        assert stored["map"].shape == (4, 4) and stored["method"] == "attention" and (stored["layer"], stored["head"]) == (0, 1)
-        assert stored["map"].sum() + result["cls_share"] == pytest.approx(1, abs=1e-5)
 
 
 def test_predict_without_a_model_takes_the_embedded_one(outcomes: dict[str, Outcome], place: Place) -> None:
@@ -336,15 +324,6 @@ def assert_one_sentence(text: str) -> None:
         ("evaluate --model {model} --data {folder}/full", "holds neither"),
         ("evaluate --model {model} --data {folder}/other", "does not know the class mildew"),
         ("evaluate --model {model} --data {data} --split all", "invalid choice: 'all'"),
-        ("explain --model {model} --out {folder}/m.npz --method attention --layer 2 {photo}", "Layer 2 does not exist"),
-        ("explain --model {model} --out {folder}/m.npz --method attention --layer -3 {photo}", "Layer -3 does not exist"),
-        ("explain --model {model} --out {folder}/m.npz --method attention --head 2 {photo}", "Head 2 does not exist"),
-        ("explain --model {model} --out {folder}/m.npz --method attention --query 16 {photo}", "16"),
-        ("explain --model {model} --out {folder}/m.npz --method gradcam {photo}", "gradcam"),
-        ("explain --model {model} --out {folder}/m.npz {folder}/text.jpg", "is not a photo"),
-        ("explain --model {model} --out {folder}/no/folder/m.npz {photo}", "cannot be written"),
-        ("explain --model {model} --out {folder} {photo}", "cannot be written"),
-        ("explain --model {model} {photo}", "--out"),
         ("train --out {folder}/full", "is not empty"),
         ("train --out {photo}", "cannot be written"),
         ("train --epochs 0", "epochs"),
@@ -465,12 +444,6 @@ def test_a_photo_whose_name_is_no_text_is_answered(place: Place, call, tmp_path:
     done = call("predict --model {model} --device cpu", name)
     assert done.status == 0 and "leaf-\\udcff.png: " in done.out
     assert json.loads(call("predict --model {model} --device cpu --json", name).out)["photo"] == name
-
-
-def test_explain_as_text(call, place: Place) -> None:
-    done = call("explain --model {model} --device cpu --out {folder}/plain {photo}")
-    assert done.out == f"{place.folder}/plain: rollout map of 4 x 4 patches\n"
-    assert (place.folder / "plain").is_file()
 
 
 def test_serve_hands_on_host_and_port(call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import functools
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 # As explain.saliency has them, which takes seconds to import.
 ATTENTION_METHODS = ("attention", "rollout")
-CLASS_METHODS = ("relevance", "gradcam", "occlusion")
+CLASS_METHODS = ("relevance", "masked-relevance", "gradcam", "occlusion")
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,8 @@ def find_map(classifier: LeafClassifier, photo: Image.Image, options: argparse.N
         explanation = explain(classifier, photo, request)
         heat = explanation.map
     elif method == "occlusion":
-        line = Line()
-        heat = occlusion(classifier, classifier.preprocess([photo]), target, report=lambda done, total: line("Occlusion: squares covered", done, total)).numpy()
+        report = functools.partial(Line(), "Occlusion: squares covered")
+        heat = occlusion(classifier, classifier.preprocess([photo]), target, report=report).numpy()
     else:
         heat = saliency(classifier, classifier.preprocess([photo]), method, target)[0].numpy()
     against = None if target.against is None else classifier.labels[target.against]
@@ -139,7 +140,7 @@ def find_target(classifier: LeafClassifier, photo: Image.Image, options: argpars
     label = int(probabilities.argmax()) if options.label is None else find_class(labels, options.label)
     against = None if options.against is None else find_class(labels, options.against)
     if label == against:
-        raise UserError(f"{labels[label]} cannot be held against itself. Give another class to --class or --against.")
+        raise UserError(f"The class {labels[label]} cannot be held against itself. Give another class to --class or --against.")
     return Target(label, against), labels[label], float(probabilities[label])
 
 
@@ -186,10 +187,12 @@ def _write_csv(out: Path, found: Found, _photo: Image.Image) -> None:
 
 
 def _write_png(out: Path, found: Found, photo: Image.Image) -> None:
+    import numpy as np
+
     from vit_demo.ui.figures.overlay import heat_overlay
 
-    # An open file, so that Pillow writes to exactly this name.
-    picture = heat_overlay(photo, found.map)
+    # As on the page: what speaks against the class is as dark as what says nothing.
+    picture = heat_overlay(photo, np.maximum(found.map, 0))
     with out.open("wb") as file:
         picture.save(file, format="PNG")
 
@@ -201,10 +204,13 @@ def _write_everything(options: argparse.Namespace, photo: Image.Image) -> None:
     from vit_demo.ui.everything import write_everything
 
     folder = Path(options.everything)
-    _make_empty(folder)
-    classifier = open_model(options)
-    target, label, probability = find_target(classifier, photo, options)
     try:
+        # Nothing of someone else's is written over or mixed with ours.
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(f"{folder} is not empty. Give a new folder to --everything.")
+        classifier = open_model(options)
+        target, label, probability = find_target(classifier, photo, options)
+        folder.mkdir(parents=True, exist_ok=True)
         files = write_everything(classifier, photo, target, folder, Line())
     except OSError as error:
         raise UserError(f"{folder} cannot be written ({error.strerror}). Give another --everything.") from None
@@ -212,14 +218,3 @@ def _write_everything(options: argparse.Namespace, photo: Image.Image) -> None:
         print(json.dumps({"photo": options.photo, "folder": str(folder), "files": files, "class": label, "probability": probability}))
     else:
         print(f"{folder / 'index.html'}: {len(files)} files ({label}: {probability:.1%})")
-
-
-def _make_empty(folder: Path) -> None:
-    """Make the folder, unless it is there and empty; nothing of someone else's is written over or mixed with ours."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        filled = any(folder.iterdir())
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}). Give another --everything.") from None
-    if filled:
-        raise UserError(f"{folder} is not empty. Give a new folder to --everything.")

@@ -38,7 +38,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """The flags that measure_split reads."""
-    parser.add_argument("--methods", metavar="A,B", help="attention, rollout, relevance, gradcam, occlusion (default: all but occlusion, which is slow)")
+    parser.add_argument("--methods", metavar="A,B", help="methods of explain (default: all but occlusion, which is slow)")
     parser.add_argument("--photos", type=int, metavar="COUNT", help="so many, evenly spread over the split (default: all)")
     parser.add_argument("--steps", type=int, default=20, help="steps of each curve (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=0, help="of the random maps and weights (default: %(default)s)")
@@ -49,7 +49,7 @@ def _run(options: argparse.Namespace) -> None:
     from vit_demo.training.files import write_atomically
 
     classifier = open_model(options)
-    file = _file_in(classifier) if options.save else None
+    file = file_in(classifier) if options.save else None
     found = measure_split(classifier, open_dataset(options.data, options.data_revision)[options.split], options)
     result = {"split": options.split, "data": _name(options.data), **found.to_dict()}
     if file is not None:
@@ -85,6 +85,16 @@ def reader(classifier: LeafClassifier, data: Dataset) -> Read:
     return read
 
 
+def file_in(classifier: LeafClassifier) -> Path:
+    """Where --save writes; looked at before minutes are spent. Raises UserError where nothing may be written."""
+    folder = classifier.checkpoint.folder
+    if classifier.checkpoint.revision is not None:
+        raise UserError(f"The model {classifier.checkpoint.name} is of the Hub, and its copy here stays as it is. Leave out --save, or copy it to a folder.")
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder} cannot be written. Leave out --save.")
+    return folder / FILE
+
+
 def text(found: Trust) -> str:
     """The result for people: a table of the areas, the differences with their verdicts, and the sanity check."""
     from vit_demo.explain.trust import DEFAULT, mean_of
@@ -92,31 +102,21 @@ def text(found: Trust) -> str:
     result = found.to_dict()
     lines = [
         f"Areas under the curves of {found.photos} photos, {found.plan.steps} steps: mean (95 % interval of the mean, Student's t over photos)",
-        f"  {'method':12}{'deletion, smaller is better':30}insertion, larger is better",
-        *(f"  {name:12}{_interval(mean_of(areas.deletion)):30}{_interval(mean_of(areas.insertion))}" for name, areas in found.areas.items()),
+        f"  {'method':18}{'deletion, smaller is better':30}insertion, larger is better",
+        *(f"  {name:18}{_interval(mean_of(areas.deletion)):30}{_interval(mean_of(areas.insertion))}" for name, areas in found.areas.items()),
         f"{DEFAULT.capitalize()} less the other, photo by photo",
     ]
     for rival, (deletion, insertion) in found.differences.items():
         said = result["differences"][rival]["verdict"]
-        lines.append(f"  {rival:12}{_interval(deletion):30}{said['deletion']:12}{_interval(insertion):30}{said['insertion']}")
+        lines.append(f"  {rival:18}{_interval(deletion):30}{said['deletion']:12}{_interval(insertion):30}{said['insertion']}")
     lines.append(f"Sanity check on {result['sanity']['photos']} photos: rank correlation with the map after weights were drawn anew (1: the map ignores them)")
     for method, parts in found.sanity.items():
-        lines.append(f"  {method:12}" + "  ".join(f"{part} {_interval(mean_of(values))}" for part, values in parts.items()))
+        lines.append(f"  {method:18}" + "  ".join(f"{part} {_interval(mean_of(values))}" for part, values in parts.items()))
     return "\n".join(lines)
 
 
 def _interval(mean) -> str:
     return f"{mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f})"
-
-
-def _file_in(classifier: LeafClassifier) -> Path:
-    """Where --save writes, looked at before minutes are spent."""
-    folder = classifier.checkpoint.folder
-    if classifier.checkpoint.revision is not None:
-        raise UserError(f"The model {classifier.checkpoint.name} is of the Hub, and its copy here stays as it is. Leave out --save, or copy it to a folder.")
-    if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written. Leave out --save.")
-    return folder / FILE
 
 
 def _name(data: str) -> str:

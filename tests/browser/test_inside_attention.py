@@ -15,7 +15,8 @@ def open_view(page, view: str) -> None:
     tab = page.locator(f"#inside-view-{view}-button:visible")
     if not tab.count():
         page.locator("#inside-views .overflow-menu > button").first.click()
-        tab = page.locator("#inside-views .overflow-dropdown button", has_text={"attention": "Attention", "layers": "Layer by layer"}[view])
+        title = {"tokens": "From photo to tokens", "attention": "Attention", "layers": "Layer by layer"}[view]
+        tab = page.locator("#inside-views .overflow-dropdown button", has_text=title)
     tab.first.click()
     page.wait_for_selector(f"#inside-view-{view}")
 

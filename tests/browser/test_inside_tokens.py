@@ -6,6 +6,7 @@ import csv
 
 import numpy as np
 
+from tests.browser.test_inside_attention import open_view as open_inside
 from tests.browser.test_page import choose, open_tab, sideways_overflow
 from vit_demo.explain.patches import patchify
 from vit_demo.vit import LeafClassifier
@@ -15,7 +16,7 @@ def open_view(page, photo=None) -> None:
     open_tab(page, "Look inside")
     if photo is not None:
         choose(page, "inside-photo", photo)
-    open_tab(page, "From photo to tokens")
+    open_inside(page, "tokens")
     page.wait_for_selector("#tokens-photo img")
     page.wait_for_selector("#tokens-vectors .js-plotly-plot")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import torch
 from PIL import Image
 
 from vit_demo.explain import trust
+from vit_demo.explain.costs import Encoder
 from vit_demo.explain.distance import attention_distance, even_distance
 from vit_demo.explain.faithfulness import Curves, centred_heat, curves, random_heat
 from vit_demo.explain.filters import embedding_filters
@@ -25,6 +27,7 @@ from vit_demo.explain.target import Target
 from vit_demo.explain.tokens import token_steps
 from vit_demo.explain.trace import Trace, trace
 from vit_demo.ui.figures import heads, layers, positions, tokens
+from vit_demo.ui.figures.costs import costs_figure
 from vit_demo.ui.figures.overlay import draw_grid
 from vit_demo.ui.figures.trust import curves_figure
 from vit_demo.ui.figures.why import map_overlay
@@ -99,9 +102,8 @@ def _answer(scene: _Scene, show: Showcase) -> None:
 
 
 def _tokens(scene: _Scene, show: Showcase) -> None:
-    from vit_demo.ui.figures.costs import costs_figure
+    # Here, for it brings the library of the page along.
     from vit_demo.ui.tabs.inside.costs import HEADER, all_ways, vit_name
-    from vit_demo.explain.costs import Encoder
 
     steps = token_steps(scene.classifier, scene.trace.pixel_values)
     grid, middle = steps.grid, steps.grid.num_patches // 2
@@ -120,7 +122,8 @@ def _tokens(scene: _Scene, show: Showcase) -> None:
         tokens=steps.tokens, hidden=scene.trace.hidden, **maps,
     )
     ways = all_ways(Encoder.of(scene.classifier.model.config), max(scene.seen.size))
-    show.chart("costs", costs_figure(ways, vit_name(grid.patch_size), "FLOPs"), "What attention costs", "FLOPs of a forward, for patches and for pixels as tokens.")
+    figure = costs_figure(ways, vit_name(grid.patch_size), "FLOPs")
+    show.chart("costs", figure, "What attention costs", "FLOPs of a forward, for patches and for pixels as tokens.")
     show.table("costs", HEADER, [
         (way.name, at, cost.tokens, cost.pairs, cost.flops, cost.attention_flops, cost.attention_bytes) for way in ways for at, cost in way.costs.items()
     ], "the lines of the chart, with pairs and memory.")
@@ -129,7 +132,8 @@ def _tokens(scene: _Scene, show: Showcase) -> None:
 def _filters(scene: _Scene, show: Showcase) -> None:
     found = embedding_filters(scene.classifier.model)
     if found.ratio is None:
-        show.picture("filters", positions.filter_sheet(found.tiles), "Kernels of the first convolution", "The CNN in front of this hybrid reads the pixels with these.")
+        sheet = positions.filter_sheet(found.tiles)
+        show.picture("filters", sheet, "Kernels of the first convolution", "The CNN in front of this hybrid reads the pixels with these.")
         show.arrays("filters", "the kernels.", filters=found.tiles)
         return
     show.picture(
@@ -192,7 +196,7 @@ def _maps(scene: _Scene, show: Showcase) -> None:
     maps = {}
     for method in METHODS:
         if method == "occlusion":
-            report = lambda done, total: scene.report("Occlusion: squares covered", done, total)  # noqa: E731
+            report = functools.partial(scene.report, "Occlusion: squares covered")
             maps[method] = occlusion(scene.classifier, scene.pixel_values, scene.target, report=report).numpy()
         else:
             maps[method] = saliency(scene.classifier, scene.pixel_values, method, scene.target)[0].numpy()

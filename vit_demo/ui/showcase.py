@@ -51,7 +51,11 @@ class Showcase:
         if PLOTLY not in self.files:
             (self.folder / self._new(PLOTLY)).write_text(get_plotlyjs(), encoding="utf-8")
         file = self._new(f"{name}.html")
-        options = {"responsive": True, "displaylogo": False, "displayModeBar": True, "toImageButtonOptions": {"filename": name, "scale": 2}}
+        options = {
+            # Named one by one: plotly's own choice has a button that sends the chart to a server.
+            "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]], "displayModeBar": True, "displaylogo": False, "responsive": True,
+            "toImageButtonOptions": {"filename": name, "scale": 2},
+        }
         drawn = figure.to_html(config=options, include_plotlyjs="directory", full_html=False)
         _write_page(self.folder / file, title, f"<main>{drawn}</main>", "body { margin: 0; }")
         height = int(figure.layout.height or 450) + 4

@@ -14,7 +14,7 @@ def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
     """Probability of a class over the share of patches that was covered, or brought back, in the order of each map. curves: by the map's name."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1,
-        subplot_titles=("Deletion: the map's first patches are covered", "Insertion: they come back into a blurred photo"),
+        subplot_titles=("Deletion: the map's first are covered", "Insertion: they come back"),
     )
     for number, (name, found) in enumerate(curves.items()):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]

@@ -28,6 +28,10 @@ SHOWS = {
     "attention": "Where [CLS] looks in the **last layer**, as the mean of its heads. What earlier layers gathered is not in it.",
     "rollout": "Where [CLS] looks over **all layers together**: attention followed back from layer to layer (Abnar and Zuidema 2020).",
     "relevance": "Attention of all layers, counted only where more of it would **raise the class** (attention x gradient; Chefer, Gur and Wolf 2021).",
+    "masked-relevance": (
+        "Attention x gradient (Chefer, Gur and Wolf 2021), as the **mean over photos of which a random half is covered**: "
+        "of half a photo the model is less sure, and shows better what it leans on."
+    ),
     "gradcam": "Which patches, as they enter the last layer, **push the class up** (Selvaraju et al. 2017).",
     "occlusion": "A square of 3 x 3 patches is covered, at {patches} places in turn: bright where the class then **loses most** (Zeiler and Fergus 2014).",
 }

@@ -40,4 +40,4 @@ def build(tab: gr.Tab, model: gr.Dropdown, example: str, diagnose: Component | N
         for view in VIEWS:
             with gr.Tab(view.TITLE, id=view.ID, elem_id=f"inside-view-{view.ID}") as opened:
                 view.build(opened, scene)
-            opened.select(lambda name=view.ID: name, None, active, api_visibility="private", show_progress="hidden")
+            opened.select(None, None, active, js=f"() => '{view.ID}'", api_visibility="private", show_progress="hidden")

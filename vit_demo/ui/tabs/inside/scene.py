@@ -69,14 +69,15 @@ class Scene:
         drawn = gr.Textbox(visible=False)
 
         @functools.wraps(callback)
-        def guarded(active: str, before: str, photo: str | None, model: str, *chosen: object) -> tuple:
+        def guarded(before: str, photo: str | None, model: str, *chosen: object) -> tuple:
             now = f"{photo}\n{model}"
-            if active != view.id or photo is None or now == before:
+            if photo is None or now == before:
                 return (gr.skip(),) * (len(outputs) + 1)
             found = callback(photo, model, *chosen)
             return now, *(found if len(outputs) > 1 else (found,))
 
-        inputs = [self.active, drawn, self.photo, self.model, *settings]
+        del guarded.__wrapped__  # gradio would count the arguments of the callback
+        inputs = [drawn, self.photo, self.model, *settings]
         # always_last: the photo that came last counts.
         options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
         gr.on(self.wanted[view.id].change, polite(guarded), inputs, [drawn, *outputs], **options)

@@ -35,7 +35,7 @@ UNLIKELY = 0.05
 # Where the blurred photo keeps this share of the probability, there is little to bring back.
 ENOUGH = 0.8
 FILE = "faithfulness.json"
-WAIT = f"It asks the model some {22 * (len(SEEDS) + 2)} times: seconds with a small model, half a minute with a large one."
+WAIT = f"It asks the model some {22 * (len(SEEDS) + 2)} times: seconds with a small model, about a minute with a large one."
 BASELINES = {"random": "Random", "centred": "From the middle outwards"}
 NOT_MEASURED = (
     "<p>Not measured for this model yet. On the command line, <code>python -m vit_demo faithfulness --save</code> measures it "

@@ -20,7 +20,7 @@ from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
 from vit_demo.ui.words import label_title
 
 ID, TITLE = "why", "Why this answer"
-THE_ANSWER, NO_CLASS = ("the model's answer", ANSWER), ("no other class", NONE)
+THE_ANSWER, NO_CLASS = ("the answer", ANSWER), ("no other class", NONE)
 HYBRID = " In this hybrid a token comes from a CNN's feature map, which sees more of the photo than the patch that is marked for it."
 BUTTONS = ["download", "fullscreen"]
 
@@ -84,7 +84,7 @@ def show(photo: str | None, model: str, explained: str | None, versus: str | Non
         _answer_words(found, label),
         _method_words(found, method, against == label),
         *(
-            gr.update(value=map_overlay(found.seen, values), label=title if target.against is None else "The first rather than the second", visible=True)
+            gr.update(value=map_overlay(found.seen, values), label=title if target.against is None else "First, not second", visible=True)
             for values, title, target in zip(maps, titles, targets)
         ),
         *hidden,
