@@ -11,7 +11,7 @@ from vit_demo.encoder import encode
 from vit_demo.errors import UserError
 from vit_demo.explain.gradcam import gradcam
 from vit_demo.explain.maps import Classifier
-from vit_demo.explain.masked import masked_relevance
+from vit_demo.explain.masked import ROUNDS, masked_relevance
 from vit_demo.explain.occlusion import occlusion
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import embed, relevance
@@ -24,6 +24,8 @@ CLASS_METHODS = ("relevance", "masked-relevance", "gradcam", "occlusion")
 METHODS = ATTENTION_METHODS + CLASS_METHODS
 # The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
 DEFAULT = "masked-relevance"
+# More photos at once are no faster on a CPU. Memory in bytes for the attention of those that are explained at once.
+MOST_PHOTOS, MEMORY = 16, 2**29
 
 
 def saliency(
@@ -37,8 +39,17 @@ def saliency(
     if method not in METHODS:
         raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
-    values = _METHODS[method](classifier, pixel_values, target, dtype)
-    return values.reshape(-1, grid.rows, grid.columns).float().cpu()
+    size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == "masked-relevance" else 1))
+    parts = [_METHODS[method](classifier, pixel_values[start : start + size], target, dtype) for start in range(0, len(pixel_values), size)]
+    return torch.cat([part.reshape(-1, grid.rows, grid.columns).float().cpu() for part in parts])
+
+
+def photos_at_once(classifier: Classifier, grid: PatchGrid) -> int:
+    """How many photos are explained in one go, so that the attention of all layers and its gradients fit in memory."""
+    config = classifier.model.config
+    # Of each probability there are its value, what softmax keeps of it for the backward, and its gradient, in float32.
+    one = config.num_hidden_layers * config.num_attention_heads * grid.num_tokens**2 * 3 * 4
+    return int(min(MOST_PHOTOS, max(1, MEMORY // one)))
 
 
 def attentions(classifier: Classifier, pixel_values: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
