@@ -1,0 +1,69 @@
+"""Take the pictures of docs/inside-a-vit.md from the Look inside tab of a page that is already running, on its drawn example.
+
+    python app.py &
+    python docs/inside_pictures.py
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+from playwright.sync_api import Page, sync_playwright
+
+FOLDER = Path(__file__).parent / "inside"
+# By the view: what is waited for, and the element of each picture.
+PICTURES = {
+    "From photo to tokens": ("#tokens-costs .js-plotly-plot", {"costs": "#tokens-costs", "tokens": "#tokens-vectors"}),
+    "Filters and positions": ("#inside-distance .js-plotly-plot", {"filters": "#inside-filters", "positions": "#inside-similarity-sheet", "distance": "#inside-distance"}),
+    "Attention": ("#inside-heads img", {"heads": "#inside-heads"}),
+    "Layer by layer": ("#inside-lens-plot .js-plotly-plot", {"lens": "#inside-lens-plot"}),
+    "Map of the data set": ("#inside-atlas-map canvas", {"atlas": "#inside-atlas-map"}),
+}
+
+
+def open_view(page: Page, title: str) -> None:
+    page.get_by_role("tab", name=title, exact=True).click()
+
+
+def compare(page: Page) -> None:
+    """The first view, with the answer beside another class."""
+    page.wait_for_selector("#inside-why-map-0 img")
+    page.locator("#inside-why-versus input").click()
+    page.get_by_role("option", name="Bean rust").click()
+    page.wait_for_selector("#inside-why-map-2 img")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--url", default="http://127.0.0.1:7860")
+    options = parser.parse_args()
+    FOLDER.mkdir(exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(60_000)
+        page.goto(options.url)
+        page.wait_for_selector("#diagnose-photo")
+        page.wait_for_timeout(2000)
+        page.get_by_role("tab", name="Look inside").click()
+        compare(page)
+        page.wait_for_timeout(1500)
+        page.locator("#inside-why-maps").screenshot(path=FOLDER / "why.png")
+        for title, (landmark, pictures) in PICTURES.items():
+            open_view(page, title)
+            if title == "Attention":
+                page.get_by_label("All layers and heads").check()
+            if title == "Map of the data set":
+                page.locator("#inside-atlas-draw").click()
+            page.wait_for_selector(landmark)
+            # Plots and pictures slide into their places.
+            page.wait_for_timeout(2500)
+            for name, element in pictures.items():
+                page.locator(element).screenshot(path=FOLDER / f"{name}.png")
+        browser.close()
+
+
+if __name__ == "__main__":
+    main()
