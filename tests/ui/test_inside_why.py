@@ -207,8 +207,8 @@ def test_the_verdict_is_honest_when_the_map_does_not_win(photo, model):
     words = trust._verdict(trust.Check(usual, weak, usual), found, 0, "relevance")
     assert "It holds in part for this photo**: the map wins 2 of four comparisons and loses none." in words
     assert "as fast as covering the middle first" in words and "gives Angular leaf spot only 1.0 % here" in words
-    blurry = faithfulness.Curves(np.array([0.0, 1.0]), np.array([0.9, 0.1]), np.array([0.85, 0.9]))
-    assert "Of the blurred photo the model already says Bean rust" in trust._verdict(trust.Check(blurry, usual, usual), found, 1, "relevance")
+    empty = faithfulness.Curves(np.array([0.0, 1.0]), np.array([0.9, 0.1]), np.array([0.85, 0.9]))
+    assert "Of a photo of one colour the model already says Bean rust" in trust._verdict(trust.Check(empty, usual, usual), found, 1, "relevance")
 
 
 def test_what_was_measured_over_many_photos_is_shown_from_the_model_s_folder(photo, tmp_path):

@@ -32,7 +32,7 @@ EQUAL = 0.01
 AGREES = 0.5
 # Below this probability there is little to lose when the photo is covered.
 UNLIKELY = 0.05
-# Where the blurred photo keeps this share of the probability, there is little to bring back.
+# Where a photo of one colour keeps this share of the probability, there is little to bring back.
 ENOUGH = 0.8
 FILE = "faithfulness.json"
 WAIT = f"It asks the model some {22 * (len(SEEDS) + 2)} times: seconds with a small model, about a minute with a large one."
@@ -84,7 +84,7 @@ def build(scene: Scene, asked: list, changes: list) -> Part:
                 gr.Markdown("**Deletion**: the patches are covered, those that the map ranks highest first. It should fall fast.")
                 deletion = gr.Plot(show_label=False, elem_id="inside-trust-deletion")
             with gr.Column(min_width=300):
-                gr.Markdown("**Insertion**: they come back into a blurred photo, the highest first. It should rise fast.")
+                gr.Markdown("**Insertion**: they come back, the highest first, into a photo of its mean colour. It should rise fast.")
                 insertion = gr.Plot(show_label=False, elem_id="inside-trust-insertion")
         areas = gr.HTML(padding=False, elem_id="inside-trust-areas")
         sanity_words = gr.Markdown(elem_id="inside-trust-sanity-words")
@@ -222,11 +222,11 @@ def _verdict(result: Check, found: Look, label: int, method: str) -> str:
         f"Covering what this map marks makes {name} fall {_than(falls, 'covering')}; a smaller area is better.",
         f"Bringing back what it marks makes it rise {_than(rises, 'bringing back')}; a larger area is better.",
     ]
-    share, blurred = float(found.trace.probabilities[label]), float(ours.insertion[0])
+    share, empty = float(found.trace.probabilities[label]), float(ours.insertion[0])
     if share < UNLIKELY:
         words.append(f"The model gives {name} only {percent(share)} here, so there is little to lose and deletion says little.")
-    if blurred > ENOUGH * share:
-        words.append(f"Of the blurred photo the model already says {name} with {percent(blurred)}, so insertion says little here.")
+    if empty > ENOUGH * share:
+        words.append(f"Of a photo of one colour the model already says {name} with {percent(empty)}, so insertion says little here.")
     return "\n\n".join(words)
 
 
