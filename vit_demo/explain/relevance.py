@@ -39,7 +39,8 @@ def relevance_of(classifier: Classifier, pixel_values: Tensor, score: Score, dty
     attentions, gradients = attention_gradients(classifier, pixel_values, score, dtype)
     row = None
     for attention, gradient in zip(reversed(attentions), reversed(gradients)):
-        weighted = (attention * gradient).clamp_(min=0).mean(dim=1, dtype=torch.float32)
+        # Attention is never below 0, so that the positive part of the product is the product with the positive part.
+        weighted = gradient.clamp_(min=0).mul_(attention).mean(dim=1, dtype=torch.float32)
         if row is None:  # of the last layer only [CLS] has gone on, and its row of R_0 is that of I
             row = weighted[:, 0]
             row[:, 0] += 1
