@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import argparse
 
-import torch
-
 from vit_demo.cli_faithfulness import add_plan, measure_split, text
 from vit_demo.data.sources import open_dataset
 from vit_demo.explain.trust import ALL, DEFAULT, mean_of
@@ -32,6 +30,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     add_plan(parser)
     options = parser.parse_args()
+    # Here and not above: how torch's threads wait is set when vit_demo is imported, which must come first.
+    import torch
+
     torch.set_num_threads(options.threads)
     found = measure_split(LeafClassifier.open(options.model, device="cpu"), open_dataset(options.data)[options.split], options)
     print(text(found))

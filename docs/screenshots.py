@@ -25,14 +25,10 @@ def diagnose(page: Page) -> None:
 
 def inside(page: Page) -> None:
     page.get_by_role("tab", name="Look inside").click()
-    page.wait_for_selector("#inside-overlay img")
-    page.locator("#inside-layer input[type=number]").fill("7")
-    page.locator("#inside-layer input[type=number]").press("Enter")
-    page.locator("#inside-sentence").get_by_text("layer 7").wait_for()
-    picture = page.locator("#inside-overlay img")
-    size = picture.bounding_box()
-    picture.click(position={"x": size["width"] * 0.55, "y": size["height"] * 0.72})
-    page.locator("#inside-sentence").get_by_text("Patch").wait_for()
+    page.wait_for_selector("#inside-why-map-0 img")
+    page.locator("#inside-trust").click()
+    page.wait_for_selector("#inside-trust-areas table")
+    page.wait_for_selector("#inside-trust-insertion .js-plotly-plot")
 
 
 def data(page: Page) -> None:

@@ -17,29 +17,35 @@ from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import embed, relevance
 from vit_demo.explain.rollout import cls_rollout
 from vit_demo.explain.target import ANSWER, Target
+from vit_demo.vit import bf16_is_faster
 
 # The first two say where [CLS] looks, whatever the class; the others what speaks for a class.
 ATTENTION_METHODS = ("attention", "rollout")
-CLASS_METHODS = ("relevance", "masked-relevance", "gradcam", "occlusion")
+MASKED = "masked-relevance"
+CLASS_METHODS = ("relevance", MASKED, "gradcam", "occlusion")
 METHODS = ATTENTION_METHODS + CLASS_METHODS
 # The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
-DEFAULT = "masked-relevance"
+DEFAULT = MASKED
 # More photos at once are no faster on a CPU. Memory in bytes for the attention of those that are explained at once.
 MOST_PHOTOS, MEMORY = 16, 2**29
 
 
 def saliency(
-    classifier: Classifier, pixel_values: Tensor, method: str, target: Target = ANSWER, dtype: torch.dtype = torch.float32
+    classifier: Classifier, pixel_values: Tensor, method: str, target: Target = ANSWER, dtype: torch.dtype | None = None
 ) -> Tensor:
     """A map of each photo, float32 (B, rows, columns) on the CPU; larger is more, by the scale of the method.
 
     pixel_values: (B, 3, H, W). method: one of METHODS; "attention" is that of the last layer, as a mean over
-    its heads. dtype: of the model's products, float32 or bfloat16. Raises UserError for another method or class.
+    its heads. dtype: of the model's products, float32 or bfloat16; None for float32, and for bfloat16 with the
+    masked relevance where the hardware has it: a mean over random halves is no more exact than that.
+    Raises UserError for another method or class.
     """
     if method not in METHODS:
         raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
+    if dtype is None:
+        dtype = torch.bfloat16 if method == MASKED and bf16_is_faster(pixel_values.device.type) else torch.float32
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
-    size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == "masked-relevance" else 1))
+    size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == MASKED else 1))
     parts = [_METHODS[method](classifier, pixel_values[start : start + size], target, dtype) for start in range(0, len(pixel_values), size)]
     return torch.cat([part.reshape(-1, grid.rows, grid.columns).float().cpu() for part in parts])
 
@@ -77,6 +83,6 @@ def _occlusion(classifier: Classifier, pixel_values: Tensor, target: Target, _dt
 
 
 _METHODS: dict[str, Callable[[Classifier, Tensor, Target, torch.dtype], Tensor]] = {
-    "attention": _attention, "rollout": _rollout, "relevance": _relevance, "masked-relevance": masked_relevance,
+    "attention": _attention, "rollout": _rollout, "relevance": _relevance, MASKED: masked_relevance,
     "gradcam": gradcam, "occlusion": _occlusion,
 }
