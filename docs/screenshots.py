@@ -20,6 +20,7 @@ SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "hei
 
 def diagnose(page: Page) -> None:
     page.locator("button.gallery-item").nth(1).click()
+    page.get_by_text("What spoke for this answer").click()
     page.wait_for_selector("#diagnose-map img")
 
 

@@ -126,7 +126,8 @@ def test_predict_prints_one_object_a_photo_and_line(outcomes: dict[str, Outcome]
     assert [answer["photo"] for answer in answers] == [*place.photos, place.photos[0]]
     assert answers[0] == answers[3]
     for answer in answers:
-        assert set(answer) == {"photo", "label", "probability", "scores"}
+        assert set(answer) == {"photo", "label", "probability", "scores", "verdict", "prediction_set", "temperature", "distance", "quality"}
+        assert answer["verdict"] is answer["prediction_set"] is answer["temperature"] is answer["distance"] is None  # this model was never taught when
         assert set(answer["scores"]) == set(LABELS) and answer["scores"][answer["label"]] == answer["probability"] == max(answer["scores"].values())
     # The bad file is told and makes the status 2, and the photos after it are still answered.
     assert done.status == 2

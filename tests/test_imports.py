@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "vit_demo"
 ROOMS = ("data", "training", "explain", "diagnose")
 # The floors of the house, the highest first: a module may import what is on a lower floor.
-FLOORS = (("app", "__main__"), ("cli",), ("ui",), ROOMS, ("vit",), ("hybrid", "encoder"), ("checkpoints", "pixels"), ("settings",), ("errors",))
+FLOORS = (("app", "__main__"), ("cli",), ("ui",), ROOMS, ("vit",), ("hybrid", "encoder", "abstention"), ("checkpoints", "pixels"), ("settings",), ("errors",))
 SIDEWAYS = {("training", "data"), ("training", "explain")}
 # Importable from everywhere: the package itself, for its version.
 FREE = ""

@@ -21,6 +21,8 @@ CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
+# Beside the weights: when the model should keep silent, see :mod:`vit_demo.abstention`.
+ABSTENTION = "abstention.safetensors"
 EMBEDDED = "embedded"
 # The model_type of a ViT with a CNN in front, as :mod:`vit_demo.hybrid` saves it.
 HYBRID_TYPE = "vit_resnet_hybrid"
@@ -241,7 +243,7 @@ def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
     try:
         config_file = Path(hf_hub_download(name, CONFIG, revision=revision))
         _refuse_foreign(_read_json(config_file, name), name, wanted)
-        files = [CONFIG, PROCESSOR, WEIGHTS, INDEX, "model-*.safetensors"]
+        files = [CONFIG, PROCESSOR, WEIGHTS, INDEX, "model-*.safetensors", ABSTENTION]
         # The commit that the config came from, so that a branch that moves meanwhile cannot mix two models.
         commit = config_file.parent.name
         folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))

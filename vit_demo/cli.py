@@ -1,4 +1,4 @@
-"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | predict | explain | faithfulness | serve``.
+"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | calibrate | predict | explain | faithfulness | serve``.
 
 Results go to standard output (with --json as one object, or one object a photo and line),
 progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from vit_demo import __version__, cli_explain, cli_faithfulness, cli_runs, cli_train, settings
+from vit_demo import __version__, cli_calibrate, cli_explain, cli_faithfulness, cli_runs, cli_train, settings
 from vit_demo.cli_options import add_data, add_model, open_model
 from vit_demo.errors import UserError
 
@@ -57,6 +57,7 @@ def parser() -> argparse.ArgumentParser:
     cli_train.add(commands.add_parser("train", help="fine-tune a model"))
     cli_runs.add_to(commands)
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
+    cli_calibrate.add(commands.add_parser("calibrate", help="teach a model when to keep silent"))
     _add_predict(commands.add_parser("predict", help="diagnose photos"))
     cli_explain.add(commands.add_parser("explain", help="why the model says what it says of a photo"))
     cli_faithfulness.add(commands.add_parser("faithfulness", help="how far such maps can be trusted, over a split"))
@@ -105,6 +106,7 @@ def _add_predict(parser: argparse.ArgumentParser) -> None:
 
 def _predict(options: argparse.Namespace) -> int:
     from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
+    from vit_demo.diagnose.quality import WARNINGS
 
     refused = 0
     for answer in diagnose_files(open_model(options), options.photos):
@@ -114,7 +116,9 @@ def _predict(options: argparse.Namespace) -> int:
         elif options.json:
             print(json.dumps(answer.to_dict()), flush=True)
         else:
-            print(f"{answer.photo}: {answer.label} ({answer.probability:.1%})", flush=True)
+            print(f"{answer.photo}: {answer.in_words()}", flush=True)
+            for problem in answer.quality:
+                print(f"{answer.photo}: {WARNINGS[problem]}", file=sys.stderr)
     return 2 if refused else 0
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -196,6 +197,35 @@ class LeafClassifier:
             parts.append(hidden.last_hidden_state[:, 0].float().cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.config.hidden_size)
 
+    @property
+    def blocks(self) -> int:
+        """How many blocks the encoder has."""
+        return len(self.model.vit.layers)
+
+    @torch.inference_mode()
+    def logits_and_tokens(
+        self, photos: Sequence[Image.Image] | torch.Tensor, layer: int, batch_size: int = 16
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Logits as :meth:`logits` gives them and, from the same forward, the [CLS] token after ``layer`` blocks, before any last norm.
+
+        layer: 1 to :attr:`blocks`. Returns float32 (B, C) and (B, hidden size) on the CPU.
+        """
+        logits, tokens = [], []
+        owner = threading.get_ident()  # the model is shared: the forward of another thread passes the same hook
+
+        def keep(_module: torch.nn.Module, _inputs: tuple, hidden: torch.Tensor) -> None:
+            if threading.get_ident() == owner:
+                tokens.append(hidden[:, 0].float().cpu())
+
+        handle = self.model.vit.layers[layer - 1].register_forward_hook(keep)
+        try:
+            logits += [self.forward_fast(batch).cpu() for batch in self._batches(photos, batch_size)]
+        finally:
+            handle.remove()
+        if not logits:
+            return torch.empty(0, len(self.labels)), torch.empty(0, self.model.config.hidden_size)
+        return torch.cat(logits), torch.cat(tokens)
+
     def freeze_encoder(self) -> None:
         """Let the head alone learn (a linear probe), with the encoder as in use: no dropout, no new statistics.
 
@@ -209,7 +239,8 @@ class LeafClassifier:
         """Write model (safetensors, in ``dtype``), config and processor into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)
         # Of an earlier model in this folder, one big file would be read in place of the new shards.
-        for stale in (checkpoints.WEIGHTS, checkpoints.INDEX):
+        # What was fitted for it would be wrong for this one.
+        for stale in (checkpoints.WEIGHTS, checkpoints.INDEX, checkpoints.ABSTENTION):
             (folder / stale).unlink(missing_ok=True)
         learned = dict(self.model.named_parameters())
         # Statistics and counters of a CNN are no weights: they keep the type in which they fit.

@@ -31,8 +31,10 @@ def test_a_real_photo_is_diagnosed(page, real_photos):
     choose(page, "diagnose-photo", real_photos["bean_rust"])
     page.wait_for_selector(".answer-label")
     assert page.locator(".answer-label").inner_text() == "Bean rust"
+    page.get_by_text("All the model considered").click()
     shares = [float(text.rstrip(" %").split()[-1]) for text in page.locator(".bar-number").all_inner_texts()]
     assert len(shares) == 3 and shares == sorted(shares, reverse=True)
+    page.get_by_text("What spoke for this answer").click()
     page.wait_for_selector("#diagnose-map img")
     assert page.locator("#diagnose-map img").evaluate("image => image.naturalWidth") > 100
 

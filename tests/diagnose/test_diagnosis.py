@@ -111,7 +111,8 @@ def test_only_the_small_photo_is_kept_in_a_batch(classifier: LeafClassifier, pho
 def test_to_dict_is_json(classifier: LeafClassifier, photos: list[Path]) -> None:
     answer, refusal = diagnose_files(classifier, [photos[0], "missing.png"])
     back = json.loads(json.dumps(answer.to_dict()))
-    assert back == {"photo": str(photos[0]), "label": answer.label, "probability": answer.probability, "scores": answer.scores}
+    nothing = {"verdict": None, "prediction_set": None, "temperature": None, "distance": None, "quality": answer.quality}  # never taught when to be silent
+    assert back == {"photo": str(photos[0]), "label": answer.label, "probability": answer.probability, "scores": answer.scores, **nothing}
     assert list(back["scores"]) == list(answer.scores)
     assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": refusal.error}
 

@@ -304,6 +304,25 @@ def test_files_damaged_at_random_open_or_are_refused(tmp_path: Path) -> None:
     assert 50 < opened < 590  # both ways were taken
 
 
+def test_heic_without_its_library_is_a_sentence_that_says_what_to_install(tmp_path: Path) -> None:
+    """In a process of its own: once read, the library stays."""
+    written(tmp_path, b"\0\0\0\x18ftypheic" + b"\0" * 400, "leaf.jpg")
+    code = (
+        "import sys; sys.modules['pillow_heif'] = None\n"
+        "from vit_demo.diagnose.photos import open_photo\n"
+        "try: open_photo(sys.argv[1])\n"
+        "except Exception as error: print(type(error).__name__, error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "leaf.jpg")], cwd=Path(__file__).parents[2], capture_output=True, text=True)
+    assert done.stdout.startswith("UserError leaf.jpg is a HEIC photo, which cannot be read here: pillow-heif is not installed."), done.stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_no_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")  # to open it would wait for ever
+    refused(tmp_path / "pipe.jpg", "is a device or a pipe")
+
+
 # Limits
 
 

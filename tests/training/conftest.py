@@ -145,7 +145,7 @@ def weights_of(run: Run) -> dict:
     """Tensors of the saved model, by name."""
     from safetensors.torch import load_file
 
-    return {name: tensor for file in sorted(run.model_folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+    return {name: tensor for file in sorted(run.model_folder.glob("model*.safetensors")) for name, tensor in load_file(file).items()}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 import yaml
 from huggingface_hub import ModelCard
 
+from vit_demo.abstention import Abstention, Answers, fit
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.training.card import model_card, percent, scores_json
 from vit_demo.training.config import TrainingConfig
@@ -27,14 +29,21 @@ def guessed(right: int, wrong: int, labels: list[str] = LABELS) -> Evaluation:
     guesses = torch.tensor([2] * wrong + [1] * right)
     sure = torch.linspace(2, 3, right + wrong)[:, None]
     places = [(row, f"leaves/{labels[target]}/{row}.jpg") for row, target in enumerate(targets)]
-    return score(torch.nn.functional.one_hot(guesses, 3) * sure, targets, labels, places=places).at_temperature(1.25)
+    found = score(torch.nn.functional.one_hot(guesses, 3) * sure, targets, labels, places=places).at_temperature(1.25)
+    return dataclasses.replace(found, features=np.random.default_rng(right).normal(size=(right + wrong, 4)).astype(np.float32))
 
 
 SCORES = {"validation": guessed(90, 10), "test": guessed(43, 5)}
 
 
-def card(config: TrainingConfig = CONFIG, revision: str | None = None, scores: dict[str, Evaluation] = SCORES) -> str:
-    return model_card(config, Checkpoint(Path("nowhere"), "owner/model", revision, ()), scores, {"seconds": 83.4})
+# For which 19 validation photos were too few.
+NOTHING_FITTED = Abstention(9, 1.25, tuple(LABELS), None, None)
+
+
+def card(
+    config: TrainingConfig = CONFIG, revision: str | None = None, scores: dict[str, Evaluation] = SCORES, abstention: Abstention = NOTHING_FITTED
+) -> str:
+    return model_card(config, Checkpoint(Path("nowhere"), "owner/model", revision, ()), scores, {"seconds": 83.4}, abstention)
 
 
 def section(text: str, title: str) -> str:
@@ -72,7 +81,7 @@ def test_any_name_leaves_the_card_whole(evil: str) -> None:
     front = text.split("\n---\n")[0].removeprefix("---\n")
     assert yaml.safe_load(front)["model-index"][0]["results"][0]["dataset"]["name"] == evil
     lines = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert len(lines) == (2 + 3) + (2 + 3) + (2 + 2) + (2 + 2)
+    assert len(lines) == (2 + 3) + (2 + 3) + (2 + 2) + (2 + 2) + (2 + 2)
     assert "<b>" not in "\n".join(lines)
 
 
@@ -122,3 +131,22 @@ def test_the_card_holds_the_command_and_the_settings(config: TrainingConfig) -> 
     blocks = card(config).split("```")
     assert shlex.split(blocks[1]) == shlex.split(config.command())
     assert TrainingConfig.from_json(blocks[3].removeprefix("json")) == config
+
+
+def test_the_card_says_when_the_model_keeps_silent() -> None:
+    validation = SCORES["validation"]
+    own = Answers(validation.logits, validation.features, validation.targets)
+    fitted = fit(own, own, 1.25, 9, LABELS)
+    text = section(card(abstention=fitted), "When it keeps silent")
+    judged = fitted.judge(SCORES["test"].logits, SCORES["test"].features)
+    counts = {verdict: sum(found.verdict == verdict for found in judged) for verdict in ("diagnosis", "unsure", "not_known")}
+    row = next(line for line in text.splitlines() if line.startswith("| test"))
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[1:3] + cells[4:] == [str(number) for number in (48, counts["diagnosis"], counts["unsure"], counts["not_known"])]
+    assert f"{fitted.least:.1%} or more" in text and "after block 9" in text and "too kind" in text
+
+
+def test_the_card_says_what_could_not_be_fitted() -> None:
+    assert "At least 19 validation photos" in section(card(), "When it keeps silent")
+    half = dataclasses.replace(NOTHING_FITTED, least=0.5)
+    assert "too few train photos" in section(card(abstention=half), "When it keeps silent")

@@ -80,7 +80,7 @@ def test_the_card_names_the_scores_and_the_run(learned: Done) -> None:
 def test_nothing_but_the_record_and_the_model_is_left(learned: Done) -> None:
     assert sorted(path.name for path in learned.run.folder.iterdir()) == LEFT
     names = {path.name for path in learned.run.model_folder.iterdir()}
-    assert {"config.json", "preprocessor_config.json", "scores.json", "predictions.csv", "README.md"} <= names
+    assert {"config.json", "preprocessor_config.json", "abstention.safetensors", "scores.json", "predictions.csv", "README.md"} <= names
     assert not [name for name in names if name.endswith((".new", ".bin", ".pt"))]
 
 
@@ -107,7 +107,8 @@ def test_the_listener_hears_preparing_then_training_then_scoring_and_test_comes_
     assert statuses == sorted(statuses, key=["preparing", "training", "scoring"].index)
     messages = [progress.message for progress in learned.progress if "photos" in progress.message]
     assert list(dict.fromkeys(messages)) == [
-        "Opening photos and model", "Reading train photos", "Reading validation photos", "Scoring validation photos", "Scoring test photos",
+        "Opening photos and model", "Reading train photos", "Reading validation photos", "Scoring validation photos", "Learning which photos it knows",
+        "Scoring test photos",
     ]
     assert all(0 <= progress.done <= progress.total for progress in learned.progress)
 

@@ -50,7 +50,7 @@ def events(run: Run, kind: str) -> list[dict]:
 
 
 def weights(run: Run) -> dict[str, torch.Tensor]:
-    return {name: tensor for file in sorted(run.model_folder.glob("*.safetensors")) for name, tensor in load_file(file).items()}
+    return {name: tensor for file in sorted(run.model_folder.glob("model*.safetensors")) for name, tensor in load_file(file).items()}
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 
 import gradio as gr
 import numpy as np
@@ -23,9 +22,7 @@ from vit_demo.ui.figures.overlay import draw_grid, heat_overlay, mark_grid_patch
 from vit_demo.ui.figures.training import curves_plot
 from vit_demo.ui.runview import view_of
 from vit_demo.ui.tabs.finetune.live import refresh
-from vit_demo.ui.words import FOLDER, label_title, words
-
-UI = FOLDER.parent
+from vit_demo.ui.words import FOLDER, label_title
 
 
 @pytest.mark.parametrize(
@@ -54,13 +51,6 @@ def test_a_user_error_becomes_a_message_without_traceback():
         fails()
     assert caught.value.message == "Choose &lt;another&gt; photo."
     assert caught.value.print_exception is False
-
-
-def test_every_text_is_used_and_every_used_text_exists():
-    used = set()
-    for file in UI.rglob("*.py"):
-        used |= set(re.findall(r"say\(\s*\"([\w.]+)\"", file.read_text(encoding="utf-8")))
-    assert used == set(words())
 
 
 def test_texts_are_plain_json():

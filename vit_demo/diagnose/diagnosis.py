@@ -1,16 +1,20 @@
-"""What the model says about a photo."""
+"""What the model says about a photo, and whether it should say anything."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
 from PIL import Image
 
-from vit_demo import settings
+from vit_demo import abstention, settings
+from vit_demo.abstention import Abstention
+from vit_demo.checkpoints import ABSTENTION
 from vit_demo.diagnose.photos import open_photo
+from vit_demo.diagnose.quality import assess
 from vit_demo.errors import UserError
 from vit_demo.vit import LeafClassifier
 
@@ -20,16 +24,35 @@ class Diagnosis:
     """The answer for one photo.
 
     label: the most probable class. probability: of that class, 0 to 1. scores: of every class,
-    the most probable first, summing to 1.
+    the most probable first, summing to 1; calibrated where the model has a temperature.
+    verdict: "diagnosis", "unsure" or "not_known" (a photo of something else than it learned). prediction_set: the
+    classes that are left, the most probable first; empty where it is not known. temperature: what the logits were
+    divided by. These three are None for a model that was never taught when to be silent. distance: from the photos
+    it learned from, where 1 is the farthest that is known; None also where these were too few to say.
+    quality: what is wrong with the photo itself, as keys of ``quality.WARNINGS``; empty where nothing is.
     """
 
     photo: str
     label: str
     probability: float
     scores: dict[str, float]
+    verdict: str | None = None
+    prediction_set: list[str] | None = None
+    temperature: float | None = None
+    distance: float | None = None
+    quality: list[str] = field(default_factory=list)
 
     def to_dict(self) -> dict:
-        return {"photo": self.photo, "label": self.label, "probability": self.probability, "scores": dict(self.scores)}
+        return asdict(self)
+
+    def in_words(self) -> str:
+        """The answer as a line of text."""
+        sure = f"{self.label} ({self.probability:.1%})"
+        if self.verdict == "not_known":
+            return f"not known, it looks like none of the classes that the model learned (distance {self.distance:.2f}, above 1 is not known)"
+        if self.verdict == "unsure":
+            return f"unsure, {' or '.join(self.prediction_set)}; most likely {sure}"
+        return sure
 
 
 @dataclass(frozen=True)
@@ -45,7 +68,7 @@ class Refusal:
 
 def diagnose(classifier: LeafClassifier, photo: Image.Image, name: str = "") -> Diagnosis:
     """The diagnosis of one opened photo."""
-    return _diagnoses(classifier, [photo], [name])[0]
+    return replace(_diagnoses(classifier, [photo], [name])[0], quality=list(assess(photo).problems))
 
 
 def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path]) -> Iterator[Diagnosis | Refusal]:
@@ -61,24 +84,58 @@ def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path]) -> I
 
 def _diagnose_batch(classifier: LeafClassifier, paths: list[str | Path]) -> list[Diagnosis | Refusal]:
     answers: dict[int, Diagnosis | Refusal] = {}
-    resized, good = [], []
+    resized, problems, good = [], [], []
     for index, path in enumerate(paths):
         try:
-            # Only the small, resized photo is kept, so that a batch of huge ones stays small.
-            resized.append(classifier.resize([open_photo(path)]))
+            small, keys = _prepared(classifier, path)
+            resized.append(small)
+            problems.append(keys)
             good.append(index)
         except UserError as error:
             answers[index] = Refusal(str(path), str(error))
     if good:
-        answers.update(zip(good, _diagnoses(classifier, torch.cat(resized), [str(paths[index]) for index in good])))
+        found = _diagnoses(classifier, torch.cat(resized), [str(paths[index]) for index in good])
+        answers.update({index: replace(answer, quality=keys) for index, answer, keys in zip(good, found, problems)})
     return [answers[index] for index in range(len(paths))]
 
 
+def _prepared(classifier: LeafClassifier, path: str | Path) -> tuple[torch.Tensor, list[str]]:
+    """A photo file resized (1, 3, H, W) and what is wrong with it; the photo itself is let go, so that a batch of huge ones stays small."""
+    photo = open_photo(path)
+    return classifier.resize([photo]), list(assess(photo).problems)
+
+
 def _diagnoses(classifier: LeafClassifier, photos: list[Image.Image] | torch.Tensor, names: list[str]) -> list[Diagnosis]:
-    labels = classifier.labels
+    fitted = abstention_of(classifier)
+    if fitted is None:
+        return [Diagnosis(name, *_ranked(classifier.labels, row)) for name, row in zip(names, classifier.probabilities(photos).double().tolist())]
+    logits, features = classifier.logits_and_tokens(photos, fitted.layer)
     answers = []
-    for name, row in zip(names, classifier.probabilities(photos).double().tolist()):
-        scores = dict(sorted(zip(labels, row), key=lambda item: -item[1]))
-        label, probability = next(iter(scores.items()))
-        answers.append(Diagnosis(name, label, probability, scores))
+    for name, found in zip(names, fitted.judge(logits.numpy(), features.numpy())):
+        chosen = [classifier.labels[index] for index in found.prediction_set]
+        answers.append(
+            Diagnosis(name, *_ranked(classifier.labels, found.probabilities.tolist()), found.verdict, chosen, fitted.temperature, found.distance)
+        )
     return answers
+
+
+def _ranked(labels: list[str], probabilities: list[float]) -> tuple[str, float, dict[str, float]]:
+    """The most probable class, its probability, and those of all classes, the most probable first."""
+    scores = dict(sorted(zip(labels, probabilities), key=lambda item: -item[1]))
+    return *next(iter(scores.items())), scores
+
+
+def abstention_of(classifier: LeafClassifier) -> Abstention | None:
+    """When this model should be silent, as its folder has it now; None where it was never fitted, UserError where it does not fit."""
+    file = classifier.checkpoint.folder / ABSTENTION
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        return None
+    model = classifier.model
+    return _load(file.parent, changed, classifier.checkpoint.name, tuple(classifier.labels), (model.config.hidden_size, classifier.blocks))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(folder: Path, _changed: int, name: str, labels: tuple[str, ...], shape: tuple[int, int]) -> Abstention | None:
+    return abstention.load(folder, name, labels, *shape)

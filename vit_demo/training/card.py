@@ -6,8 +6,10 @@ import json
 from pathlib import Path
 
 from vit_demo import __version__
+from vit_demo.abstention import FEWEST, Abstention
 from vit_demo.checkpoints import Checkpoint
 from vit_demo.data.sources import SAMPLE
+from vit_demo.training.abstain import tally
 from vit_demo.training.calibration import BINS
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.evaluation import Evaluation
@@ -28,7 +30,7 @@ def percent(evaluation: Evaluation) -> str:
     return f"{evaluation.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {evaluation.n} photos)"
 
 
-def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Evaluation], result: dict) -> str:
+def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Evaluation], result: dict, abstention: Abstention) -> str:
     """The README.md of a model folder, in the Hub's format."""
     test, validation = scores["test"], scores["validation"]
     revision = f", revision `{origin.revision}`" if origin.revision else ""
@@ -65,7 +67,11 @@ Rows: what it is, columns: what the model says.
 
 {_worst(test)}
 
-It only knows these classes: shown anything else it still names one of them.
+It only knows these classes: without the next section it would name one of them for any picture.
+
+## When it keeps silent
+
+{_silence(abstention, scores)}
 
 ## How to make it again
 
@@ -143,6 +149,27 @@ def _calibration(test: Evaluation, validation: Evaluation) -> str:
         f"{table}\n\nThe expected calibration error is how far the probability of the named class and the share of right answers lie apart, on "
         f"average over {BINS} bins (Guo et al. 2017). The temperature was fitted on the {validation.n} validation photos alone.{kept} "
         "It is written down in `scores.json`; the weights are as trained."
+    )
+
+
+def _silence(abstention: Abstention, scores: dict[str, Evaluation]) -> str:
+    """How often it answers, and by which rule."""
+    rows = []
+    for split in ("test", "validation"):
+        found = tally(abstention, scores[split])
+        rows.append([split, found.n, found.diagnosis, _share(found.accuracy), found.unsure, found.not_known])
+    table = _table(["Photos of", "Number", "Diagnosis", "Right of these", "Unsure", "Not known"], rows)
+    if abstention.least is None:
+        return f"{table}\n\nUnsure: one class alone has less than 95 % of the probability. At least {FEWEST} validation photos are needed for more."
+    unsure = (
+        f"Unsure: not exactly one class has a probability of {abstention.least:.1%} or more; the sets of classes that do hold the true class of at "
+        "least 95 % of new photos of the same kind (split conformal prediction)."
+    )
+    if abstention.known is None:
+        return f"{table}\n\n{unsure} Which photos it does not know cannot be told: there were too few train photos."
+    return (
+        f"{table}\n\n{unsure} Not known: the [CLS] token after block {abstention.layer} lies farther from every class of the train photos than 95 % of "
+        "such photos do (Mahalanobis distance). Both limits were set on the validation photos, so their row is too kind; no other photos were used."
     )
 
 

@@ -48,7 +48,8 @@ class Evaluation:
     n: photos scored. broken: photos that could not be read and do not count. classes: in the order of
     labels. calibration: of the probabilities as they are. temperature, calibrated: what the logits are
     divided by, and the calibration with it; None before :meth:`at_temperature`.
-    predictions: of each photo. logits: float32 (N, C), targets: the true class ids (N,).
+    predictions: of each photo. logits: float32 (N, C), targets: the true class ids (N,). features: float32 (N, D), the [CLS] token
+    after the layer that :func:`evaluate` was given, if any.
     """
 
     accuracy: float
@@ -63,6 +64,7 @@ class Evaluation:
     predictions: list[Prediction] = field(repr=False)
     logits: np.ndarray = field(repr=False, compare=False)
     targets: np.ndarray = field(repr=False, compare=False)
+    features: np.ndarray | None = field(default=None, repr=False, compare=False)
     temperature: float | None = None
     calibrated: Calibration | None = None
 
@@ -140,9 +142,12 @@ def _predictions(logits: np.ndarray, targets: np.ndarray, labels: list[str], pla
     ]
 
 
-def evaluate(classifier: LeafClassifier, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None) -> Evaluation:
+def evaluate(
+    classifier: LeafClassifier, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None, layer: int | None = None
+) -> Evaluation:
     """Score a split photo by photo in bounded memory; classes are matched by name, not by number.
 
+    layer: keep the [CLS] token after so many blocks too, which costs no second forward.
     Raises UserError where the split has a class that the model does not know.
     """
     names = data.features["labels"].names
@@ -152,13 +157,17 @@ def evaluate(classifier: LeafClassifier, data: Dataset, progress: Callable[[int,
             f"The model does not know the class {unknown[0]}; it knows {', '.join(classifier.labels)}. Choose a model that was trained on these classes."
         )
     own_ids = np.array([classifier.labels.index(name) for name in names])
-    logits, targets, places, broken = [], [], [], 0
+    logits, features, targets, places, broken = [], [], [], [], 0
     for part in batches(data, classifier):
-        logits.append(classifier.logits(torch.from_numpy(part.pixels)))
+        said, tokens = classifier.logits_and_tokens(torch.from_numpy(part.pixels), layer or classifier.blocks)
+        logits.append(said)
+        if layer:
+            features.append(tokens.numpy())
         targets.append(own_ids[part.labels])
         places += zip(part.rows, part.paths)
         broken += len(part.broken)
         progress(len(places) + broken, len(data))
     if not targets:
         raise UserError("There is no photo to score: the split is empty.")
-    return score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)
+    found = score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)
+    return dataclasses.replace(found, features=np.concatenate(features)) if layer else found

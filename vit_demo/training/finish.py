@@ -10,7 +10,9 @@ from pathlib import Path
 import torch
 from datasets import DatasetDict
 
+from vit_demo.abstention import layer_of
 from vit_demo.training import card, predictions
+from vit_demo.training.abstain import fit_abstention
 from vit_demo.training.calibration import fit_temperature
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.evaluation import evaluate
@@ -18,18 +20,24 @@ from vit_demo.training.runs import Run, write_atomically
 from vit_demo.training.work import Listener, Progress, counter
 from vit_demo.vit import LeafClassifier
 
+KNOWN = "Learning which photos it knows"
+
 
 def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: Listener, *, started: float, stopped: bool) -> dict:
     """Save the model, open what was saved, and score that on validation and then on test.
 
-    The temperature is fitted on validation alone.
+    The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos.
     """
     report(Progress("scoring", 0, 1, "Saving the model"))
     config = run.config()
     saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
-    scores = {split: evaluate(saved, data[split], counter(report, split, "scoring")) for split in ("validation", "test")}
-    temperature = fit_temperature(scores["validation"].logits, scores["validation"].targets)
-    scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
+    layer = layer_of(saved.blocks)
+    validation = evaluate(saved, data["validation"], counter(report, "validation", "scoring"), layer)
+    temperature = fit_temperature(validation.logits, validation.targets)
+    validation = validation.at_temperature(temperature)
+    abstention = fit_abstention(saved, data["train"], validation, lambda done, total: report(Progress("scoring", done, total, KNOWN)))
+    test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(temperature)
+    scores = {"validation": validation, "test": test}
     result = {
         "validation_accuracy": scores["validation"].accuracy,
         "validation_interval": list(scores["validation"].interval),
@@ -41,8 +49,9 @@ def finish(run: Run, classifier: LeafClassifier, data: DatasetDict, report: List
     details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
     # Before the scores: who finds those finds the photos behind them too.
     write_atomically(run.model_folder / predictions.FILE, predictions.to_csv({split: found.predictions for split, found in scores.items()}))
+    abstention.save(run.model_folder)
     write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result["seconds"]))
-    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result))
+    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result, abstention))
     run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
     return result
 

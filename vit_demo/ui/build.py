@@ -36,7 +36,7 @@ def build() -> gr.Blocks:
             )
         with gr.Tabs() as tabs:
             with gr.Tab("Diagnose", id="diagnose"):
-                photo = diagnose.build(model, examples)
+                photo = diagnose.build(page, model, examples)
             with gr.Tab("Look inside", id="inside") as tab:
                 inside.build(tab, model, examples[0], photo)
             with gr.Tab("Data", id="data") as tab:

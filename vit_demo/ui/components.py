@@ -59,12 +59,13 @@ def polite(callback: Callable) -> Callable:
     return wrapped
 
 
-def bars(shares: dict[str, float]) -> str:
-    """Shares of 1 as labelled horizontal bars, in HTML."""
+def bars(shares: dict[str, float], written: Callable[[float], str] | None = None) -> str:
+    """Shares of 1 as labelled horizontal bars, in HTML. written: how a share is written, by default as percent() does."""
+    written = written or percent
     rows = "".join(
         f'<div class="bar-row"><span class="bar-name">{escape(name)}</span>'
         f'<span class="bar-track"><span class="bar-fill" style="width:{share:.2%}"></span></span>'
-        f'<span class="bar-number">{percent(share)}</span></div>'
+        f'<span class="bar-number">{written(share)}</span></div>'
         for name, share in shares.items()
     )
     return f'<div class="bars">{rows}</div>'
