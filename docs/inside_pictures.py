@@ -16,7 +16,9 @@ FOLDER = Path(__file__).parent / "inside"
 # By the view: what is waited for, and the element of each picture.
 PICTURES = {
     "From photo to tokens": ("#tokens-costs .js-plotly-plot", {"costs": "#tokens-costs", "tokens": "#tokens-vectors"}),
-    "Filters and positions": ("#inside-distance .js-plotly-plot", {"filters": "#inside-filters", "positions": "#inside-similarity-sheet", "distance": "#inside-distance"}),
+    "Filters and positions": (
+        "#inside-distance .js-plotly-plot", {"filters": "#inside-filters", "positions": "#inside-similarity-sheet", "distance": "#inside-distance"},
+    ),
     "Attention": ("#inside-heads img", {"heads": "#inside-heads"}),
     "Layer by layer": ("#inside-lens-plot .js-plotly-plot", {"lens": "#inside-lens-plot"}),
     "Map of the data set": ("#inside-atlas-map canvas", {"atlas": "#inside-atlas-map"}),
