@@ -138,4 +138,4 @@ def test_the_film_on_a_phone_and_of_a_run_without_one(phone, server, monkeypatch
         assert time.monotonic() < until, asked
     phone.click(".film-play")
     phone.locator(".film-moment").get_by_text("At the end (step 10 of 10)").wait_for()
-    assert len(timers) == 2 and set(asked) <= set(timers)
+    assert len(timers) == 3 and set(asked) <= set(timers)

@@ -9,7 +9,8 @@ import gradio as gr
 from vit_demo.ui.components import polite
 from vit_demo.ui.tabs.finetune import compare, form, live, runlist
 
-TICK_SECONDS, LIST_SECONDS = 1.0, 4.0
+# Each tick makes the browser look at every widget of the page: more often would keep a phone busy for nothing.
+TICK_SECONDS, LIST_SECONDS = 2.0, 6.0
 
 
 @dataclass(frozen=True)
