@@ -42,7 +42,8 @@ def test_it_opens_first_and_shows_another_class_a_comparison_and_other_methods(p
     pick(page, "method", "Attention rollout")
     words.get_by_text("Where [CLS] looks").wait_for()
     page.locator("#inside-why-map-1").wait_for(state="hidden")
-    assert "does not depend on the class" in page.inner_text("#inside-why-method-words")
+    # Waited for, since the progress stands over these words until all outputs are there.
+    page.locator("#inside-why-method-words").get_by_text("does not depend on the class").wait_for()
     with page.expect_download() as taken:
         page.locator("#inside-why-map-0").get_by_label("Download").click()
     assert Image.open(taken.value.path()).size == (448, 448)
