@@ -393,6 +393,10 @@ def test_commands_take_a_hybrid_as_any_model(
     right = (probabilities[:3].argmax(dim=1) == torch.arange(3)).float().mean().item()
     assert json.loads(capsys.readouterr().out)["accuracy"] == pytest.approx(right)
 
-    assert cli.main(["explain", "--model", model, "--device", "cpu", "--out", str(tmp_path / "map.npz"), photo]) == 0
+    explain = ["explain", "--model", model, "--device", "cpu", "--out", str(tmp_path / "map.npz"), photo]
+    assert cli.main([*explain, "--method", "rollout"]) == 0
     with np.load(tmp_path / "map.npz") as saved:
         assert saved["map"].shape == (4, 4) and saved["map"].sum() + saved["cls_share"] == pytest.approx(1, abs=1e-5)
+    assert cli.main(explain) == 0
+    with np.load(tmp_path / "map.npz") as saved:
+        assert saved["map"].shape == (4, 4) and saved["map"].max() > 0
