@@ -26,14 +26,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+# Ours first, as in the app: how waiting threads behave is read when torch is imported, and holds for both sides.
+from vit_demo.explain.saliency import saliency
+from vit_demo.explain.target import Target
+from vit_demo.vit import LeafClassifier, bf16_is_faster
+
+# isort: split
 import numpy as np
 import torch
 from scipy.stats import spearmanr
 from torch import Tensor
-
-from vit_demo.explain.saliency import saliency
-from vit_demo.explain.target import Target
-from vit_demo.vit import LeafClassifier, bf16_is_faster
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = ("rollout", "relevance")

@@ -18,10 +18,11 @@ from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import FILE
 from vit_demo.explain.saliency import DEFAULT, saliency
 from vit_demo.explain.target import Target
+from vit_demo.ui.build import build
 from vit_demo.ui.diagnosisview import View, answer_html
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
-from vit_demo.ui.tabs import diagnose
+from vit_demo.ui.tabs.diagnose import one, page
 from vit_demo.ui.words import LANGUAGES, say
 from vit_demo.vit import LeafClassifier
 
@@ -56,7 +57,7 @@ def seen(html: str) -> str:
 
 
 def test_the_map_shows_what_speaks_for_the_answer(photo, tiny_model):
-    said, answer, why, picture, note = diagnose.show(photo, str(tiny_model), "en")
+    said, answer, why, picture, note = one.show(photo, str(tiny_model), "en")
     classifier = LeafClassifier.open(tiny_model)
     pixel_values = classifier.preprocess([Image.open(photo)])
     label = int(classifier.logits([Image.open(photo)])[0].argmax())
@@ -70,14 +71,15 @@ def test_the_map_shows_what_speaks_for_the_answer(photo, tiny_model):
 def test_what_is_no_photo_leaves_no_map_of_the_photo_before(tmp_path, tiny_model):
     lie = tmp_path / "notes.jpg"
     lie.write_text("this is a shopping list")
-    said, answer, why, picture, note = diagnose.show(str(lie), str(tiny_model), "sw")
+    said, answer, why, picture, note = one.show(str(lie), str(tiny_model), "sw")
     assert "is not a photo" in answer and say("diagnose.refused", "sw") in answer
     assert picture["value"] is None and not why["visible"] and note == ""
-    assert "is not a photo" in diagnose.retell("fr", said)[4] and say("diagnose.refused", "fr") in diagnose.retell("fr", said)[4]
+    told, _ = one.retell("fr", said)
+    assert "is not a photo" in told and say("diagnose.refused", "fr") in told
 
 
 def test_without_a_photo_it_says_what_to_wait_for(tiny_model):
-    said, answer, why, picture, note = diagnose.show(None, str(tiny_model), "pt")
+    said, answer, why, picture, note = one.show(None, str(tiny_model), "pt")
     assert said is None and say("diagnose.empty", "pt") in answer and not why["visible"] and picture["value"] is None
 
 
@@ -85,22 +87,37 @@ def test_without_a_photo_it_says_what_to_wait_for(tiny_model):
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_another_language_tells_the_same_answer_without_asking_the_model_again(photo, tiny_model, own, language):
     model = str(tiny_model) if own else EMBEDDED
-    said, *_ = diagnose.show(photo, model, "en")
-    _, answer, _, _, note = diagnose.show(photo, model, language)
+    said, *_ = one.show(photo, model, "en")
+    _, answer, _, _, note = one.show(photo, model, language)
     asked = []
     handle = get_classifier(model).model.register_forward_pre_hook(lambda *_: asked.append(1))
     try:
-        told = diagnose.retell(language, json.loads(json.dumps(said)))
+        told = one.retell(language, json.loads(json.dumps(said)))
     finally:
         handle.remove()
-    assert not asked and (told[4], told[7]) == (answer, note)
-    assert told[0] == say("diagnose.lead", language) and told[2]["placeholder"] == say("diagnose.touch", language)
-    # A label alone: with a value, the photo would be taken away or asked about again.
-    assert all(set(update) <= {"label", "placeholder", "__type__"} for update in (*told[1:4], *told[5:7]))
+    assert not asked and told == (answer, note)
+
+
+def translated(language: str) -> list:
+    """What the texts of the whole tab become in a language, as the page is told."""
+    built = build()
+    callback = next(call.fn for call in built.fns.values() if call.fn and call.fn.__name__ == "translate")
+    return callback(language)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_another_language_changes_texts_and_nothing_else(language):
+    told = translated(language)
+    updates = [update for update in told if isinstance(update, dict)]
+    assert say("diagnose.lead", language) in told and say("diagnose.touch", language) in [update.get("placeholder") for update in updates]
+    # Texts alone: with a value, a photo would be taken away or asked about again.
+    assert all(set(update) <= {"label", "placeholder", "info", "__type__"} or set(update) == {"value", "__type__"} for update in updates)
+    if language == "zh":
+        assert not re.findall(r"[A-Za-z]{2,}", seen(" ".join(str(text) for update in updates for key, text in update.items() if key != "__type__")))
 
 
 def test_a_language_that_is_none_changes_nothing():
-    assert set(map(str, diagnose.retell("../en", None))) == {str(gr.skip())}
+    assert set(map(str, [*translated("../en"), *one.retell("../en", None)])) == {str(gr.skip())}
 
 
 @pytest.mark.parametrize("verdict", [None, "diagnosis", "unsure", "not_known"])
@@ -108,8 +125,7 @@ def test_in_chinese_nothing_is_left_in_english(verdict):
     chosen = {"unsure": ["bean_rust", "angular_leaf_spot"], "not_known": []}.get(verdict, ["bean_rust"])
     words = set(re.findall(r"[A-Za-z]{2,}", seen(answered(verdict, chosen, "zh"))))
     assert words <= {"Uromyces", "appendiculatus", "Pseudocercospora", "griseola"}
-    told = diagnose.retell("zh", None)
-    assert not re.findall(r"[A-Za-z]{2,}", seen(told[0] + told[4]) + "".join(update["label"] for update in (*told[1:4], *told[5:7])))
+    assert not re.findall(r"[A-Za-z]{2,}", seen(one.retell("zh", None)[0]))
 
 
 @pytest.mark.parametrize("verdict", [None, "diagnosis"])
@@ -142,7 +158,7 @@ def test_what_is_not_known_gets_no_diagnosis_but_folded(language):
 def test_what_is_wrong_with_the_photo_stands_before_the_answer(tmp_path, tiny_model, language):
     file = tmp_path / "dark.png"
     Image.fromarray(np.random.default_rng(2).integers(0, 40, (60, 80, 3), dtype=np.uint8)).save(file)
-    said, answer, *_ = diagnose.show(str(file), str(tiny_model), language)
+    said, answer, *_ = one.show(str(file), str(tiny_model), language)
     before = answer.partition("answer-label")[0]
     assert {"dark", "small"} <= set(said["answer"]["quality"])
     assert all(escape(say(f"quality.{problem}", language)) in before for problem in said["answer"]["quality"])
@@ -155,7 +171,7 @@ def test_what_is_not_known_gets_no_map(tmp_path):
         pytest.skip("the embedded model does not know yet when to be silent")
     file = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (224, 224), dtype=np.uint8)).save(file)
-    said, answer, why, picture, note = diagnose.show(str(file), EMBEDDED, "en")
+    said, answer, why, picture, note = one.show(str(file), EMBEDDED, "en")
     assert said["answer"]["verdict"] == "not_known" and "answer-not_known" in answer
     assert not why["visible"] and picture["value"] is None and note == ""
 
@@ -175,11 +191,11 @@ def test_notes_of_an_own_model_are_plain_text(own_model):
 
 def test_broken_notes_of_an_own_model_leave_the_answer_alone(own_model, photo, caplog):
     (own_model / FILE).write_text("{")
-    _, answer, *_ = diagnose.show(photo, str(own_model), "en")
+    _, answer, *_ = one.show(photo, str(own_model), "en")
     assert headline(answer) and "What to do" not in answer and FILE in caplog.text
 
 
 @pytest.mark.parametrize(("remembered", "accepted", "language"), [("", "sw-TZ,sw;q=0.9", "sw"), ("fr", "sw", "fr"), ("xx", "zh-CN", "zh"), (None, None, "en")])
 def test_the_language_chosen_before_wins_over_that_of_the_browser(remembered, accepted, language):
     request = gr.Request(headers={"accept-language": accepted} if accepted else {})
-    assert diagnose.restore_language(remembered, request) == language
+    assert page.restore_language(remembered, request) == language

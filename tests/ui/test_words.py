@@ -20,7 +20,10 @@ from vit_demo.ui.components import percent
 from vit_demo.ui.words import DEFAULT_LANGUAGE, LANGUAGES, percent_in, pick_language, say, words
 
 UI = Path(module.__file__).parent
-TRANSLATED = {language: json.loads((module.FOLDER / "diagnose" / f"{language}.json").read_text(encoding="utf-8")) for language in LANGUAGES}
+PARTS = {language: sorted((module.FOLDER / "diagnose" / language).iterdir()) for language in LANGUAGES}
+TRANSLATED = {
+    language: {key: text for file in files for key, text in json.loads(file.read_text(encoding="utf-8")).items()} for language, files in PARTS.items()
+}
 ENGLISH_ONLY = json.loads((module.FOLDER / "en.json").read_text(encoding="utf-8"))
 KEY = re.compile(r"language|(diagnose|quality|notes|class|method)\.[\w.-]*\w")
 # What may stand in the place of the braces of say(f"notes.{name}").
@@ -57,8 +60,11 @@ def test_the_look_for_keys_sees_planted_ones():
     assert asked_for(source) == {"diagnose.planted", "notes.other", *(f"class.{label}" for label in ("angular_leaf_spot", "bean_rust", "healthy"))}
 
 
-def test_there_is_a_file_for_each_language_and_no_other():
-    assert {file.stem for file in (module.FOLDER / "diagnose").iterdir()} == set(LANGUAGES)
+def test_there_are_the_same_files_for_each_language_and_no_other_and_no_key_stands_in_two():
+    assert {folder.name for folder in (module.FOLDER / "diagnose").iterdir()} == set(LANGUAGES)
+    for language, files in PARTS.items():
+        assert [file.name for file in files] == [file.name for file in PARTS[DEFAULT_LANGUAGE]]
+        assert len(TRANSLATED[language]) == sum(len(json.loads(file.read_text(encoding="utf-8"))) for file in files)
     assert len({texts["language"] for texts in TRANSLATED.values()}) == len(LANGUAGES)
 
 

@@ -16,7 +16,8 @@ from vit_demo.data.sources import SAMPLE, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.ui import models
-from vit_demo.ui.tabs import data, diagnose, finetune
+from vit_demo.ui.tabs import data, finetune
+from vit_demo.ui.tabs.diagnose import page as diagnose
 from vit_demo.ui.tabs.inside import page as inside
 
 TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
@@ -99,7 +100,7 @@ def options() -> dict:
     theme = settings.ASSETS / "theme"
     return {
         "theme": _theme(),
-        "css_paths": theme / "style.css",
+        "css_paths": sorted(theme.glob("style*.css")),
         "head": f"<style>{(theme / 'frame.css').read_text(encoding='utf-8')}</style>",
         "max_file_size": settings.load().max_photo_bytes,
         "footer_links": ["api"],

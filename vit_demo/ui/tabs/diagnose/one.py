@@ -1,0 +1,81 @@
+"""One leaf: a photo in, an answer out."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from vit_demo import settings
+from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
+from vit_demo.diagnose.photos import open_photo
+from vit_demo.errors import UserError
+from vit_demo.explain.saliency import DEFAULT, saliency
+from vit_demo.explain.target import Target
+from vit_demo.ui.components import PhotoInput, photo_input
+from vit_demo.ui.diagnosisview import View, answer_html, empty, refused, where_note
+from vit_demo.ui.figures.overlay import heat_overlay
+from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.ui.words import DEFAULT_LANGUAGE, LANGUAGES, say
+
+
+def build(asked: Asked, examples: list[str]) -> PhotoInput:
+    """Lay out the view. Inputs: what the parts of the tab share, example photos. Returns the photo that is diagnosed."""
+    # What the last answer was, so that another language can tell it again.
+    said = gr.JSON(None, visible=False)
+    with gr.Row(equal_height=False, elem_id="diagnose-row"):
+        with gr.Column(scale=1, min_width=300, elem_id="diagnose-asked"):
+            photo = photo_input(label=say("diagnose.photo"), placeholder=say("diagnose.touch"), height=340, elem_id="diagnose-photo")
+            with gr.Column(elem_id="diagnose-examples"):
+                shown = gr.Examples(examples, inputs=[photo], label=say("diagnose.examples"), examples_per_page=6, api_visibility="private")
+        with gr.Column(scale=1, min_width=300):
+            script = (settings.ASSETS / "theme" / "shrink.js").read_text(encoding="utf-8")
+            answer = gr.HTML(empty(DEFAULT_LANGUAGE), js_on_load=script, elem_id="diagnose-answer")
+            with gr.Accordion(say("diagnose.why"), open=False, visible=False, elem_id="diagnose-why") as why:
+                where = gr.Image(label=say("diagnose.where"), height=340, buttons=["download", "fullscreen"], elem_id="diagnose-map")
+                note = gr.HTML("", elem_id="diagnose-map-note")
+    asked.speaks(photo, lambda code: gr.update(label=say("diagnose.photo", code), placeholder=say("diagnose.touch", code)))
+    asked.speaks(shown.dataset, lambda code: gr.update(label=say("diagnose.examples", code)))
+    asked.speaks(why, lambda code: gr.update(label=say("diagnose.why", code)))
+    asked.speaks(where, lambda code: gr.update(label=say("diagnose.where", code)))
+    gr.on(
+        [photo.change, asked.model.change], show, [photo, asked.model, asked.language], [said, answer, why, where, note],
+        api_visibility="private", show_progress="minimal", trigger_mode="always_last",
+    )
+    asked.language.change(retell, [asked.language, said], [answer, note], **QUIET)
+    return photo
+
+
+def show(photo: str | None, model: str, language: str) -> tuple[dict | None, str, dict, dict, str]:
+    """Inputs: photo file, model, language. Outputs: what was said, the answer in HTML, what spoke for it: its folder, picture and note."""
+    nothing = gr.update(visible=False), gr.update(value=None), ""
+    if photo is None:
+        return None, empty(language), *nothing
+    try:
+        classifier = get_classifier(model)
+        picture = open_photo(photo)
+        answer = diagnose(classifier, picture)
+    except UserError as error:
+        # In the place of the answer: the one of the photo before must not stand beside this photo.
+        return {"error": str(error)}, refused(str(error), language), *nothing
+    view = View(classifier, language)
+    told = {"model": model, "answer": answer.to_dict()}, answer_html(view, answer)
+    if answer.verdict == "not_known":
+        return *told, *nothing
+    spoke = saliency(classifier, classifier.preprocess([picture]), DEFAULT, Target(classifier.labels.index(answer.label)))[0].numpy()
+    return *told, gr.update(visible=True), gr.update(value=heat_overlay(picture, spoke)), where_note(view, answer)
+
+
+def retell(language: str, said: dict | None) -> tuple:
+    """Inputs: language, what was said last. Outputs: the answer and the note on its map in this language; the model is not asked again."""
+    if language not in LANGUAGES:
+        return gr.skip(), gr.skip()
+    if said is None:
+        return empty(language), ""
+    if "error" in said:
+        return refused(said["error"], language), ""
+    try:
+        view = View(get_classifier(said["model"]), language)
+    except UserError as error:  # its folder was deleted since
+        return refused(str(error), language), ""
+    answer = Diagnosis(**said["answer"])
+    return answer_html(view, answer), where_note(view, answer)
