@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = "vit_demo"
 ROOMS = ("data", "training", "explain", "diagnose")
 # The floors of the house, the highest first: a module may import what is on a lower floor.
-FLOORS = (("app", "__main__"), ("cli",), ("ui",), ROOMS, ("vit",), ("hybrid", "encoder", "abstention"), ("checkpoints", "pixels"), ("settings",), ("errors",))
+FLOORS = (
+    ("app", "__main__"), ("cli",), ("ui",), ROOMS, ("vit",), ("hybrid", "encoder", "abstention"), ("checkpoints", "pixels"), ("settings", "words"), ("errors",),
+)
 SIDEWAYS = {("training", "data"), ("training", "explain")}
 # Importable from everywhere: the package itself, for its version.
 FREE = ""
@@ -152,7 +154,7 @@ def test_app_is_short() -> None:
         ("vit_demo.diagnose.photos", "import vit_demo.explain.maps"),
         ("vit_demo.training.loop", "from vit_demo import diagnose"),
         ("vit_demo.explain.maps", "from vit_demo.training.runs import Run"),
-        ("vit_demo.training.loop", "from vit_demo.ui.words import label_title"),
+        ("vit_demo.training.loop", "from vit_demo.ui.components import bars"),
         ("vit_demo.vit", "def later():\n    from vit_demo.data import sources"),
         ("vit_demo.vit", "if TYPE_CHECKING:\n    from vit_demo.explain import maps"),
         ("vit_demo.checkpoints", "from vit_demo.vit import LeafClassifier"),

@@ -13,6 +13,9 @@ __version__ = "0.1.0"
 # several times slower as soon as the page, a fine-tune or anything else wants the same few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
+# The same for numpy's and scipy's own threads, read when they are first imported. As they come, they spin on for
+# a tenth of a second after each product of matrices, and what torch does in that time takes four times as long.
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 
 @contextlib.contextmanager

@@ -17,12 +17,12 @@ from vit_demo.training import runs
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.curves import Curves
 from vit_demo.training.events import EventLog
-from vit_demo.ui.components import bars, percent, polite, table
+from vit_demo.ui.components import bars, polite, table
 from vit_demo.ui.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch, shrink
 from vit_demo.ui.figures.training import curves_plot
 from vit_demo.ui.runview import view_of
 from vit_demo.ui.tabs.finetune.live import refresh
-from vit_demo.ui.words import FOLDER, label_title
+from vit_demo.words import FOLDER, label_title, percent
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ from vit_demo.ui.diagnosisview import View, answer_html
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, page
-from vit_demo.ui.words import LANGUAGES, say
 from vit_demo.vit import LeafClassifier
+from vit_demo.words import LANGUAGES, say
 
 SCORES = {"bean_rust": 0.55, "angular_leaf_spot": 0.4, "healthy": 0.05}
 

@@ -13,12 +13,12 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.rollout import attention_rollout
-from vit_demo.ui.components import percent
 from vit_demo.ui.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
 from vit_demo.ui.figures.overlay import heat_colours
 from vit_demo.ui.tabs.inside.attention import ALL_HEADS, FROM_CLS, begin, pick, pick_tile, show, show_sheet
 from vit_demo.ui.tabs.inside.scene import look
 from vit_demo.vit import LeafClassifier
+from vit_demo.words import percent
 
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]
 

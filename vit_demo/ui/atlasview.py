@@ -10,10 +10,10 @@ from pathlib import PurePath
 
 from vit_demo.explain.atlas import Layout
 from vit_demo.ui.atlas import ALL, Atlas, Job, Plan
-from vit_demo.ui.components import percent, table
+from vit_demo.ui.components import table
 from vit_demo.ui.figures.atlas import axes, classes, sheet_source, whole_points
 from vit_demo.ui.runtext import duration
-from vit_demo.ui.words import label_title
+from vit_demo.words import label_title, percent
 
 METHOD_TITLES = {"pca": "PCA, straight down from all dimensions", "tsne": "t-SNE, neighbours kept together"}
 SPLIT_TITLES = {"test": "test", "validation": "validation", "train": "train", ALL: "all three"}

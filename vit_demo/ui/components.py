@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from vit_demo.errors import UserError
+from vit_demo.words import percent
 
 
 class PhotoInput(gr.Image):
@@ -78,12 +79,3 @@ def table(header: list[str], rows: list[list[Any]]) -> str:
         "<tr>" + f"<th>{escape(str(row[0]))}</th>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:]) + "</tr>" for row in rows
     )
     return f'<div class="table-scroll"><table class="facts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-
-
-def percent(share: float) -> str:
-    """A share of 1 for people; never a false 100 % or 0 %."""
-    if 0.9995 <= share < 1:
-        return "over 99.9 %"
-    if 0 < share < 0.0005:
-        return "under 0.1 %"
-    return f"{share:.1%}".replace("%", " %")

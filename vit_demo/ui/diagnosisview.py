@@ -10,8 +10,8 @@ from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import Fact, Note, read_note
 from vit_demo.explain.saliency import DEFAULT
 from vit_demo.ui.components import bars
-from vit_demo.ui.words import capital, joined, label_title, percent_in, say, words
 from vit_demo.vit import LeafClassifier
+from vit_demo.words import capital, joined, label_title, percent_in, say, words
 
 
 @dataclass(frozen=True)

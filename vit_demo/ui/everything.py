@@ -32,8 +32,8 @@ from vit_demo.ui.figures.overlay import draw_grid
 from vit_demo.ui.figures.trust import curves_figure
 from vit_demo.ui.figures.why import map_overlay
 from vit_demo.ui.showcase import Showcase
-from vit_demo.ui.words import label_title, say
 from vit_demo.vit import LeafClassifier
+from vit_demo.words import label_title, say
 
 SIDE = 448
 # So many classes get a line in a chart, the likeliest; the files have all.

@@ -11,8 +11,7 @@ from vit_demo.training import reel, runs
 from vit_demo.training.curves import Curves, Series, curves_of
 from vit_demo.training.reel import FilmReel, Frame
 from vit_demo.training.runs import Run
-from vit_demo.ui.components import percent
-from vit_demo.ui.words import label_title
+from vit_demo.words import label_title, percent
 
 # Points of a curve in the small figure beside the film.
 CURVE_POINTS = 150

@@ -10,11 +10,11 @@ from pathlib import PurePath
 from PIL import Image
 
 from vit_demo.training.predictions import Prediction
-from vit_demo.ui.components import percent, table
+from vit_demo.ui.components import table
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.figures.reliability import AFTER, BEFORE
 from vit_demo.ui.runtext import accuracy_text
-from vit_demo.ui.words import label_title
+from vit_demo.words import label_title, percent
 
 SPLIT_TITLES = {"test": "test photos", "validation": "validation photos"}
 # A matrix of more classes has no room for its names: there the most frequent mix-ups are listed.

@@ -11,7 +11,7 @@ from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.runs import Run
-from vit_demo.ui.components import percent
+from vit_demo.words import percent
 
 STATUS_WORDS = {
     "waiting": "Waiting", "starting": "Starting", "preparing": "Preparing", "training": "Training", "scoring": "Scoring",

@@ -13,9 +13,9 @@ from gradio.components.plot import PlotData
 from vit_demo.training import queue, runs
 from vit_demo.training.curves import Curves, curves_of
 from vit_demo.training.runs import Run
-from vit_demo.ui.components import percent
 from vit_demo.ui.figures.training import curves_plot
 from vit_demo.ui.runtext import STATUS_WORDS, duration, settings_of
+from vit_demo.words import percent
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from vit_demo.errors import UserError
 from vit_demo.ui.components import polite, table
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.models import get_classifier
-from vit_demo.ui.words import label_title
+from vit_demo.words import label_title
 
 SOURCES = [
     ("336 drawn leaves, in the app", SAMPLE),

@@ -15,7 +15,7 @@ from vit_demo.ui.diagnosisview import View, answer_html, empty, refused, where_n
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.ui.words import DEFAULT_LANGUAGE, LANGUAGES, say
+from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, say
 
 
 def build(asked: Asked, examples: list[str]) -> PhotoInput:

@@ -7,7 +7,7 @@ import gradio as gr
 from vit_demo.ui.components import PhotoInput
 from vit_demo.ui.tabs.diagnose import api, one
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.ui.words import DEFAULT_LANGUAGE, LANGUAGES, pick_language, say
+from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, pick_language, say
 
 
 def build(page: gr.Blocks, model: gr.Dropdown, examples: list[str]) -> PhotoInput:

@@ -10,11 +10,12 @@ from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.training.curves import curves_of
 from vit_demo.training.runs import Run
-from vit_demo.ui.components import Choice, percent, table
+from vit_demo.ui.components import Choice, table
 from vit_demo.ui.figures.compare import MOST, Compared, compare_figure
 from vit_demo.ui.runrows import list_rows
 from vit_demo.ui.runtext import STATUS_WORDS, differences, duration
 from vit_demo.ui.tabs.finetune.live import QUIET, Shown
+from vit_demo.words import percent
 
 FIRST = 2
 

@@ -6,11 +6,12 @@ import gradio as gr
 
 from vit_demo.explain.costs import SWIN_WINDOW, Encoder, full_attention, strided_attention, window_attention
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.ui.components import percent, polite, table
+from vit_demo.ui.components import polite, table
 from vit_demo.ui.figures.costs import MEASURES, Way, costs_figure
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.inside.numbers import csv_file
 from vit_demo.ui.tabs.inside.scene import Scene
+from vit_demo.words import percent
 
 PATCH_SIZES = (8, 14, 16, 32)
 SMALLEST, LARGEST, PIXEL_STEP = 224, 512, 32

@@ -12,7 +12,7 @@ from vit_demo.errors import UserError
 from vit_demo.explain.lens import Lens, layer_similarity, logit_lens, mutual_similarity
 from vit_demo.explain.norms import TIMES_MEDIAN, artefact_patches, outliers, token_norms
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.ui.components import percent, polite, table
+from vit_demo.ui.components import polite, table
 from vit_demo.ui.figures.layers import (
     MOST_CLASSES,
     START,
@@ -25,7 +25,7 @@ from vit_demo.ui.figures.layers import (
 )
 from vit_demo.ui.tabs.inside.numbers import csv_file, npz_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
-from vit_demo.ui.words import label_title
+from vit_demo.words import label_title, percent
 
 ID, TITLE = "layers", "Layer by layer"
 SIDE = 448

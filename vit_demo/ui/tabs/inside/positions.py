@@ -27,12 +27,12 @@ from vit_demo.explain.positions import (
     similarities_of,
     size_for,
 )
-from vit_demo.ui.components import percent, polite, table
+from vit_demo.ui.components import polite, table
 from vit_demo.ui.figures import positions as figures
 from vit_demo.ui.tabs.inside.numbers import csv_file, npz_file
 from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Look, Scene, look
-from vit_demo.ui.words import label_title
 from vit_demo.vit import LeafClassifier
+from vit_demo.words import label_title, percent
 
 ID, TITLE = "positions", "Filters and positions"
 # So many classes get a line in the plot, those that were ever the likeliest; the file has all.

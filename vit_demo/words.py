@@ -10,8 +10,6 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from vit_demo.ui.components import percent
-
 FOLDER = Path(__file__).parent / "text"
 DEFAULT_LANGUAGE = "en"
 # In the order of the list that a person picks from.
@@ -55,6 +53,15 @@ def _weight(quality: str) -> float:
         return float(number) if name.strip() == "q" else 1.0
     except ValueError:
         return 0.0
+
+
+def percent(share: float) -> str:
+    """A share of 1 for people; never a false 100 % or 0 %."""
+    if 0.9995 <= share < 1:
+        return "over 99.9 %"
+    if 0 < share < 0.0005:
+        return "under 0.1 %"
+    return f"{share:.1%}".replace("%", " %")
 
 
 def percent_in(language: str, share: float) -> str:

@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 
 from vit_demo import settings
+from vit_demo import words as module
 from vit_demo.checkpoints import inspect
 from vit_demo.diagnose.notes import SECTIONS
 from vit_demo.diagnose.quality import WARNINGS
 from vit_demo.explain.saliency import DEFAULT, METHODS
-from vit_demo.ui import words as module
-from vit_demo.ui.components import percent
-from vit_demo.ui.words import DEFAULT_LANGUAGE, LANGUAGES, percent_in, pick_language, say, words
+from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, percent, percent_in, pick_language, say, words
 
-UI = Path(module.__file__).parent
+PACKAGE = Path(module.__file__).parent
 PARTS = {language: sorted((module.FOLDER / "diagnose" / language).iterdir()) for language in LANGUAGES}
 TRANSLATED = {
     language: {key: text for file in files for key, text in json.loads(file.read_text(encoding="utf-8")).items()} for language, files in PARTS.items()
@@ -50,7 +49,7 @@ def placeholders(text: str) -> list[str]:
 
 
 def test_every_key_that_is_asked_for_is_there_and_none_is_without_use():
-    asked = set().union(*(asked_for(file.read_text(encoding="utf-8")) for file in UI.rglob("*.py")))
+    asked = set().union(*(asked_for(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")))
     assert asked == set(TRANSLATED[DEFAULT_LANGUAGE]) | set(ENGLISH_ONLY)
     assert not set(TRANSLATED[DEFAULT_LANGUAGE]) & set(ENGLISH_ONLY)
 
