@@ -24,7 +24,7 @@ TRANSLATED = {
     language: {key: text for file in files for key, text in json.loads(file.read_text(encoding="utf-8")).items()} for language, files in PARTS.items()
 }
 ENGLISH_ONLY = json.loads((module.FOLDER / "en.json").read_text(encoding="utf-8"))
-KEY = re.compile(r"language|(diagnose|quality|notes|class|method)\.[\w.-]*\w")
+KEY = re.compile(r"language|(diagnose|quality|notes|class|method)\.[\w.-]*\w(?<!\.json)")
 # What may stand in the place of the braces of say(f"notes.{name}").
 FAMILIES = {
     "class.": inspect(settings.EMBEDDED_MODEL, "embedded").labels, "notes.": SECTIONS, "method.": METHODS, "diagnose.method.": (DEFAULT,),
