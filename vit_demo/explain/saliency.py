@@ -27,7 +27,7 @@ METHODS = ATTENTION_METHODS + CLASS_METHODS
 # The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
 DEFAULT = MASKED
 # More photos at once are no faster on a CPU. Memory in bytes for the attention of those that are explained at once.
-MOST_PHOTOS, MEMORY = 16, 2**29
+MOST_PHOTOS, MEMORY = 8, 2**29
 
 
 def saliency(
