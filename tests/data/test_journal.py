@@ -1,0 +1,162 @@
+"""Decisions about photos: kept apart from the data set, undone, applied, and told apart by a fingerprint."""
+
+from __future__ import annotations
+
+import io
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+from PIL import Image as PillowImage
+
+from vit_demo.data.journal import Journal, journal_of
+from vit_demo.data.mended import fingerprint, mend
+
+NAMES = ["rust", "healthy"]
+FEATURES = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=NAMES)})
+
+
+def encoded(number: int) -> bytes:
+    file = io.BytesIO()
+    PillowImage.new("RGB", (8, 8), (number * 20, 100, 50)).save(file, "PNG")
+    return file.getvalue()
+
+
+def made_up(names: list[str] | None = None) -> DatasetDict:
+    splits = {"train": 6, "validation": 2, "test": 2}
+    features = FEATURES if names is None else Features({**FEATURES, "labels": ClassLabel(names=names)})
+    made, number = {}, 0
+    for split, count in splits.items():
+        rows = {"image_file_path": [], "image": [], "labels": []}
+        for row in range(count):
+            rows["image_file_path"].append(f"{split}/{row}.png")
+            rows["image"].append({"bytes": encoded(number), "path": None})
+            rows["labels"].append(row % 2)
+            number += 1
+        made[split] = Dataset.from_dict(rows, features=features)
+    return DatasetDict(made)
+
+
+def seen(data: DatasetDict) -> dict[str, list[tuple[str, str]]]:
+    return {split: [(path, NAMES[label]) for path, label in zip(part["image_file_path"], part["labels"])] for split, part in data.items()}
+
+
+def test_nothing_decided_is_the_data_set_itself(home: Path):
+    data = made_up()
+    assert journal_of("sample").decisions() == [] and seen(mend(data, [])) == seen(data) and fingerprint(mend(data, [])) == fingerprint(data)
+
+
+def test_photos_are_left_out_relabelled_and_moved_and_the_source_stays(home: Path):
+    data, journal = made_up(), journal_of("sample")
+    before = seen(data)
+    journal.decide("exclude", ("train", "train/0.png"), why="same")
+    journal.decide("relabel", ("train", "train/1.png"), "rust", "label")
+    journal.decide("move", ("validation", "validation/1.png"), "train", "leakage")
+    journal.decide("relabel", ("validation", "validation/1.png"), "rust")
+    mended = mend(data, journal.decisions())
+    assert seen(mended) == {
+        "train": [("train/1.png", "rust"), ("train/2.png", "rust"), ("train/3.png", "healthy"), ("train/4.png", "rust"), ("train/5.png", "healthy"),
+                  ("validation/1.png", "rust")],
+        "validation": [("validation/0.png", "rust")],
+        "test": before["test"],
+    }
+    assert seen(data) == before and mended["train"].features == data["train"].features
+    # The photo that was moved brings its own pixels.
+    assert np.array_equal(np.asarray(mended["train"][5]["image"]), np.asarray(data["validation"][1]["image"]))
+
+
+def test_the_last_word_counts_and_each_can_be_taken_back(home: Path):
+    data, journal = made_up(), journal_of("sample")
+    first = journal.decide("relabel", ("test", "test/0.png"), "healthy")
+    journal.decide("exclude", ("test", "test/0.png"))
+    journal.decide("relabel", ("test", "test/0.png"), "rust")
+    assert seen(mend(data, journal.decisions()))["test"] == [("test/1.png", "healthy")]
+    journal.decide("keep", ("test", "test/0.png"))
+    assert seen(mend(data, journal.decisions()))["test"][0] == ("test/0.png", "rust")
+    assert journal.undo().action == "keep" and journal.undo().to == "rust" and journal.undo().action == "exclude"
+    assert seen(mend(data, journal.decisions()))["test"][0] == ("test/0.png", "healthy")
+    assert journal.undo(first.number) == first and journal.decisions() == []
+    # What was taken back stays readable, and its number is not given again.
+    assert len(journal.file.read_text().splitlines()) == 8 and journal.decide("exclude", ("test", "test/0.png")).number == 5
+
+
+def test_undo_names_one_decision_and_leaves_the_others(home: Path):
+    journal = journal_of("sample")
+    numbers = [journal.decide("exclude", ("train", f"train/{row}.png")).number for row in range(3)]
+    journal.undo(numbers[1])
+    assert [decision.path for decision in Journal("sample").decisions()] == ["train/0.png", "train/2.png"]
+
+
+def test_what_cannot_be_decided_is_said(home: Path, refusal):
+    journal = journal_of("sample")
+    assert "not delete" in refusal(journal.decide, "delete", ("train", "a"))
+    assert "class" in refusal(journal.decide, "relabel", ("train", "a")) and "split" in refusal(journal.decide, "move", ("train", "a"))
+    assert "no decision" in refusal(journal.undo) and "no such" in refusal(journal.undo, 7)
+    for row in range(2):
+        journal.decide("exclude", ("test", f"test/{row}.png"))
+    assert "test" in refusal(mend, made_up(), journal.decisions())
+
+
+def test_what_is_not_there_any_more_does_nothing(home: Path):
+    data, journal = made_up(), journal_of("sample")
+    journal.decide("exclude", ("train", "gone.png"))
+    journal.decide("relabel", ("train", "train/0.png"), "a class of yesterday")
+    journal.decide("move", ("train", "train/0.png"), "holdout")
+    assert seen(mend(data, journal.decisions())) == seen(data)
+
+
+def test_each_data_set_has_its_own_journal_and_one_folder_has_one(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "leaves").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert journal_of("leaves").file == journal_of(str(tmp_path / "leaves")).file == journal_of("./leaves/").file
+    names = ["sample", "a/b", "a-b", "../../etc/passwd", "x" * 500]
+    files = {journal_of(name).file for name in names}
+    assert len(files) == len(names) and all(file.parent == home / "decisions" for file in files)
+
+
+def test_two_threads_lose_no_decision(home: Path):
+    def work(name: str) -> None:
+        for row in range(20):
+            journal_of("sample").decide("exclude", (name, str(row)))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in ("train", "test")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    decisions = journal_of("sample").decisions()
+    assert len(decisions) == 40 and sorted(decision.number for decision in decisions) == list(range(1, 41))
+
+
+@pytest.mark.parametrize("change", ["label", "path", "photo", "order", "split", "class name"])
+def test_a_fingerprint_changes_with_all_that_a_model_learns_from(change: str):
+    data = made_up()
+    rows = data["train"].to_dict()
+    if change == "label":
+        rows["labels"][3] = 0
+    elif change == "path":
+        rows["image_file_path"][3] = "train/x.png"
+    elif change == "photo":
+        rows["image"][3] = {"bytes": encoded(11), "path": None}
+    elif change == "order":
+        rows = {name: [*values[1:], values[0]] for name, values in rows.items()}
+    other = DatasetDict({**data, "train": Dataset.from_dict(rows, features=FEATURES)})
+    if change == "split":
+        other = DatasetDict(train=data["train"], validation=data["test"], test=data["validation"])
+    if change == "class name":
+        other = made_up(["Rust", "healthy"])
+    assert fingerprint(other) != fingerprint(data) == fingerprint(made_up())
+
+
+def test_a_photo_in_a_file_has_the_fingerprint_of_its_bytes(tmp_path: Path):
+    data = made_up()
+    rows = data["train"].cast_column("image", Image(decode=False)).to_dict()
+    for row, stored in enumerate(rows["image"]):
+        (tmp_path / f"{row}.png").write_bytes(stored["bytes"])
+    rows["image"] = [{"bytes": None, "path": str(tmp_path / f"{row}.png")} for row in range(6)]
+    files = DatasetDict({**data, "train": Dataset.from_dict(rows, features=FEATURES)})
+    assert fingerprint(files) == fingerprint(data)
+    (tmp_path / "0.png").write_bytes(encoded(11))
+    assert fingerprint(files) != fingerprint(data)
