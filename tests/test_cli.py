@@ -75,8 +75,6 @@ class Outcome:
 COMMANDS = {
     "train": "train --data {data} --model {model} --epochs 1 --batch-size 4 --device cpu --out {folder}/run --json",
     "evaluate": "evaluate --data {data} --model {model} --device cpu --json",
-    "predict": "predict --model {model} --device cpu --json {photos} {folder}/text.jpg {photo}",
-    "embedded": "predict {photo}",
     "unknown model": "predict --model nobody/knows-this-model {photo}",
 }
 
@@ -118,29 +116,6 @@ def test_evaluate_prints_its_result_alone_on_standard_output(outcomes: dict[str,
     assert [found["support"] for found in result["classes"]] == [2, 2, 2] and len(result["calibration"]["bins"]) == 15
     assert result["n"] == 6 and result["labels"] == list(LABELS) and result["broken"] == 0
     assert [sum(row) for row in result["confusion"]] == [2, 2, 2] and len(result["interval"]) == 2
-
-
-def test_predict_prints_one_object_a_photo_and_line(outcomes: dict[str, Outcome], place: Place) -> None:
-    done = outcomes["predict"]
-    answers = [json.loads(line) for line in done.out.splitlines()]
-    assert [answer["photo"] for answer in answers] == [*place.photos, place.photos[0]]
-    assert answers[0] == answers[3]
-    for answer in answers:
-        assert set(answer) == {"photo", "label", "probability", "scores", "verdict", "prediction_set", "temperature", "distance", "quality"}
-        assert answer["verdict"] is answer["prediction_set"] is answer["temperature"] is answer["distance"] is None  # this model was never taught when
-        assert set(answer["scores"]) == set(LABELS) and answer["scores"][answer["label"]] == answer["probability"] == max(answer["scores"].values())
-    # The bad file is told and makes the status 2, and the photos after it are still answered.
-    assert done.status == 2
-    assert_one_sentence(done.err)
-    assert done.err.startswith("text.jpg is not a photo.")
-
-
-def test_predict_without_a_model_takes_the_embedded_one(outcomes: dict[str, Outcome], place: Place) -> None:
-    done = outcomes["embedded"]
-    assert (done.status, done.err) == (0, "")
-    name, _, answer = done.out.strip().rpartition(": ")
-    label, share = answer.rstrip("%)").split(" (")
-    assert name == place.photos[0] and label in LABELS and 33 <= float(share) <= 100
 
 
 def test_an_unknown_model_is_one_sentence_and_status_2(outcomes: dict[str, Outcome]) -> None:
@@ -318,7 +293,6 @@ def assert_one_sentence(text: str) -> None:
         ("predict --model {photo} {photo}", "is a file"),
         ("predict --model {folder}/full {photo}", "has no config.json"),
         ("predict --model {model} {folder}/missing.png", "There is no photo"),
-        ("predict --model {model} {folder}/full", "is a folder"),
         ("predict --model {model}", "required"),
         ("evaluate --model {model} --data {folder}/nowhere", "There is no folder"),
         ("evaluate --model {model} --data {photo}", "is a single file"),
@@ -430,21 +404,6 @@ def test_evaluate_tells_of_broken_photos_on_standard_error(call, tmp_path: Path)
     done = call("evaluate --model {model} --device cpu --json --data", str(folder))
     assert done.status == 0 and json.loads(done.out)["broken"] == 1
     assert done.err == "1 photos cannot be read and do not count.\n"
-
-
-def test_predict_as_text(call, place: Place, outcomes: dict[str, Outcome]) -> None:
-    answers = [json.loads(line) for line in outcomes["predict"].out.splitlines()][:3]
-    done = call("predict --model {model} --device cpu {photos}")
-    assert done.out.splitlines() == [f"{answer['photo']}: {answer['label']} ({answer['probability']:.1%})" for answer in answers]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems know no file names that are no text")
-def test_a_photo_whose_name_is_no_text_is_answered(place: Place, call, tmp_path: Path) -> None:
-    name = os.fsdecode(os.fsencode(tmp_path) + b"/leaf-\xff.png")
-    Image.open(place.photos[0]).save(name)
-    done = call("predict --model {model} --device cpu", name)
-    assert done.status == 0 and "leaf-\\udcff.png: " in done.out
-    assert json.loads(call("predict --model {model} --device cpu --json", name).out)["photo"] == name
 
 
 def test_serve_hands_on_host_and_port(call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,8 +14,8 @@ from vit_demo import settings
 from vit_demo import words as module
 from vit_demo.checkpoints import inspect
 from vit_demo.diagnose.notes import SECTIONS
-from vit_demo.diagnose.quality import WARNINGS
 from vit_demo.explain.saliency import DEFAULT, METHODS
+from vit_demo.quality import WARNINGS
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, percent, percent_in, pick_language, say, words
 
 PACKAGE = Path(module.__file__).parent

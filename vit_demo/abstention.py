@@ -182,7 +182,8 @@ def _fit_known(train: Answers, validation: Answers) -> Known | None:
     origin = features.mean(axis=0).astype(np.float32)
     centres = ((means - origin) @ whitening.astype(np.float64)).astype(np.float32)
     unscaled = Known(origin, whitening, centres, 1.0)
-    radius = _covering(unscaled.to_nearest(validation.features))
+    # The photo that sets it has to lie within it however many photos are computed at a time, which changes the last digits.
+    radius = _covering(unscaled.to_nearest(validation.features)) * (1 + 1e-9)
     return Known(origin, whitening, centres, radius) if 0 < radius < math.inf else None
 
 

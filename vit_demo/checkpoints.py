@@ -23,6 +23,8 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 # Beside the weights: when the model should keep silent, see :mod:`vit_demo.abstention`.
 ABSTENTION = "abstention.safetensors"
+# Also: what to do about an answer, see :mod:`vit_demo.diagnose.notes`.
+NOTES = "notes.json"
 EMBEDDED = "embedded"
 # The model_type of a ViT with a CNN in front, as :mod:`vit_demo.hybrid` saves it.
 HYBRID_TYPE = "vit_resnet_hybrid"

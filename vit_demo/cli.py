@@ -1,4 +1,5 @@
-"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | evaluate | calibrate | predict | explain | faithfulness | serve``.
+"""The same things as on the page, without a browser:
+``python -m vit_demo train | runs | data | review | evaluate | calibrate | predict | export | explain | faithfulness | serve``.
 
 Results go to standard output (with --json as one object, or one object a photo and line),
 progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
@@ -14,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
-from vit_demo import __version__, cli_calibrate, cli_explain, cli_faithfulness, cli_runs, cli_train, settings
+from vit_demo import __version__, cli_calibrate, cli_data, cli_explain, cli_export, cli_faithfulness, cli_predict, cli_review, cli_runs, cli_train, settings
 from vit_demo.cli_options import add_data, add_model, open_model
 from vit_demo.errors import UserError
 
@@ -56,9 +57,12 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_train.add(commands.add_parser("train", help="fine-tune a model"))
     cli_runs.add_to(commands)
+    cli_data.add_to(commands)
+    cli_review.add_to(commands)
     _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
     cli_calibrate.add(commands.add_parser("calibrate", help="teach a model when to keep silent"))
-    _add_predict(commands.add_parser("predict", help="diagnose photos"))
+    cli_predict.add(commands.add_parser("predict", help="diagnose photos"))
+    cli_export.add(commands.add_parser("export", help="a model as ONNX, for use without this program"))
     cli_explain.add(commands.add_parser("explain", help="why the model says what it says of a photo"))
     cli_faithfulness.add(commands.add_parser("faithfulness", help="how far such maps can be trusted, over a split"))
     _add_serve(commands.add_parser("serve", help="start the page"))
@@ -95,31 +99,6 @@ def _evaluate(options: argparse.Namespace) -> None:
         precision = "never said" if found.precision is None else f"{found.precision:.4f}"
         print(f"  {found.label:{width}}  {recall:25}  {precision}")
     print(f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS} bins)")
-
-
-def _add_predict(parser: argparse.ArgumentParser) -> None:
-    add_model(parser)
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a photo and line")
-    parser.set_defaults(run=_predict)
-
-
-def _predict(options: argparse.Namespace) -> int:
-    from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
-    from vit_demo.diagnose.quality import WARNINGS
-
-    refused = 0
-    for answer in diagnose_files(open_model(options), options.photos):
-        if isinstance(answer, Refusal):
-            refused += 1
-            print(answer.error, file=sys.stderr)
-        elif options.json:
-            print(json.dumps(answer.to_dict()), flush=True)
-        else:
-            print(f"{answer.photo}: {answer.in_words()}", flush=True)
-            for problem in answer.quality:
-                print(f"{answer.photo}: {WARNINGS[problem]}", file=sys.stderr)
-    return 2 if refused else 0
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

@@ -23,14 +23,18 @@ class Settings:
     home: folder that holds all runs and caches (``VIT_DEMO_HOME``).
     threads: CPU threads for torch, 0 leaves torch's own choice (``VIT_DEMO_THREADS``).
     max_photo_bytes, max_photo_pixels: a larger photo is refused before it is decoded.
+    max_archive_bytes: a larger file is not taken in at all, be it a zip of photos.
     batch_size: photos that are diagnosed at a time.
+    review: whether corrections may be stored and opened (``VIT_DEMO_REVIEW``, "off" for a page that strangers use).
     """
 
     home: Path
     threads: int = 0
     max_photo_bytes: int = 64 * 2**20
     max_photo_pixels: int = 200_000_000
+    max_archive_bytes: int = 2 * 2**30
     batch_size: int = 16
+    review: bool = True
 
     @property
     def runs(self) -> Path:
@@ -44,4 +48,7 @@ def load() -> Settings:
     threads = os.environ.get("VIT_DEMO_THREADS") or "0"
     if not threads.isdecimal():
         raise UserError(f"VIT_DEMO_THREADS must be a whole number of CPU threads, not {threads}.")
-    return Settings(home=Path(home).expanduser().resolve(), threads=int(threads))
+    review = os.environ.get("VIT_DEMO_REVIEW") or "on"
+    if review not in ("on", "off"):
+        raise UserError(f"VIT_DEMO_REVIEW must be on or off, not {review}.")
+    return Settings(home=Path(home).expanduser().resolve(), threads=int(threads), review=review == "on")

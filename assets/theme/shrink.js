@@ -29,14 +29,21 @@ async function shrunk(file) {
 
 const ours = new WeakSet(); // the events that hand a photo on
 
+async function allShrunk(files) {
+    const photos = [];
+    for (const file of files) photos.push(KINDS.includes(file.type) ? await shrunk(file).catch(() => file) : file); // one after the other: a phone has little memory
+    return photos;
+}
+
 function listen(event) {
-    const input = event.target, file = input.files?.[0];
-    if (ours.has(event) || !input.closest?.('#diagnose-photo') || input.files?.length !== 1 || !KINDS.includes(file.type)) return;
+    const input = event.target, files = [...(input.files ?? [])];
+    const most = { 'diagnose-photo': 1, 'several-photos': 12 }[input.closest?.('#diagnose-photo, #several-photos')?.id] ?? 0;
+    if (ours.has(event) || files.length < 1 || files.length > most || !files.some((file) => KINDS.includes(file.type))) return;
     event.stopImmediatePropagation();
-    shrunk(file).catch(() => file).then((photo) => {
-        if (photo !== file) {
+    allShrunk(files).then((photos) => {
+        if (photos.some((photo, index) => photo !== files[index])) {
             const chosen = new DataTransfer();
-            chosen.items.add(photo);
+            photos.forEach((photo) => chosen.items.add(photo));
             input.files = chosen.files;
         }
         const handOn = new Event('change', { bubbles: true });

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import re
@@ -10,7 +11,8 @@ import pytest
 
 from vit_demo import settings
 from vit_demo.checkpoints import inspect
-from vit_demo.diagnose.notes import FILE, SECTIONS, Fact, read_note
+from vit_demo.diagnose.notes import FILE, SECTIONS, Fact, Wording, is_own, note_text, parse_note, read_note, write_note
+from vit_demo.words import say
 
 LANGUAGES = ("en", "zh", "fr", "sw", "es", "pt")
 LABELS = inspect(settings.EMBEDDED_MODEL, "embedded").labels
@@ -91,3 +93,86 @@ def test_a_broken_file_is_left_out_and_told_to_the_log(folder, caplog, content):
     with caplog.at_level(logging.WARNING):
         assert read_note(folder(content), "a", "en") is None
     assert len(caplog.records) == 1 and FILE in caplog.text
+
+
+# Notes that a person writes
+
+
+def wording(language: str = "en") -> Wording:
+    return Wording({name: say(f"notes.{name}", language) for name in SECTIONS}, say("diagnose.edit.source", language, name="{name}"))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("label", LABELS)
+def test_a_note_comes_back_from_its_text_as_it_was_in_each_language(label, language, tmp_path):
+    note = read_note(settings.EMBEDDED_MODEL, label, language)
+    sections = parse_note(note_text(note, wording(language)), wording(language))
+    assert sections == note.sections
+    write_note(tmp_path, label, language, sections)
+    assert read_note(tmp_path, label, language) == note
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_example_of_how_to_name_a_source_is_understood(language):
+    how = say("diagnose.edit.how", language)
+    example = re.search(r"[(（].*[)）]", how)[0]
+    (fact,) = parse_note(f"# {say('notes.now', language).upper()}\nx {example}", wording(language))["now"]
+    assert fact.text == "x" and fact.source and fact.source in example
+
+
+def test_without_a_note_there_are_all_headings_and_nothing_below_them():
+    text = note_text(None, wording())
+    assert [line for line in text.splitlines() if line] == [f"# {say(f'notes.{name}')}" for name in SECTIONS]
+    assert parse_note(text, wording()) == {}
+
+
+def test_what_a_person_writes_is_read_line_by_line():
+    text = "\n#now\n  Pull   the leaf.\n# What it is \nA rust (Uromyces). (Source : A book (2010): part 2)\n\nOld (source:b)\n# Now\nWash hands (well)\n"
+    assert parse_note(text, wording()) == {
+        "what": [Fact("A rust (Uromyces).", "A book (2010): part 2"), Fact("Old", "b")], "now": [Fact("Pull the leaf.", None), Fact("Wash hands (well)", None)],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("no heading", "Line 1 stands under no heading"), ("# Now\nx\n# Cure\ny", "Line 3 is no heading"), ("# Now\n" + "x" * 1001, "Line 2 is too long"),
+        ("# Now\n\n(source: a book)", "Line 3 names a source and no fact"), ("#", "Line 1 is no heading"),
+    ],
+)
+def test_a_line_that_cannot_be_used_is_named(text, why, refusal):
+    assert refusal(parse_note, text, wording()).startswith(why)
+
+
+def test_writing_a_note_leaves_the_others_and_drops_sources_that_no_fact_names(folder):
+    path = folder({
+        "sources": {"1": "Old book", "s": "Kept"},
+        "notes": {"en": {"a": {"what": [{"text": "x", "source": "1"}]}, "b": {"now": [{"text": "y", "source": "s"}]}}, "fr": {"a": {"now": [{"text": "z"}]}}},
+    })
+    write_note(path, "a", "en", {"now": [Fact("new", "New book"), Fact("again", "Kept"), Fact("more", "New book")], "ask": []})
+    book = json.loads((path / FILE).read_text(encoding="utf-8"))
+    assert sorted(book["sources"].values()) == ["Kept", "New book"] and book["sources"]["s"] == "Kept"
+    assert read_note(path, "a", "en").sections == {"now": [Fact("new", "New book"), Fact("again", "Kept"), Fact("more", "New book")]}
+    assert read_note(path, "b", "en").sections == {"now": [Fact("y", "Kept")]} and read_note(path, "a", "fr").sections == {"now": [Fact("z", None)]}
+    write_note(path, "a", "fr", {})
+    assert "fr" not in json.loads((path / FILE).read_text(encoding="utf-8"))["notes"]
+    assert [file.name for file in path.iterdir()] == [FILE]
+
+
+def test_notes_that_cannot_be_read_or_written_are_left_as_they_are(folder, tmp_path, refusal):
+    for content in ("{", "[]", '{"notes": {"en": []}}', '{"notes": {"en": {"b": ["what"]}}}'):
+        path = folder(content)
+        assert "broken" in refusal(write_note, path, "a", "en", {"now": [Fact("x", None)]}) and (path / FILE).read_text() == content
+    path = folder({"notes": {}})
+    assert "larger than 1 MB" in refusal(write_note, path, "a", "en", {"now": [Fact("x" * 1000, None)] * 1100})
+    assert json.loads((path / FILE).read_text()) == {"notes": {}}
+    assert "cannot be written" in refusal(write_note, tmp_path / "gone", "a", "en", {"now": [Fact("x", None)]})
+
+
+def test_only_own_models_are_for_writing(tiny_model, tmp_path, monkeypatch):
+    own = inspect(tiny_model, "mine")
+    assert is_own(own) and not is_own(inspect(settings.EMBEDDED_MODEL, "embedded"))
+    assert not is_own(dataclasses.replace(own, revision="0" * 40))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tiny_model.parent))
+    assert not is_own(own)
+    assert not is_own(dataclasses.replace(own, folder=tmp_path / "gone"))

@@ -151,10 +151,10 @@ def weights_of(run: Run) -> dict:
 @contextlib.contextmanager
 def no_bf16() -> Iterator[None]:
     from vit_demo import vit
-    from vit_demo.training import forward, trainer
+    from vit_demo.training import abstain, forward, trainer
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (vit, forward, trainer):
+        for module in (vit, abstain, forward, trainer):
             patch.setattr(module, "bf16_is_faster", lambda device_type: False)
         yield
 

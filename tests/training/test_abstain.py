@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from tests.training.conftest import Done, Train
+from tests.training.conftest import Done, Train, full_disk
 from vit_demo import cli
 from vit_demo.abstention import Abstention, layer_of, load
-from vit_demo.checkpoints import ABSTENTION
+from vit_demo.checkpoints import ABSTENTION, NOTES
 from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose.diagnosis import abstention_of, diagnose
-from vit_demo.training import abstain
-from vit_demo.training.abstain import answers_of, fit_abstention, tally
+from vit_demo.neighbours import FILE, nearest
+from vit_demo.training import abstain, similar
+from vit_demo.training.abstain import answers_of, cls_after, fit_abstention, look_at, tally
 from vit_demo.training.evaluation import Evaluation, evaluate
+from vit_demo.training.photos import Photos, prepare
 from vit_demo.vit import LeafClassifier
 
 pytestmark = pytest.mark.usefixtures("fp32")
@@ -114,6 +118,83 @@ def test_the_tally_counts_as_one_counts_by_hand(classifier: LeafClassifier, vali
     found = tally(fitted, validation)
     assert (found.n, found.diagnosis, found.right, found.unsure, found.not_known) == (60, counts["diagnosis"], right, *list(counts.values())[1:])
     assert found.accuracy == right / counts["diagnosis"]
+
+
+# Photos that the run has decoded already, and what it keeps of them
+
+
+@pytest.fixture(scope="module")
+def ready(classifier: LeafClassifier, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Photos:
+    """The train photos as a run has them when its steps are done."""
+    return prepare(open_dataset(photos)["train"], classifier, classifier.image_size, tmp_path_factory.mktemp("ready") / "train.npy")
+
+
+def test_photos_decoded_by_the_run_are_seen_as_those_decoded_anew(classifier: LeafClassifier, photos: Path, ready: Photos) -> None:
+    train = open_dataset(photos)["train"]
+    anew, kept = look_at(classifier, train), look_at(classifier, train, ready=ready)
+    for name in ("features", "targets", "rows"):
+        np.testing.assert_array_equal(getattr(anew, name), getattr(kept, name))
+    whole = evaluate(classifier, train, layer=layer_of(classifier.blocks))
+    np.testing.assert_allclose(kept.features, whole.features, atol=1e-5)
+    np.testing.assert_array_equal(kept.targets, whole.targets)
+
+
+def test_the_same_photos_are_drawn_where_some_are_broken(classifier: LeafClassifier, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(photos, tmp_path / "data")
+    for number in (0, 5):
+        (tmp_path / "data" / "train" / "grey" / f"{number:03d}.png").write_bytes(b"no picture")
+    monkeypatch.setattr(abstain, "MOST_TRAIN", 30)
+    train, told = open_dataset(tmp_path / "data")["train"], []
+    ready = prepare(train, classifier, classifier.image_size, tmp_path / "train.npy")
+    anew = look_at(classifier, train)
+    kept = look_at(classifier, train, lambda done, total: told.append((done, total)), ready)
+    assert 28 <= len(anew.rows) < 31 and told[-1] == (30, 30)
+    np.testing.assert_array_equal(anew.rows, kept.rows)
+    np.testing.assert_array_equal(anew.features, kept.features)
+
+
+def test_only_the_blocks_that_are_asked_for_are_computed(classifier: LeafClassifier, ready: Photos) -> None:
+    pixels, blocks = torch.from_numpy(np.array(ready.pixels[:5])), list(classifier.model.vit.layers)
+    first, second = (classifier.logits_and_tokens(pixels, layer)[1] for layer in (1, 2))
+    torch.testing.assert_close(cls_after(classifier, pixels, 2), second, atol=1e-5, rtol=1e-4)
+    classifier.model.vit.layers = torch.nn.ModuleList([blocks[0], torch.nn.Identity()])  # which has no attention to ask for
+    try:
+        torch.testing.assert_close(cls_after(classifier, pixels, 1), first, atol=1e-5, rtol=1e-4)
+    finally:
+        classifier.model.vit.layers = torch.nn.ModuleList(blocks)
+
+
+def test_small_pictures_of_the_train_photos_stay_in_the_run_and_not_in_the_model(done: Done, classifier: LeafClassifier, photos: Path, ready: Photos) -> None:
+    assert not (done.run.model_folder / FILE).exists()
+    row = 17
+    photo = open_dataset(photos)["train"][row]
+    (_, features) = classifier.logits_and_tokens([photo["image"]], layer_of(classifier.blocks))
+    found = nearest(done.run.folder / FILE, features[0].numpy(), 3)
+    assert found[0].label == ("greenish", "grey", "reddish")[photo["labels"]] and found[0].distance < 1e-3 < found[1].distance
+    assert found[0].jpeg == similar._jpeg(ready.pixels[row])
+    assert str(photos).encode() not in (done.run.folder / FILE).read_bytes()
+
+
+def test_a_disk_too_full_for_the_pictures_costs_no_finished_run(classifier: LeafClassifier, photos: Path, ready: Photos, tmp_path: Path) -> None:
+    seen = look_at(classifier, open_dataset(photos)["train"], ready=ready)
+    with full_disk(2000):
+        assert similar.keep(tmp_path / FILE, classifier, seen, ready) is False
+    assert list(tmp_path.iterdir()) == []
+    assert similar.keep(tmp_path / FILE, classifier, seen, ready) and [file.name for file in tmp_path.iterdir()] == [FILE]
+
+
+def test_notes_are_inherited_by_a_model_of_the_same_classes(train: Train, tiny_model: Path, make_squares: Callable[..., Path], tmp_path: Path) -> None:
+    start = Path(shutil.copytree(tiny_model, tmp_path / "start"))
+    (start / NOTES).write_text('{"notes": {}}')
+    beans = {"angular_leaf_spot": (40, 60, 200), "bean_rust": (50, 180, 60), "healthy": (200, 50, 40)}
+    same_classes = make_squares(tmp_path / "beans", train=4, validation=2, test=2, colours=beans)
+    run = train(data=str(same_classes), model=str(start)).run
+    assert (run.model_folder / NOTES).read_text() == '{"notes": {}}'
+    others = make_squares(tmp_path / "others", train=4, validation=2, test=2)
+    assert not (train(data=str(others), model=str(start)).run.model_folder / NOTES).exists()
+    # A run that was stopped and goes on keeps what was written for it meanwhile.
+    (run.model_folder / NOTES).write_text('{"notes": {"en": {}}}')
+    assert (train(run=run).run.model_folder / NOTES).read_text() == '{"notes": {"en": {}}}'
 
 
 # The command for a model that exists already

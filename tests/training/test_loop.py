@@ -21,7 +21,7 @@ from vit_demo.training.runs import Run
 from vit_demo.vit import LeafClassifier
 
 pytestmark = pytest.mark.usefixtures("fp32")
-LEFT = ["config.json", "events.jsonl", "model", "state.json"]
+LEFT = ["config.json", "events.jsonl", "model", "similar.safetensors", "state.json"]
 
 
 # What it learns

@@ -25,7 +25,7 @@ from vit_demo.vit import LeafClassifier
 
 pytestmark = pytest.mark.usefixtures("fp32")
 TOO_HIGH = "the learning rate is too high"
-LEFT = ["config.json", "events.jsonl", "model", "state.json"]
+LEFT = ["config.json", "events.jsonl", "model", "similar.safetensors", "state.json"]
 
 
 def work_of(photos: int, sides: tuple[int, ...] = (32,), validation: int = 50, **settings) -> Work:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from filelock import FileLock
 
 from vit_demo import jsonl, settings
-from vit_demo.checkpoints import existing_path
+from vit_demo.data.sources import located
 from vit_demo.errors import UserError
 
 # keep: it was looked at and is right, so that this finding is not shown again. move: to another split.
@@ -110,5 +110,5 @@ class Journal:
 def journal_of(spec: str) -> Journal:
     """The journal of a source as ``open_dataset`` takes it; two ways to write the same folder are one."""
     text = str(spec).strip()
-    path = existing_path(text)
+    path = located(text)
     return Journal(str(path.resolve()) if path else text)

@@ -15,10 +15,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from vit_demo import settings
 from vit_demo.checkpoints import existing_path, is_hub_name
 from vit_demo.errors import UserError
 from vit_demo.pixels import upright_rgb
+from vit_demo.review import REVIEW
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -26,6 +29,8 @@ if TYPE_CHECKING:
 
 SAMPLE = "sample"
 BEANS = "AI-Lab-Makerere/beans"
+# Before the name of photos that were brought in, see vit_demo.data.imports.
+IMPORT = "import:"
 SPLITS = ("train", "validation", "test")
 # What people and other tools call the three splits.
 SPLIT_NAMES = {
@@ -43,21 +48,55 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
 
     spec: "sample" or None (the drawn leaves that come with the project), a folder of parquet
     files (``train-00000-of-00001.parquet`` and so on, also inside ``data/``), an image folder
-    (split/class/photo or class/photo), or a name on the Hugging Face Hub, also "name@revision".
-    A missing validation or test split is cut from train, stratified by class and always the same.
+    (split/class/photo or class/photo), "import:NAME", or a name on the Hugging Face Hub, also "name@revision";
+    "review" (the photos corrected in the Diagnose tab), or any other with " + review" behind it.
+    A missing validation or test split is cut from train, stratified by class and always the same; copies of a photo stay together.
     Raises UserError with what to do.
     """
     text = str(spec or "").strip() or SAMPLE
-    path = settings.EMBEDDED_SAMPLE if text == SAMPLE else existing_path(text)
+    base = _base_of_reviewed(text)
+    if base is not None:
+        from vit_demo.data.reviewed import open_reviewed
+
+        return open_reviewed(base, revision)
+    path = settings.EMBEDDED_SAMPLE if text == SAMPLE else located(text)
     if path and path.is_dir():
         return _open_folder(str(path.resolve()), _newest_change(path))
     if path:
         raise UserError(f"{text} is a single file. Give the folder that holds the parquet files or the class folders.")
+    if text.startswith(IMPORT):
+        raise UserError(f"There is no import called {text.removeprefix(IMPORT)}. See `data list` for the names of all.")
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
     if not is_hub_name(name):
         raise UserError(f"There is no folder {text}. Give an existing folder, or a name on the Hugging Face Hub such as {BEANS}.")
     return _open_hub(name, revision or named_revision or None)
+
+
+def imports_folder() -> Path:
+    """Where photos that were brought in are kept; it need not be there yet."""
+    return settings.load().home / "imports"
+
+
+def located(text: str) -> Path | None:
+    """The folder or file of this computer that a source names, an import by its name; None where there is none."""
+    name = text.removeprefix(IMPORT)
+    if name == text:
+        return existing_path(text)
+    # A name and never a path: what begins with "." is no import, or one that is not finished.
+    return None if name.startswith(".") or "/" in name or "\\" in name or not name else existing_path(str(imports_folder() / name))
+
+
+def _base_of_reviewed(text: str) -> str | None:
+    """What the review set is added to, "" where it stands alone, None where it is not asked for."""
+    if text == REVIEW:
+        return ""
+    base, plus, added = text.rpartition("+")
+    if not plus or added.strip() != REVIEW or existing_path(text):
+        return None
+    if _base_of_reviewed(base.strip()) is not None:
+        raise UserError(f"The review set can be added once, and not to itself. Write {SAMPLE} + {REVIEW}, for example.")
+    return base.strip() or SAMPLE
 
 
 @functools.lru_cache(maxsize=8)
@@ -72,10 +111,10 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
             # One by one: together, all splits would get the class names of the first, whatever order their own are in.
             splits = {split: load_dataset("parquet", data_files={split: files}, split=split) for split, files in patterns.items()}
-            return _normalise(DatasetDict(splits), folder)
+            return normalise(DatasetDict(splits), folder)
         photos = _image_folder_files(path)
         if photos:
-            return _normalise(_from_class_folders(photos), folder)
+            return normalise(_from_class_folders(photos), folder)
     raise UserError(
         f"{folder} holds neither parquet files named after the splits (train-….parquet) nor folders of photos "
         "named after the classes. Arrange the photos as class/photo.jpg or train/class/photo.jpg."
@@ -94,7 +133,7 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
             if revision:
                 # Without the Hub, the library would give any revision that it has a copy of, not the one that was named.
                 HfApi().dataset_info(name, revision=revision)
-            return _normalise(load_dataset(name, revision=revision), name)
+            return normalise(load_dataset(name, revision=revision), name)
         except RevisionNotFoundError:
             raise UserError(f"The data set {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
         except (DatasetNotFoundError, RepositoryNotFoundError):
@@ -177,7 +216,7 @@ def _from_class_folders(photos: dict[str, list[tuple[str, str]]]) -> DatasetDict
     })
 
 
-def _normalise(found: DatasetDict, name: str) -> DatasetDict:
+def normalise(found: DatasetDict, name: str) -> DatasetDict:
     """The same columns and splits for every source."""
     from datasets import DatasetDict
 
@@ -193,9 +232,9 @@ def _normalise(found: DatasetDict, name: str) -> DatasetDict:
     seen = [names[label] for label in splits["train"].unique("labels")]
     if len(seen) < 2:
         raise UserError(f"The data set {name} has photos of only one class ({seen[0]}). A classifier needs at least two.")
-    for split in SPLITS[1:]:
-        if split not in splits:
-            splits["train"], splits[split] = _cut(splits["train"], name)
+    missing = [split for split in SPLITS[1:] if split not in splits]
+    if missing:
+        splits |= _cut(splits["train"], missing, name)
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 
@@ -238,14 +277,17 @@ def _paths(data: Dataset) -> list[str]:
     return [row["image"]["path"] or f"row {index}" for index, row in enumerate(stored)]
 
 
-def _cut(train: Dataset, name: str) -> tuple[Dataset, Dataset]:
-    try:
-        parts = train.train_test_split(HELD_OUT_SHARE, stratify_by_column="labels", seed=SPLIT_SEED)
-    except ValueError:
-        raise UserError(
-            f"The data set {name} has too few photos to set some apart for checking. Give each class at least 20 photos."
-        ) from None
-    return parts["train"], parts["test"]
+def _cut(train: Dataset, missing: list[str], name: str) -> dict[str, Dataset]:
+    """{split: photos} of train and the missing splits, whose photos come from train."""
+    # Only what has to be cut waits for what looks at photos.
+    from vit_demo.data.cut import cut
+    from vit_demo.data.prints import groups_of
+
+    names, labels = train.features["labels"].names, np.asarray(train["labels"])
+    # Its few photos are counted before all are looked at.
+    cut(labels, np.arange(len(labels)), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
+    parts = cut(labels, groups_of(train), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
+    return {split: train.select(np.flatnonzero(parts == part)) for part, split in enumerate(("train", *missing))}
 
 
 def label_names(data: DatasetDict) -> list[str]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,9 +15,11 @@ from PIL import Image
 from vit_demo import abstention, settings
 from vit_demo.abstention import Abstention
 from vit_demo.checkpoints import ABSTENTION
+from vit_demo.diagnose.ahead import ROOM, bytes_to_open, in_order
+from vit_demo.diagnose.engines import Engine, engine_of
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.diagnose.quality import assess
 from vit_demo.errors import UserError
+from vit_demo.quality import assess
 from vit_demo.vit import LeafClassifier
 
 
@@ -68,48 +72,53 @@ class Refusal:
 
 def diagnose(classifier: LeafClassifier, photo: Image.Image, name: str = "") -> Diagnosis:
     """The diagnosis of one opened photo."""
-    return replace(_diagnoses(classifier, [photo], [name])[0], quality=list(assess(photo).problems))
+    return replace(_diagnoses(classifier, classifier.resize([photo]), [name])[0], quality=list(assess(photo).problems))
 
 
-def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path]) -> Iterator[Diagnosis | Refusal]:
-    """Diagnose files in batches, in their order; a bad file gives a Refusal and does not stop the rest."""
-    batch: list[str | Path] = []
-    for path in paths:
-        batch.append(path)
-        if len(batch) == settings.load().batch_size:
-            yield from _diagnose_batch(classifier, batch)
-            batch = []
-    yield from _diagnose_batch(classifier, batch)
+def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path], engine: Engine | None = None) -> Iterator[Diagnosis | Refusal]:
+    """Diagnose files in batches, in their order; a bad file gives a Refusal and does not stop the rest.
+
+    engine: what computes the forward, see :mod:`vit_demo.diagnose.engines`; None for the fastest of torch. While it computes, the photos
+    of the next batch are made ready.
+    """
+    size = settings.load().batch_size
+    prepared = in_order(functools.partial(_prepared, classifier), paths, ahead=2 * size)
+    with contextlib.closing(prepared):
+        while batch := list(itertools.islice(prepared, size)):
+            yield from _diagnose_batch(classifier, batch, engine)
 
 
-def _diagnose_batch(classifier: LeafClassifier, paths: list[str | Path]) -> list[Diagnosis | Refusal]:
-    answers: dict[int, Diagnosis | Refusal] = {}
-    resized, problems, good = [], [], []
-    for index, path in enumerate(paths):
-        try:
-            small, keys = _prepared(classifier, path)
-            resized.append(small)
-            problems.append(keys)
-            good.append(index)
-        except UserError as error:
-            answers[index] = Refusal(str(path), str(error))
-    if good:
-        found = _diagnoses(classifier, torch.cat(resized), [str(paths[index]) for index in good])
-        answers.update({index: replace(answer, quality=keys) for index, answer, keys in zip(good, found, problems)})
-    return [answers[index] for index in range(len(paths))]
+@dataclass(frozen=True)
+class _Prepared:
+    """A photo file resized, uint8 (1, 3, H, W), and what is wrong with it; the photo itself is let go, so that a batch of huge ones stays small."""
+
+    name: str
+    resized: torch.Tensor
+    problems: list[str]
 
 
-def _prepared(classifier: LeafClassifier, path: str | Path) -> tuple[torch.Tensor, list[str]]:
-    """A photo file resized (1, 3, H, W) and what is wrong with it; the photo itself is let go, so that a batch of huge ones stays small."""
-    photo = open_photo(path)
-    return classifier.resize([photo]), list(assess(photo).problems)
+def _prepared(classifier: LeafClassifier, path: str | Path) -> _Prepared | Refusal:
+    try:
+        with ROOM.hold(bytes_to_open(path)):
+            photo = open_photo(path)
+            return _Prepared(str(path), classifier.resize([photo]), list(assess(photo).problems))
+    except UserError as error:
+        return Refusal(str(path), str(error))
 
 
-def _diagnoses(classifier: LeafClassifier, photos: list[Image.Image] | torch.Tensor, names: list[str]) -> list[Diagnosis]:
-    fitted = abstention_of(classifier)
+def _diagnose_batch(classifier: LeafClassifier, batch: list[_Prepared | Refusal], engine: Engine | None) -> list[Diagnosis | Refusal]:
+    good = [found for found in batch if isinstance(found, _Prepared)]
+    if not good:
+        return batch
+    answers = iter(_diagnoses(classifier, torch.cat([found.resized for found in good]), [found.name for found in good], engine))
+    return [replace(next(answers), quality=found.problems) if isinstance(found, _Prepared) else found for found in batch]
+
+
+def _diagnoses(classifier: LeafClassifier, photos: torch.Tensor, names: list[str], engine: Engine | None = None) -> list[Diagnosis]:
+    engine, fitted = engine or engine_of(classifier), abstention_of(classifier)
     if fitted is None:
-        return [Diagnosis(name, *_ranked(classifier.labels, row)) for name, row in zip(names, classifier.probabilities(photos).double().tolist())]
-    logits, features = classifier.logits_and_tokens(photos, fitted.layer)
+        return [Diagnosis(name, *_ranked(classifier.labels, row)) for name, row in zip(names, engine.probabilities(photos).double().tolist())]
+    logits, features = engine.logits_and_tokens(photos, fitted.layer)
     answers = []
     for name, found in zip(names, fitted.judge(logits.numpy(), features.numpy())):
         chosen = [classifier.labels[index] for index in found.prediction_set]

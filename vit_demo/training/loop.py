@@ -52,9 +52,9 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
             _log_broken(log, train, validation)
             work = Work(run, config, classifier, train, validation, sides, log, report)
             stopped = _engine(config)(work)
-        if run is None:
-            return group.tell()
-        result = finish(run, classifier, data, report, started=started - curves_of(run).earlier, stopped=stopped)
+            if run is None:
+                return group.tell()
+            result = finish(work, data, started=started - curves_of(run).earlier, stopped=stopped)
         if not stopped:
             checkpoint.remove(run)
         return group.tell(result)

@@ -26,7 +26,7 @@ class Photos:
 
     pixels: uint8 (N, 3, H, W), in memory or memory-mapped. labels: int64 (N,).
     paths: where each came from. broken: paths of those that could not be decoded and were left out.
-    rows: number in the split of each, from 0; only :func:`batches` gives it.
+    rows: number in the split of each, from 0.
     """
 
     pixels: np.ndarray
@@ -76,16 +76,17 @@ def prepare(
     """
     pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(data), 3, *size))
     _reserve(file)
-    labels, paths, broken = [], [], []
+    labels, paths, broken, rows = [], [], [], []
     for part in batches(data, classifier, size):
         pixels[len(paths) : len(paths) + len(part)] = part.pixels
         labels.append(part.labels)
         paths += part.paths
         broken += part.broken
+        rows += part.rows
         progress(len(paths) + len(broken), len(data))
     if not paths:
         raise UserError("None of the photos can be read. Check that the files are complete pictures.")
-    return Photos(pixels[: len(paths)], np.concatenate(labels), paths, broken)
+    return Photos(pixels[: len(paths)], np.concatenate(labels), paths, broken, rows)
 
 
 def _reserve(file: Path) -> None:

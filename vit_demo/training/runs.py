@@ -7,6 +7,7 @@ runs/<id>/config.json      the settings, written once
           stop             present when someone asked the worker to end
           checkpoint/      what a run that was broken off or stopped goes on from
           film/            where the model looked while it learned
+          similar.safetensors  small pictures of train photos, for "it looks like these"
           worker.log       what the worker printed
           model/           the finished model with scores.json and README.md
 
@@ -42,7 +43,7 @@ BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
 # What a killed process leaves half done in a run's folder.
-LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "model.new", "model.old")
+LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "model.new", "model.old")
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 NAME_LENGTH = 80

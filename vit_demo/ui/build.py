@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import tempfile
 import threading
 from pathlib import Path
@@ -102,10 +103,12 @@ def options() -> dict:
         "theme": _theme(),
         "css_paths": sorted(theme.glob("style*.css")),
         "head": f"<style>{(theme / 'frame.css').read_text(encoding='utf-8')}</style>",
-        "max_file_size": settings.load().max_photo_bytes,
+        "max_file_size": settings.load().max_archive_bytes,
         "footer_links": ["api"],
         "ssr_mode": False,
         "share": False,
+        # The named endpoints as tools for assistants, where gradio[mcp] is installed.
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
 
 

@@ -33,6 +33,21 @@ def photo_input(value: str | None = None, **options: Any) -> PhotoInput:
     return PhotoInput(value, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], buttons=["fullscreen"], **options)
 
 
+def photo_files(**options: Any) -> PhotoFiles:
+    """Photos by drop, choice or, on a phone, camera."""
+    return PhotoFiles(file_count="multiple", file_types=["image", ".heic", ".heif"], type="filepath", **options)
+
+
+class PhotoFiles(gr.File):
+    """Several photo files, untouched: our own checks say what is no photo, one by one."""
+
+    # As in PhotoInput.
+    is_template = True
+
+    def preprocess(self, payload: Any) -> list[str] | None:
+        return None if payload is None else [file.path for file in payload.root]
+
+
 class Choice(gr.Dropdown):
     """A dropdown whose value the callback judges, and not the choices the server last sent.
 

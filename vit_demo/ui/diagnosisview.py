@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
-from vit_demo import settings
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import Fact, Note, read_note
+from vit_demo.diagnose.telling import class_name
 from vit_demo.explain.saliency import DEFAULT
 from vit_demo.ui.components import bars
 from vit_demo.vit import LeafClassifier
-from vit_demo.words import capital, joined, label_title, percent_in, say, words
+from vit_demo.words import capital, joined, percent_in, say
 
 
 @dataclass(frozen=True)
@@ -27,8 +27,7 @@ class View:
 
     def name(self, label: str) -> str:
         """A class in a sentence: translated for the embedded model, as they are called for others."""
-        own = self.classifier.checkpoint.folder == settings.EMBEDDED_MODEL
-        return words(self.language)[f"class.{label}"] if own else label_title(label)
+        return class_name(self.classifier, label, self.language)
 
     def title(self, label: str) -> str:
         return capital(self.name(label))
@@ -58,7 +57,7 @@ def answer_html(view: View, answer: Diagnosis) -> str:
     quality = "".join(f'<p class="answer-quality">{view.say(f"quality.{problem}")}</p>' for problem in answer.quality)
     return (
         f'<div class="answer answer-{answer.verdict or "diagnosis"}" role="status" lang="{view.language}">'
-        + quality + _headline(view, answer) + _notes(view, answer)
+        + quality + _headline(view, answer) + notes_html(view, _suspected(answer))
         + folded(view.say("diagnose.all"), considered, "answer-scores")
         + f'<p class="answer-limits">{view.say("diagnose.limits", labels=names)}</p></div>'
     )
@@ -70,16 +69,20 @@ def _headline(view: View, answer: Diagnosis) -> str:
         kicker, label, below = view.say("diagnose.not_known"), view.say("diagnose.not_known_label"), view.say("diagnose.not_known_note")
     elif answer.verdict == "unsure":
         left = joined(map(view.name, answer.prediction_set), "diagnose.or", view.language)
-        kicker, label, below = view.say("diagnose.unsure"), view.say("diagnose.either", labels=left), view.say("diagnose.unsure_note")
+        kicker, label = view.say("diagnose.unsure"), view.say("diagnose.either", labels=left)
+        below = view.say("diagnose.unsure_note", several=say("diagnose.several", view.language))
     else:
         kicker, label = view.say("diagnose.most_likely"), escape(view.title(answer.label))
         below = view.say("diagnose.probability", percent=view.percent(answer.probability))
     return f'<div class="answer-kicker">{kicker}</div><div class="answer-label">{label}</div><div class="answer-below">{below}</div>'
 
 
-def _notes(view: View, answer: Diagnosis) -> str:
+def _suspected(answer: Diagnosis) -> list[str]:
+    return {"not_known": [], "unsure": answer.prediction_set}.get(answer.verdict, [answer.label])
+
+
+def notes_html(view: View, labels: list[str]) -> str:
     """The notes on what it may be, folded; nothing for what is not known."""
-    labels = {"not_known": [], "unsure": answer.prediction_set}.get(answer.verdict, [answer.label])
     html = ""
     for label in labels:
         note = read_note(view.classifier.checkpoint.folder, label, view.language)

@@ -1,32 +1,95 @@
-"""The Diagnose tab for programs: named endpoints that answer with JSON."""
+"""The Diagnose tab for programs: named endpoints that answer with JSON, which are tools for assistants (MCP) too. See docs/api.md."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import gradio as gr
 
-from vit_demo.diagnose.diagnosis import diagnose
-from vit_demo.diagnose.photos import open_photo
-from vit_demo.ui.components import photo_input, polite
+from vit_demo.checkpoints import EMBEDDED
+from vit_demo.diagnose.batch import Item, as_dict, diagnose_batches, walk
+from vit_demo.diagnose.diagnosis import Diagnosis, diagnose_files
+from vit_demo.diagnose.several import combine
+from vit_demo.diagnose.telling import told, told_together
+from vit_demo.errors import UserError
+from vit_demo.ui.components import photo_files, photo_input, polite
+from vit_demo.ui.manyview import MOST
 from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.diagnose.several import ask
+from vit_demo.vit import LeafClassifier
+from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES
+
+# What only one photo has.
+OF_ONE = ("photo", "temperature", "distance", "quality")
 
 
 def build() -> None:
-    """The named endpoint /diagnose: the same answer as on the page."""
+    """The named endpoints /diagnose and /diagnose_batch: the same answers as on the page."""
     photo = photo_input(visible=False, label="photo")
-    model = gr.Textbox("embedded", visible=False, label="model")
+    photos = photo_files(visible=False, label="photos")
+    model = gr.Textbox(EMBEDDED, visible=False, label="model")
+    language = gr.Textbox(DEFAULT_LANGUAGE, visible=False, label="language")
     answer = gr.JSON(visible=False, label="diagnosis")
-    gr.Button(visible=False).click(polite(diagnose_api), [photo, model], answer, api_name="diagnose")
+    ask_one, ask_many = gr.Button(visible=False), gr.Button(visible=False)
+    ask_one.click(polite(diagnose), [photo, model, language, photos], answer, api_name="diagnose")
+    ask_many.click(polite(diagnose_batch), [photos, model, language], answer, api_name="diagnose_batch")
 
 
-def diagnose_api(photo: str, model: str = "embedded") -> dict:
-    """Diagnose one leaf photo.
+def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE, photos: list[str] | None = None) -> dict:
+    """Diagnose a bean leaf from a photo, or one plant from photos of up to 12 of its leaves.
 
-    Inputs: a photo file; a model as the command line takes it.
-    Outputs: photo (file name), label, probability (0 to 1), scores of every class (summing to 1); verdict (diagnosis, unsure
-    or not_known), prediction_set (classes that are left), temperature and distance (above 1 is not known), or null.
+    Bean rust, angular leaf spot or healthy; or that it is none of these, with the verdict "not_known". A photo is no laboratory test.
+
+    Args:
+        photo: A photo file of one leaf.
+        model: Which model answers: "embedded", or a model folder or name as the command line takes it.
+        language: Of the text: en, zh, fr, sw, es or pt.
+        photos: Photo files of other leaves of the same plant, up to 12 in all.
+
+    Returns:
+        verdict: diagnosis, unsure, not_known, or mixed (the leaves differ). label, probability (0 to 1), scores of every class (summing to 1).
+        prediction_set: classes that are left. text: the answer in words, and its language. counts: leaves that are sure of each class.
+        voted: leaves that the answer rests on. leaves: the answer for each photo; of one that cannot be used only photo and error.
+        photo, temperature, distance (above 1 is not known) and quality (what is wrong with the photo): of a single photo, else null.
     """
-    if photo is None:
-        raise gr.Error("Send a photo file.", print_exception=False)
-    return diagnose(get_classifier(model), open_photo(photo), Path(photo).name).to_dict()
+    files = [*([photo] if photo else []), *(photos or [])]
+    classifier = _classifier(model, language)
+    found = combine(ask(classifier, files))
+    answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
+    one = found.leaves[0]
+    # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no verdict.
+    return {**answer, **told(classifier, one, language)} if len(files) == 1 and isinstance(one, Diagnosis) else answer
+
+
+def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE) -> list[dict]:
+    """Diagnose many photos of bean leaves, each by itself.
+
+    Args:
+        photos: Photo files, or zip files of photos, up to 5000 photos in all.
+        model: Which model answers: "embedded", or a model folder or name as the command line takes it.
+        language: Of the texts: en, zh, fr, sw, es or pt.
+
+    Returns:
+        An object for each photo, in their order: photo (its name), verdict, label, probability (0 to 1), scores, prediction_set, temperature,
+        distance, quality, language and text. Of a file that cannot be used only photo, error and language.
+    """
+    classifier = _classifier(model, language)
+    if not any(True for _ in _items(photos)) or any(True for _ in itertools.islice(_items(photos), MOST, None)):
+        raise UserError(f"Send at least one photo and at most {MOST}, as files or in a zip file.")
+    batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
+    return [as_dict(classifier, answer, language) for batch in batches for answer, _ in batch]
+
+
+def _items(files: list[str] | None) -> Iterator[Item]:
+    """The photos, by the names that they had where they come from."""
+    for file in files or []:
+        yield from (replace(item, name=item.name[len(str(Path(file).parent)) + 1 :]) for item in walk([file]))
+
+
+def _classifier(model: str, language: str) -> LeafClassifier:
+    if language not in LANGUAGES:
+        raise UserError(f"The language {language} is not known here. Use one of {', '.join(LANGUAGES)}.")
+    return get_classifier(model)

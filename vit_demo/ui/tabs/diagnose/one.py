@@ -14,6 +14,7 @@ from vit_demo.ui.components import PhotoInput, photo_input
 from vit_demo.ui.diagnosisview import View, answer_html, empty, refused, where_note
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.diagnose import correction, notes, similar
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, say
 
@@ -33,6 +34,9 @@ def build(asked: Asked, examples: list[str]) -> PhotoInput:
             with gr.Accordion(say("diagnose.why"), open=False, visible=False, elem_id="diagnose-why") as why:
                 where = gr.Image(label=say("diagnose.where"), height=340, buttons=["download", "fullscreen"], elem_id="diagnose-map")
                 note = gr.HTML("", elem_id="diagnose-map-note")
+            correction.build(asked, photo, said)
+            similar.build(asked, photo, said)
+            notes.build(asked, said).then(retell, [asked.language, said], [answer, note], **QUIET)
     asked.speaks(photo, lambda code: gr.update(label=say("diagnose.photo", code), placeholder=say("diagnose.touch", code)))
     asked.speaks(shown.dataset, lambda code: gr.update(label=say("diagnose.examples", code)))
     asked.speaks(why, lambda code: gr.update(label=say("diagnose.why", code)))

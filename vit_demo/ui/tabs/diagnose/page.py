@@ -1,11 +1,11 @@
-"""The tab as a whole: the language, and a view for one leaf."""
+"""The tab as a whole: the language, and a view for one leaf, one for several of a plant and one for many photos."""
 
 from __future__ import annotations
 
 import gradio as gr
 
 from vit_demo.ui.components import PhotoInput
-from vit_demo.ui.tabs.diagnose import api, one
+from vit_demo.ui.tabs.diagnose import api, many, one, several
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, pick_language, say
 
@@ -22,9 +22,16 @@ def build(page: gr.Blocks, model: gr.Dropdown, examples: list[str]) -> PhotoInpu
     asked = Asked(page, model, language)
     asked.speaks(lead, lambda code: say("diagnose.lead", code))
     asked.speaks(language, lambda code: gr.update(label=say("diagnose.language", code)))
-    with gr.Tabs(elem_id="diagnose-views"), gr.Tab(say("diagnose.one"), id="one") as tab:
-        asked.speaks(tab, lambda code: gr.update(label=say("diagnose.one", code)))
-        photo = one.build(asked, examples)
+    with gr.Tabs(elem_id="diagnose-views"):
+        with gr.Tab(say("diagnose.one"), id="one") as tab:
+            asked.speaks(tab, lambda code: gr.update(label=say("diagnose.one", code)))
+            photo = one.build(asked, examples)
+        with gr.Tab(say("diagnose.several"), id="several") as tab:
+            asked.speaks(tab, lambda code: gr.update(label=say("diagnose.several", code)))
+            several.build(asked)
+        with gr.Tab(say("diagnose.many"), id="many") as tab:
+            asked.speaks(tab, lambda code: gr.update(label=say("diagnose.many", code)))
+            many.build(asked)
     asked.wire()
     language.input(None, language, remembered, js="code => code", **QUIET)
     page.load(restore_language, remembered, language, **QUIET)

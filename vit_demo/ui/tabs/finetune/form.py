@@ -7,14 +7,16 @@ from typing import Any
 
 import gradio as gr
 
+from vit_demo import settings
 from vit_demo.checkpoints import EMBEDDED
 from vit_demo.data.sources import SAMPLE
 from vit_demo.errors import UserError
+from vit_demo.review import REVIEW
 from vit_demo.training import experiments, queue
 from vit_demo.training.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig
 from vit_demo.ui import models
 from vit_demo.ui.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES, TRACKER_TITLES
-from vit_demo.ui.tabs.data import SOURCES
+from vit_demo.ui.tabs.data import CORRECTED, SOURCES
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
 RECIPE_LINES = {
@@ -88,10 +90,16 @@ def build(tab: gr.Tab) -> Form:
     return form
 
 
+def _sources() -> list[tuple[str, str]]:
+    """(title, value) of the photos to choose from: each with the corrected ones added too, where these may be kept."""
+    with_corrected = [(f"{title}, and the corrected photos", f"{value} + {REVIEW}") for title, value in SOURCES]
+    return [*SOURCES, *with_corrected, CORRECTED] if settings.load().review else SOURCES
+
+
 def _main_fields() -> dict[str, gr.components.Component]:
     default = TrainingConfig()
     data = gr.Dropdown(
-        SOURCES, value=SAMPLE, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True, elem_id="train-data"
+        _sources(), value=SAMPLE, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True, elem_id="train-data"
     )
     model = gr.Dropdown(
         models.choices(), value=EMBEDDED, label="Start from", info="or type a model folder or a name on the Hub",

@@ -17,7 +17,7 @@ from tests.sentences import is_plain
 from vit_demo import cli
 from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose, diagnose_files
-from vit_demo.diagnose.quality import COLOURLESS, SIDE, WARNINGS, Quality, assess, leaf_share, sharpness
+from vit_demo.quality import COLOURLESS, SIDE, WARNINGS, Quality, assess, leaf_share, sharpness
 from vit_demo.vit import LeafClassifier
 
 RNG = np.random.default_rng(3)

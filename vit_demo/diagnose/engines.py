@@ -1,0 +1,186 @@
+"""Who computes the forward of a diagnosis: torch, or an exported model in onnxruntime.
+
+All engines give the same two answers as :class:`vit_demo.vit.LeafClassifier`, which is one itself: the probabilities, or the logits
+with the [CLS] token that ``abstention`` judges. The class and :func:`engine_of` decide only how fast they come.
+"""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm, linear
+
+from vit_demo import hybrid, vit
+from vit_demo.errors import UserError
+from vit_demo.vit import LeafClassifier
+
+ENGINES = ("torch", "onnx", "onnx-int8")
+# The file of an export that each engine reads.
+FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
+
+
+class Engine(Protocol):
+    """Gives the answers for uint8 photos (B, 3, H, W) from :meth:`vit_demo.vit.LeafClassifier.resize`."""
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        """Softmax of the logits, float32 (B, C)."""
+
+    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, hidden size), both float32 on the CPU."""
+
+
+class CpuEngine:
+    """The forward of a plain ViT in bfloat16, as autocast computes it, with all that need not be done at each photo done once.
+
+    Under autocast each forward casts all weights anew and runs three products for queries, keys and values; here the weights are kept in
+    bfloat16 and the three are one. Patches are cut and projected as one product too, and of the last block only [CLS] is computed. The
+    residual stream and the norms stay in float32. It keeps no state between calls, so threads may share it.
+    """
+
+    def __init__(self, classifier: LeafClassifier):
+        model = classifier.model
+        self._classifier = weakref.proxy(classifier)
+        self._parameters = list(model.parameters())
+        self._stamp = self._versions()
+        embeddings = model.vit.embeddings
+        projection = embeddings.patch_embeddings.projection
+        self._patches = _cast(projection.weight.flatten(1), projection.bias)
+        with torch.no_grad():
+            positions = embeddings.position_embeddings.detach()
+            self._first = embeddings.cls_token.detach() + positions[:, :1]
+            self._positions = positions[:, 1:].clone()
+        self._blocks = [_Block(block) for block in model.vit.layers]
+
+    @staticmethod
+    def fits(classifier: LeafClassifier) -> bool:
+        """Whether this model, where it is, can be computed so, and faster."""
+        model = classifier.model
+        own_size = model.config.image_size
+        own_size = tuple(own_size) if isinstance(own_size, (list, tuple)) else (own_size, own_size)
+        plain = not isinstance(model.config, hybrid.HybridViTConfig) and own_size == classifier.image_size
+        return plain and classifier.device.type == "cpu" and vit.bf16_is_faster("cpu")
+
+    def is_current(self) -> bool:
+        """Whether no weight has changed since they were cast."""
+        return self._stamp == self._versions()
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        return self.logits_and_tokens(photos, 1)[0].softmax(dim=-1)
+
+    @torch.inference_mode()
+    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        model = self._classifier.model
+        tokens = self._embed(self._classifier.normalise(photos))
+        kept = tokens[:, 0]
+        for number, block in enumerate(self._blocks, start=1):
+            tokens = block(tokens, cls_only=number == len(self._blocks))
+            if number == layer:
+                kept = tokens[:, 0].clone()
+        return model.classifier(model.vit.layernorm(tokens[:, 0])), kept
+
+    def _embed(self, pixel_values: Tensor) -> Tensor:
+        """Patches of P x P pixels as rows (B, N, 3 P P), in the order of the convolution's weights, projected; (B, 1 + N, D)."""
+        side, (count, channels, height, width) = self._classifier.patch_size, pixel_values.shape
+        rows, columns = height // side, width // side
+        cut = pixel_values[..., : rows * side, : columns * side].to(torch.bfloat16).view(count, channels, rows, side, columns, side)
+        patches = linear(cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1), *self._patches)
+        return torch.cat([self._first.expand(count, -1, -1), patches + self._positions], dim=1)
+
+    def _versions(self) -> int:
+        """Grows with each change in place of any weight."""
+        return sum(parameter._version for parameter in self._parameters)
+
+
+class _Block:
+    """One block of the encoder (Vaswani et al. 2017, eq. 1) on float32 tokens (B, T, D), its weights in bfloat16."""
+
+    def __init__(self, block: nn.Module):
+        attention, mlp = block.attention, block.mlp
+        parts = (attention.q_proj, attention.k_proj, attention.v_proj)
+        # The queries' share comes scaled, so that no product has to be.
+        scales = (attention.scaling, 1.0, 1.0)
+        bias = None if parts[0].bias is None else torch.cat([part.bias * scale for part, scale in zip(parts, scales)])
+        self.head_dim = attention.head_dim
+        self.inwards = _cast(torch.cat([part.weight * scale for part, scale in zip(parts, scales)]), bias)
+        self.outwards = _cast(attention.o_proj.weight, attention.o_proj.bias)
+        self.up, self.down = _cast(mlp.fc1.weight, mlp.fc1.bias), _cast(mlp.fc2.weight, mlp.fc2.bias)
+        self.before, self.after, self.activation = block.layernorm_before, block.layernorm_after, mlp.activation_fn
+
+    def __call__(self, tokens: Tensor, cls_only: bool) -> Tensor:
+        """The new tokens, (B, T, D); with ``cls_only`` the first of them, (B, 1, D)."""
+        projected = linear(_normed(self.before, tokens), *self.inwards)
+        query, key, value = projected.unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
+        if cls_only:
+            query, tokens = query[:, :, :1], tokens[:, :1]
+        # Plain, since fused attention is slower on CPUs at these sizes.
+        mixed = (query @ key.transpose(-1, -2)).softmax(dim=-1) @ value
+        tokens = tokens + linear(mixed.transpose(1, 2).flatten(2), *self.outwards)
+        return tokens + linear(self.activation(linear(_normed(self.after, tokens), *self.up)), *self.down)
+
+
+def _cast(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """A copy in bfloat16, apart from the model."""
+    return weight.detach().to(torch.bfloat16), None if bias is None else bias.detach().to(torch.bfloat16)
+
+
+def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
+    return layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(torch.bfloat16)
+
+
+class OnnxEngine:
+    """An exported model in onnxruntime, on the CPU; threads may share it.
+
+    file: as :mod:`vit_demo.diagnose.export` wrote it. layer: whose [CLS] token it gives. classifier: only prepares the photos.
+    Raises UserError where onnxruntime is not installed or the file cannot be read.
+    """
+
+    def __init__(self, file: Path, layer: int, classifier: LeafClassifier):
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        # Threads that wait would otherwise spin, and take the cores from the decoding of the next photos.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a dozen of its own, none with a common base
+            raise UserError(f"The exported model {file} cannot be read ({type(error).__name__}). Export it again.") from None
+        self._layer, self._classifier = layer, classifier
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        return self._run(photos)[0].softmax(dim=-1)
+
+    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        if layer != self._layer:
+            raise UserError("The model was exported for another calibration than it has now. Export it again.")
+        return self._run(photos)
+
+    def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        logits, tokens = self._session.run(["logits", "cls_token"], {"pixel_values": self._classifier.normalise(photos).cpu().numpy()})
+        return torch.from_numpy(logits), torch.from_numpy(tokens)
+
+
+def onnxruntime():
+    """The module, or UserError with what to do where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError("Exported models need onnxruntime, which is not installed. Run: pip install onnx onnxruntime") from None
+    return onnxruntime
+
+
+_engines: weakref.WeakKeyDictionary[LeafClassifier, CpuEngine] = weakref.WeakKeyDictionary()
+
+
+def engine_of(classifier: LeafClassifier) -> Engine:
+    """The fastest torch engine for this model where it is: a CpuEngine, made once, or the classifier itself."""
+    if not CpuEngine.fits(classifier):
+        return classifier
+    found = _engines.get(classifier)
+    if found is None or not found.is_current():
+        found = _engines[classifier] = CpuEngine(classifier)
+    return found

@@ -1,0 +1,6 @@
+"""The Data tab: what is in a data set, photo by photo and in numbers."""
+
+from vit_demo.ui.tabs.data.opened import CORRECTED, SOURCES, sources
+from vit_demo.ui.tabs.data.page import build
+
+__all__ = ["CORRECTED", "SOURCES", "build", "sources"]

@@ -1,0 +1,219 @@
+"""Data: the photos page by page, and each photo by itself.
+
+One component for all of it: the server sends what is shown as plain values, assets/theme/browse.js draws them and asks for more.
+What is asked for travels with each answer and back, so the server keeps nothing for a page.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Sequence
+from html import escape
+from pathlib import PurePath
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from vit_demo import settings
+from vit_demo.data.browse import FINE, Catalogue, Photo, Query
+from vit_demo.data.sources import decode
+from vit_demo.data.thumbnails import thumbnails
+from vit_demo.errors import UserError
+from vit_demo.ui.components import table
+from vit_demo.ui.figures.overlay import shrink
+from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, scored_runs, with_run
+from vit_demo.words import label_title, percent
+
+PAGE = 24
+# What is asked for when a data set is opened. photo: its number among those found, -1 for the page of all.
+NOTHING = {"split": "", "label": "", "text": "", "run": "", "said": "", "right": "", "problem": "", "sort": "", "page": 0, "photo": -1}
+SORTS = [
+    ("", "as in the data set"), ("path", "file path, A to Z"), ("-path", "file path, Z to A"), ("label", "label, A to Z"), ("-label", "label, Z to A"),
+]
+SORTS_OF_RUNS = [("-probability", "the model was surest first"), ("probability", "the model was least sure first"), ("said", "what the model said")]
+SORTS_OF_NUMBERS = [
+    ("brightness", "darkest first"), ("-brightness", "brightest first"), ("sharpness", "most blurred first"), ("-sharpness", "sharpest first"),
+    ("pixels", "smallest first"), ("-pixels", "largest first"),
+]
+PROBLEMS = {"dark": "too dark", "bright": "too bright", "blurred": "blurred", "small": "too few pixels", "leaf_small": "little leaf to see"}
+STAGE = """<div class="browse">
+<p class="browse-note">Open the photos to see them.</p>
+<div class="browse-list" hidden>
+<div class="browse-fields"><span class="browse-selects"></span>
+<label>Search in the file path<input id="data-search" type="search" placeholder="e.g. rust_val.3" autocomplete="off"></label></div>
+<div class="browse-grid" id="data-gallery"></div>
+<div class="browse-pager"><button type="button" id="data-back">Back</button><span id="data-where" role="status"></span>
+<button type="button" id="data-next">Next</button></div>
+</div>
+<div class="browse-photo" id="data-detail" hidden>
+<div class="browse-pager"><button type="button" class="browse-all" id="data-all">All photos</button>
+<button type="button" class="browse-before" id="data-before">Back</button>
+<span class="browse-which" role="status"></span><button type="button" class="browse-after" id="data-after">Next</button></div>
+<div class="browse-both"><div class="browse-large" id="data-large"></div><div class="browse-about" id="data-about"></div></div>
+</div></div>"""
+
+
+def build() -> gr.HTML:
+    """Lay out the view. Its ``select`` event asks for a page or a photo; :func:`look` answers it."""
+    script = (settings.ASSETS / "theme" / "browse.js").read_text(encoding="utf-8")
+    return gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, elem_id="data-browse")
+
+
+def first(one: Opened) -> dict:
+    """The first page of a data set that was just opened, as the script takes it."""
+    return _answer(one, {**NOTHING, "key": one.key}, "", fields=True)
+
+
+def look(source: str, model: str, event: gr.EventData) -> dict:
+    """Inputs: source, model, what the script asks for. Outputs: what it draws."""
+    asked = understood(event._data.get("value"))
+    one = opened(source, asked["key"])
+    # Another data set than the page has, since the server was started anew or a correction came in: its labels may be others.
+    fields = asked["fields"] or one.key != asked["key"]
+    asked["key"] = one.key
+    try:
+        return _answer(one, asked, model, fields)
+    except UserError as error:
+        if not asked["run"]:
+            raise
+        without = {**NOTHING, **{name: asked[name] for name in ("key", "split", "label", "text")}}
+        return {**_answer(one, without, model, fields=True), "note": str(error)}
+
+
+def news(source: str | None) -> dict:
+    """Inputs: source, None where no photos are shown yet. Outputs: what can be chosen by now; the script asks anew where the page offers less."""
+    if source is None:
+        return gr.skip()
+    return {"runs": [run for run, _ in scored_runs()], "measured": open_source(source).catalogue.known.problems is not None}
+
+
+def understood(text: Any) -> dict:
+    """What the script asks for; whatever is not as it should be is left as when the data set was opened."""
+    try:
+        given = json.loads(text)
+    except (TypeError, ValueError):
+        given = {}
+    given = given if isinstance(given, dict) else {}
+    asked = {name: given[name] if type(given.get(name)) is type(usual) else usual for name, usual in NOTHING.items()}
+    return {**asked, "key": str(given.get("key") or ""), "fields": given.get("fields") is True}
+
+
+def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
+    asked = {name: asked[name] for name in (*NOTHING, "key")}
+    catalogue = with_run(one, asked["run"]) if asked["run"] else one.catalogue
+    found = catalogue.find(query_of(asked))
+    answer = {"fields": _fields(catalogue)} if fields else {}
+    if asked["photo"] >= 0 and len(found):
+        asked["photo"] = min(asked["photo"], len(found) - 1)
+        answer["photo"] = _photo(catalogue, int(found[asked["photo"]]), model)
+        return {**answer, "asked": asked, "total": len(found), "size": PAGE}
+    pages = max(1, -(-len(found) // PAGE))
+    asked |= {"photo": -1, "page": min(max(asked["page"], 0), pages - 1)}
+    first = asked["page"] * PAGE
+    where = f"Page {asked['page'] + 1:,} of {pages:,}, {len(found):,} photos" if len(found) else "No photo fits. Change the filters."
+    return {**answer, "asked": asked, "where": where, "pages": pages, "size": PAGE, "rows": _rows(catalogue, found[first : first + PAGE])}
+
+
+def query_of(asked: dict) -> Query:
+    """The query for the catalogue."""
+    return Query(
+        asked["split"] or None, asked["label"] or None, asked["text"], asked["said"] or None, {"right": True, "wrong": False}.get(asked["right"]),
+        asked["problem"] or None, asked["sort"].removeprefix("-"), asked["sort"].startswith("-"),
+    )
+
+
+def _fields(catalogue: Catalogue) -> list[dict]:
+    """The lists to choose from, of what is known: {"name", "title", "options": [[value, text], ...]}."""
+    known = catalogue.known
+    sorts = [*SORTS, *(SORTS_OF_RUNS if known.said is not None else []), *(SORTS_OF_NUMBERS if known.problems is not None else [])]
+    fields = [
+        ("split", "Split", [("", "all"), *((split, split) for split in catalogue.splits)]),
+        ("label", "Label", [("", "all"), *((label, label_title(label)) for label in catalogue.labels)]),
+    ]
+    if runs := scored_runs():
+        fields.append(("run", "Answers of run", [("", "none"), *runs]))
+    if known.said is not None:
+        fields.append(("right", "Right or wrong", [("", "both"), ("wrong", "wrong"), ("right", "right")]))
+        fields.append(("said", "The run says", [("", "anything"), *((name, label_title(name)) for name in known.said_names)]))
+    if known.problems is not None:
+        fields.append(("problem", "Quality", [("", "any"), (FINE, "no problem"), *((name, PROBLEMS.get(name, name)) for name in known.problem_names)]))
+    return [{"name": name, "title": title, "options": options} for name, title, options in [*fields, ("sort", "Order", sorts)]]
+
+
+def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
+    """The tiles of a page; a broken photo has an empty source, so that it does not hide the others."""
+    rows = []
+    for position, small in zip(positions.tolist(), thumbnails(catalogue.stored(positions))):
+        said, label = catalogue.said(position), catalogue.label(position)
+        rows.append({
+            "source": _uri(small) if small else "", "label": label_title(label), "name": PurePath(catalogue.path(position)).name,
+            "said": "" if said in (None, label) else f"{label_title(said)} {_unbroken(percent(catalogue.numbers(position)['probability']))}",
+        })
+    return rows
+
+
+def _unbroken(number: str) -> str:
+    return number.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _uri(jpeg: bytes) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+
+
+def _photo(catalogue: Catalogue, position: int, model: str) -> dict:
+    """A photo large, and all that is known of it."""
+    name = PurePath(catalogue.path(position)).name
+    image = decode(catalogue.stored([position])[0])
+    if image is None:
+        about = '<p class="note">This photo is broken and cannot be shown. Take it out of the data set, or mend it.</p>'
+        return {"source": "", "name": name, "about": _about(catalogue, position, None) + about}
+    out = io.BytesIO()
+    shrink(image).save(out, "JPEG", quality=88)
+    split, index = catalogue.place(position)
+    label = catalogue.label(position)
+    photo = Photo(split, index, catalogue.path(position), label, catalogue.labels.index(label), image)
+    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, image.size) + _steps(photo, model)}
+
+
+def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None) -> str:
+    label, (split, index), numbers = catalogue.label(position), catalogue.place(position), catalogue.numbers(position)
+    rows: list[Sequence] = [
+        ["Label", label_title(label)], ["Integer id", catalogue.labels.index(label)], ["File", catalogue.path(position)], ["Split, row", f"{split}, {index}"],
+    ]
+    if size is not None:
+        rows.append(["Size", f"{size[0]} x {size[1]} px"])
+    if (said := catalogue.said(position)) is not None:
+        rows.append(["The run says", f"{label_title(said)}, {percent(numbers['probability'])}: {'right' if said == label else 'wrong'}"])
+    if "brightness" in numbers:
+        rows.append(["Brightness", f"{percent(numbers['brightness'])} (0 % is black, 100 % white)"])
+    if "sharpness" in numbers:
+        rows.append(["Sharpness", f"{numbers['sharpness']:.3f} (under 0.02 is blurred)"])
+    if (problems := catalogue.problems(position)) is not None:
+        rows.append(["Quality", ", ".join(PROBLEMS.get(name, name) for name in problems) or "no problem found"])
+    return table(["This photo", ""], rows)
+
+
+def _steps(photo: Photo, model: str) -> str:
+    """The processor's steps, as the model in use needs them."""
+    classifier = get_classifier(model)
+    rows = []
+    for step in classifier.processor_steps(photo.image):
+        values = step.values
+        corner = ", ".join(f"{value:.3g}" for value in values[0, 0, :4])
+        rows.append([step.name, " x ".join(map(str, values.shape)), f"{values.min():.3g} to {values.max():.3g}", f"{corner}, …"])
+    processor = classifier.processor
+    note = (
+        f"Resized to {classifier.image_size[1]} x {classifier.image_size[0]} px, multiplied by 1/{1 / processor.rescale_factor:.0f}, "
+        f"then (value - mean {_plain(processor.image_mean)}) / std {_plain(processor.image_std)} for red, green, blue. "
+        f"The model gets pixel_values of shape (1, 3, {classifier.image_size[0]}, {classifier.image_size[1]})."
+    )
+    return f'<div id="data-steps">{table(["Processor step", "Shape", "Range", "First red values"], rows)}<p class="note">{escape(note)}</p></div>'
+
+
+def _plain(values: list[float]) -> str:
+    values = [f"{value:.3g}" for value in np.atleast_1d(values)]
+    return values[0] if len(set(values)) == 1 else ", ".join(values)

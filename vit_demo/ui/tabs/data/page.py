@@ -1,0 +1,60 @@
+"""The Data tab as a whole: the data set on top, a view for each question below it."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from vit_demo.data.sources import SAMPLE
+from vit_demo.review import REVIEW
+from vit_demo.ui.components import polite
+from vit_demo.ui.tabs.data import browse, numbers
+from vit_demo.ui.tabs.data.opened import Opened, open_source, sources
+
+# Run in the browser: the source where photos are shown already, or where the Numbers are being looked at, else nothing. So only who looks
+# at the Numbers has them computed.
+IF_PHOTOS_SHOWN = "source => document.querySelector('#data-gallery button') ? source : null"
+IF_NUMBERS_OPEN = "source => document.getElementById('data-numbers')?.offsetParent ? source : null"
+
+
+def build(tab: gr.Tab, model: gr.Dropdown) -> None:
+    """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work."""
+    with gr.Row(equal_height=True):
+        source = gr.Dropdown(
+            sources(), value=SAMPLE, label="Photos", info="or type a folder (parquet files, or class/photo.jpg) or a name on the Hugging Face Hub",
+            allow_custom_value=True, elem_id="data-source", scale=5,
+        )
+        open_button = gr.Button("Open", size="sm", scale=1, min_width=90, elem_id="data-open")
+    summary = gr.HTML(padding=False, elem_id="data-summary")
+    with gr.Tabs(elem_id="data-views"):
+        with gr.Tab("Browse", id="browse", elem_id="data-view-browse") as browse_tab:
+            photos = browse.build()
+        with gr.Tab("Numbers", id="numbers", elem_id="data-view-numbers") as numbers_tab:
+            shown = gr.HTML(padding=False, elem_id="data-numbers")
+    # always_last: a filter changed while the page is still drawing the one before must not be lost.
+    quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    # In its own right, since whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
+    count = {**quiet, "show_progress": "hidden", "concurrency_limit": numbers.AT_ONCE}
+    for trigger in (source.input, open_button.click):
+        trigger(polite(open_photos), source, [summary, photos], **quiet).success(numbers.show, source, shown, js=IF_NUMBERS_OPEN, **count)
+    photos.select(polite(browse.look), [source, model], photos, **quiet)
+    browse_tab.select(polite(browse.news), source, photos, js=IF_PHOTOS_SHOWN, **quiet)
+    numbers_tab.select(numbers.show, source, shown, **count)
+    # Opened when the tab is first looked at; coming back finds it as it was left, but for corrections that came in between.
+    tab.select(polite(open_first), [source, summary], [summary, photos], **quiet)
+
+
+def open_first(source: str, summary: str) -> tuple:
+    """Inputs: source, the summary as it stands. Outputs: as open_photos; where they are open already, only what can be chosen by now."""
+    return open_photos(source) if not summary or (source or "").strip() == REVIEW else (gr.skip(), browse.news(source))
+
+
+def open_photos(source: str) -> tuple:
+    """Inputs: source. Outputs: what it holds in one line, the first page of photos."""
+    one = open_source(source)
+    return _summary(one), browse.first(one)
+
+
+def _summary(one: Opened) -> str:
+    counts = {split: sum(labels.values()) for split, labels in one.catalogue.counts().items()}
+    parts = ", ".join(f"{split} {count:,}" for split, count in counts.items())
+    return f'<p class="data-summary"><b>{len(one.catalogue):,} photos of {len(one.catalogue.labels):,} classes:</b> {parts}</p>'

@@ -1,0 +1,88 @@
+"""The notes on a model of one's own, written in the page: one class and one language at a time."""
+
+from __future__ import annotations
+
+from html import escape
+from pathlib import Path
+
+import gradio as gr
+
+from vit_demo.diagnose.notes import SECTIONS, Wording, is_own, note_text, parse_note, read_note, write_note
+from vit_demo.errors import UserError
+from vit_demo.ui.components import Choice
+from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.vit import LeafClassifier
+from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
+
+
+def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
+    """Lay out the part, folded, for a person's own models alone. Inputs: what the parts of the tab share, what was said last.
+
+    Returns the event of saving, after which the answer can be told again with the new facts.
+    """
+    with gr.Accordion(say("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit") as fold:
+        label = Choice([], label=say("diagnose.edit.class"), filterable=False, elem_id="diagnose-edit-class")
+        text = gr.Textbox("", lines=12, max_lines=30, label=say("diagnose.edit.text"), info=say("diagnose.edit.how"), elem_id="diagnose-edit-text")
+        # The language that the text was opened in: the page may be switched to another before it is saved.
+        spoken = gr.State(DEFAULT_LANGUAGE)
+        save = gr.Button(say("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save")
+        told = gr.HTML("", elem_id="diagnose-edit-told")
+    asked.speaks(fold, lambda code: gr.update(label=say("diagnose.edit.title", code)))
+    asked.speaks(label, lambda code: gr.update(label=say("diagnose.edit.class", code)))
+    asked.speaks(text, lambda code: gr.update(label=say("diagnose.edit.text", code), info=say("diagnose.edit.how", code)))
+    asked.speaks(save, lambda code: say("diagnose.edit.save", code))
+    asked.model.change(offer, asked.model, fold, **QUIET)
+    fold.expand(open_all, [asked.model, asked.language, said], [label, text, spoken, told], **QUIET)
+    label.input(open_one, [asked.model, asked.language, label], [text, spoken, told], **QUIET)
+    return save.click(write, [asked.model, label, text, spoken, asked.language], told, **QUIET)
+
+
+def offer(model: str) -> dict:
+    """Inputs: model. Outputs: the part, folded, and shown where the notes of this model are a person's own."""
+    return gr.update(visible=_own(model) is not None, open=False)
+
+
+def open_all(model: str, language: str, said: dict | None) -> tuple:
+    """Inputs: model, language, what was said last. Outputs: classes with that of the answer chosen, its note, language of the note, nothing told."""
+    classifier = _own(model)
+    if classifier is None:
+        return gr.update(choices=[], value=None), "", language, ""
+    answered = (said or {}).get("answer", {}).get("label")
+    label = answered if answered in classifier.labels else classifier.labels[0]
+    return gr.update(choices=[(label_title(name), name) for name in classifier.labels], value=label), *open_one(model, language, label)
+
+
+def open_one(model: str, language: str, label: str | None) -> tuple[str, str, str]:
+    """Inputs: model, language, class. Outputs: its note as text, language of the note, nothing told."""
+    language = language if language in LANGUAGES else DEFAULT_LANGUAGE
+    classifier = _own(model)
+    note = read_note(classifier.checkpoint.folder, label, language) if classifier and label else None
+    # A note in another language is no note in this one.
+    return note_text(note if note and note.language == language else None, wording(language)), language, ""
+
+
+def write(model: str, label: str | None, text: str, spoken: str, language: str) -> str:
+    """Inputs: model, class, text, language of the text, language. Outputs: that it is saved, or why it is not."""
+    classifier = _own(model)
+    try:
+        if classifier is None or label not in classifier.labels:
+            raise UserError("The notes of this model cannot be written. Choose one of your runs, or a model folder of your own.")
+        write_note(Path(classifier.checkpoint.folder), label, spoken, parse_note(text or "", wording(spoken)))
+    except UserError as error:
+        return f'<p role="alert"><b>{escape(say("diagnose.edit.failed", language))}</b> <span lang="en">{escape(str(error))}</span></p>'
+    return f'<p role="status">{escape(say("diagnose.edit.saved", language, label=label_title(label)))}</p>'
+
+
+def wording(language: str) -> Wording:
+    """How a note is written in a language."""
+    return Wording({name: say(f"notes.{name}", language) for name in SECTIONS}, say("diagnose.edit.source", language, name="{name}"))
+
+
+def _own(model: str) -> LeafClassifier | None:
+    """The model, where its notes are a person's own."""
+    try:
+        classifier = get_classifier(model)
+    except UserError:
+        return None
+    return classifier if is_own(classifier.checkpoint) else None

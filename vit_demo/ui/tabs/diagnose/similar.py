@@ -1,0 +1,91 @@
+"""It looks like these: three pictures of the model's own classes beside the answer, looked for only when they are asked for."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from html import escape
+
+import gradio as gr
+from PIL import Image
+
+from vit_demo.data.sources import SAMPLE, decode, label_names, open_dataset
+from vit_demo.diagnose.photos import open_photo
+from vit_demo.diagnose.similar import is_drawn, keep_drawn, pictures_file, similar
+from vit_demo.errors import UserError
+from vit_demo.neighbours import Neighbour
+from vit_demo.ui.components import PhotoInput
+from vit_demo.ui.diagnosisview import View
+from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.words import LANGUAGES
+
+# Opened for the first time, it asks for its pictures. The event of <details> does not bubble, but it can be caught on its way down.
+OPENED = """element.addEventListener('toggle', event => {
+    if (event.target.open && event.target.hasAttribute('data-waits')) trigger('select', {value: true, index: 0});
+}, true);"""
+
+
+def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
+    """Lay out the part, folded. Inputs: what the parts of the tab share, the photo, what was said of it."""
+    part = gr.HTML("", js_on_load=OPENED, elem_id="diagnose-similar")
+    gr.on([said.change, asked.language.change], offer, [said, asked.language], part, **QUIET)
+    part.select(look, [photo, said, asked.language], part, **QUIET)
+
+
+def offer(said: dict | None, language: str) -> str | dict:
+    """Inputs: what was said, language. Outputs: the part, folded; nothing where no answer or no pictures are."""
+    view = _view(said, language)
+    return "" if view is None else _part(view, f'<p>{view.say("diagnose.similar.wait")}</p>', "data-waits")
+
+
+def look(photo: str | None, said: dict | None, language: str) -> str:
+    """Inputs: photo file, what was said of it, language. Outputs: the part, open, with its pictures, or why there are none."""
+    view = _view(said, language)
+    if view is None or photo is None:
+        return ""
+    try:
+        picture = open_photo(photo)
+        if is_drawn(view.classifier.checkpoint):
+            keep_drawn(view.classifier, _drawn())
+        return pictures_html(view, similar(view.classifier, picture))
+    except UserError as error:
+        return _part(view, f'<p lang="en">{escape(str(error))}</p>', "open")
+
+
+def _view(said: dict | None, language: str) -> View | None:
+    """Who answered, where there is an answer and the model has pictures."""
+    if language not in LANGUAGES or not said or "answer" not in said or said["answer"]["verdict"] == "not_known":
+        return None
+    try:
+        view = View(get_classifier(said["model"]), language)
+    except UserError:  # its folder was deleted since
+        return None
+    return view if pictures_file(view.classifier.checkpoint) else None
+
+
+def _drawn() -> Iterator[tuple[str, Image.Image]]:
+    """The drawn leaves that others train on, which no example on the page is one of."""
+    from datasets import Image as ImageFeature
+
+    data = open_dataset(SAMPLE)
+    names = label_names(data)
+    for row in data["train"].cast_column("image", ImageFeature(decode=False)):
+        yield names[row["labels"]], decode(row["image"])
+
+
+def pictures_html(view: View, found: list[Neighbour]) -> str:
+    """The part, open, with pictures and their labels."""
+    about = view.say("diagnose.similar.drawn" if is_drawn(view.classifier.checkpoint) else "diagnose.similar.learned")
+    pictures = "".join(
+        f'<li><img src="data:image/jpeg;base64,{base64.b64encode(one.jpeg).decode()}" alt="" /><span>{escape(view.title(one.label))}</span></li>'
+        for one in found
+    )
+    return _part(view, f'<p>{about}</p><ol class="similar-pictures">{pictures}</ol>', "open")
+
+
+def _part(view: View, content: str, state: str) -> str:
+    return (
+        f'<details class="similar" lang="{view.language}" {state}><summary>{view.say("diagnose.similar.title")}</summary>'
+        f'<div class="details-body">{content}</div></details>'
+    )
