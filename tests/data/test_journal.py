@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 from pathlib import Path
 
@@ -11,8 +12,10 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PillowImage
 
+from vit_demo.data.export import FORMATS, export, push
 from vit_demo.data.journal import Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
+from vit_demo.data.sources import label_names, open_dataset
 
 NAMES = ["rust", "healthy"]
 FEATURES = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=NAMES)})
@@ -160,3 +163,86 @@ def test_a_photo_in_a_file_has_the_fingerprint_of_its_bytes(tmp_path: Path):
     assert fingerprint(files) == fingerprint(data)
     (tmp_path / "0.png").write_bytes(encoded(11))
     assert fingerprint(files) != fingerprint(data)
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> Path:
+    """30 photos as split/class/photo."""
+    for split, count in (("train", 20), ("validation", 5), ("test", 5)):
+        for row in range(count):
+            file = tmp_path / "leaves" / split / NAMES[row % 2] / f"{row}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(encoded(row % 12))
+    return tmp_path / "leaves"
+
+
+def test_a_mended_source_is_opened_by_name_and_changes_with_each_decision(home: Path, image_folder: Path, refusal):
+    spec = f"mended:{image_folder}"
+    plain, mended = open_dataset(image_folder), open_dataset(spec)
+    assert fingerprint(mended) == fingerprint(plain) and open_dataset(spec) is mended
+    photo = ("train", plain["train"]["image_file_path"][0])
+    journal = journal_of(image_folder)
+    journal.decide("exclude", photo)
+    assert len(open_dataset(spec)["train"]) == len(plain["train"]) - 1 == 19 and len(open_dataset(image_folder)["train"]) == 20
+    marked = fingerprint(open_dataset(spec))
+    assert marked != fingerprint(plain)
+    journal.undo()
+    assert fingerprint(open_dataset(spec)) == fingerprint(plain)
+    journal.decide("exclude", photo)
+    assert fingerprint(open_dataset(spec)) == marked
+    assert "once" in refusal(open_dataset, f"mended:mended:{image_folder}") and "no folder" in refusal(open_dataset, "mended:nowhere")
+
+
+def test_the_drawn_sample_can_be_mended_too(home: Path):
+    sample = open_dataset("sample")
+    before = sample["test"][0]["labels"]
+    journal_of("sample").decide("relabel", ("test", sample["test"]["image_file_path"][0]), label_names(sample)[(before + 1) % 3])
+    changed = np.flatnonzero(np.array(open_dataset("mended:sample")["test"]["labels"]) != np.array(sample["test"]["labels"]))
+    assert changed.tolist() == [0]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_an_exported_set_opens_as_the_same_photos(home: Path, image_folder: Path, tmp_path: Path, kind: str):
+    data = open_dataset(image_folder)
+    counted = []
+    export(data, tmp_path / "out", kind, counted.append)
+    again = open_dataset(tmp_path / "out")
+    assert counted[-1] == 30 and again["train"].features["labels"].names == data["train"].features["labels"].names
+    for split in data:
+        def photos(found, split=split):
+            return sorted((label, np.asarray(image.convert("RGB")).tobytes()) for label, image in zip(found[split]["labels"], found[split]["image"]))
+
+        assert photos(again) == photos(data)
+    assert not list(tmp_path.glob("*.new"))
+
+
+def test_names_that_no_file_system_takes_are_made_harmless(tmp_path: Path):
+    names = ["a/b", "A_b", "../..", "b.", "rust"]
+    features = Features({**FEATURES, "labels": ClassLabel(names=names)})
+    paths = ["../../evil.png", "x/IMG.PNG", "y/img.png", "z\\..\\w.png", "\0.gif"]
+    rows = {"image_file_path": paths, "image": [{"bytes": encoded(row), "path": None} for row in range(5)], "labels": [0, 4, 4, 2, 3]}
+    data = DatasetDict(train=Dataset.from_dict(rows, features=features))
+    export(data, tmp_path / "deep" / "out")
+    files = sorted(file.relative_to(tmp_path / "deep" / "out").as_posix() for file in (tmp_path / "deep").rglob("*.png"))
+    assert len(files) == 5 and all(re.fullmatch(r"train/[\w .()-]+/[\w .()-]+\.png", file) and ".." not in file for file in files), files
+    assert len({file.split("/")[1] for file in files}) == 4 and [file for file in tmp_path.iterdir()] == [tmp_path / "deep"]
+
+
+def test_an_export_leaves_nothing_half_done(home: Path, image_folder: Path, tmp_path: Path, refusal, monkeypatch: pytest.MonkeyPatch):
+    data = open_dataset(image_folder)
+    assert "already" in refusal(export, data, image_folder) and "not zip" in refusal(export, data, tmp_path / "out", "zip")
+
+    def full(_self: Path, _content: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert "space" in refusal(export, data, tmp_path / "out")
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["leaves"]
+
+
+def test_pushing_says_what_is_missing(refusal, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    assert "your-name" in refusal(push, made_up(), "no name at all!") and "hf auth login" in refusal(push, made_up(), "me/leaves")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_something")
+    assert "could not be reached" in refusal(push, made_up(), "me/leaves")

@@ -56,7 +56,7 @@ def test_percent_reads_as_people_say_it() -> None:
 
 
 def test_scores_json_has_each_split_the_temperature_and_the_time() -> None:
-    back = json.loads(scores_json({split: result.to_dict() for split, result in SCORES.items()}, 1.25, 83.4))
+    back = json.loads(scores_json({split: result.to_dict() for split, result in SCORES.items()}, 1.25, {"seconds": 83.4, "data_fingerprint": "abc"}))
     assert (back["temperature"], back["seconds"]) == (1.25, 83.4)
     assert back["test"]["accuracy"] == 43 / 48 and back["validation"]["confusion"] == SCORES["validation"].confusion
 

@@ -52,7 +52,7 @@ def finished(folder: Path | str, scores: dict[str, Evaluation], temperature: flo
     scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
     (run.model_folder / predictions.FILE).write_text(predictions.to_csv({split: found.predictions for split, found in scores.items()}), encoding="utf-8")
     details = {split: found.to_dict() for split, found in scores.items()}
-    (run.model_folder / "scores.json").write_text(card.scores_json(details, temperature, 9.0), encoding="utf-8")
+    (run.model_folder / "scores.json").write_text(card.scores_json(details, temperature, {"seconds": 9.0}), encoding="utf-8")
     run.set_state(status="finished", ended=2.0, result={"seconds": 9.0})
     return run
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Photo
 
 SAMPLE = "sample"
+# Before a source: with what was decided about its photos, see :mod:`vit_demo.data.journal`.
+MENDED = "mended:"
 BEANS = "AI-Lab-Makerere/beans"
 # Before the name of photos that were brought in, see vit_demo.data.imports.
 IMPORT = "import:"
@@ -49,7 +51,8 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     spec: "sample" or None (the drawn leaves that come with the project), a folder of parquet
     files (``train-00000-of-00001.parquet`` and so on, also inside ``data/``), an image folder
     (split/class/photo or class/photo), "import:NAME", or a name on the Hugging Face Hub, also "name@revision";
-    "review" (the photos corrected in the Diagnose tab), or any other with " + review" behind it.
+    "review" (the photos corrected in the Diagnose tab), or any other with " + review" behind it
+    or "mended:" before it (with the decisions of its journal applied).
     A missing validation or test split is cut from train, stratified by class and always the same; copies of a photo stay together.
     Raises UserError with what to do.
     """
@@ -59,6 +62,10 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
         from vit_demo.data.reviewed import open_reviewed
 
         return open_reviewed(base, revision)
+    if text.startswith(MENDED):
+        from vit_demo.data.mended import open_mended
+
+        return open_mended(text.removeprefix(MENDED).strip(), revision)
     path = settings.EMBEDDED_SAMPLE if text == SAMPLE else located(text)
     if path and path.is_dir():
         return _open_folder(str(path.resolve()), _newest_change(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from vit_demo import __version__
 from vit_demo.abstention import FEWEST, Abstention
 from vit_demo.checkpoints import Checkpoint
-from vit_demo.data.sources import SAMPLE
+from vit_demo.data.sources import MENDED, SAMPLE
 from vit_demo.training.abstain import tally
 from vit_demo.training.calibration import BINS
 from vit_demo.training.config import TrainingConfig
@@ -19,9 +19,9 @@ from vit_demo.training.predictions import FILE, Prediction, mistakes
 NAMED = 10
 
 
-def scores_json(scores: dict[str, dict], temperature: float, seconds: float) -> str:
-    """The scores of each split, the temperature fitted on validation, and the time of the whole run in seconds."""
-    return json.dumps({**scores, "temperature": temperature, "seconds": seconds}, indent=1)
+def scores_json(scores: dict[str, dict], temperature: float, result: dict) -> str:
+    """The scores of each split, the temperature fitted on validation, and of the result the time of the whole run in seconds and the photos' fingerprint."""
+    return json.dumps({**scores, "temperature": temperature, "seconds": result["seconds"], "data_fingerprint": result.get("data_fingerprint")}, indent=1)
 
 
 def percent(evaluation: Evaluation) -> str:
@@ -35,6 +35,8 @@ def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Eva
     test, validation = scores["test"], scores["validation"]
     revision = f", revision `{origin.revision}`" if origin.revision else ""
     extra = f"\n- Extra train photos: `{config.extra_data}` (train split only)" if config.extra_data else ""
+    print_of = result.get("data_fingerprint")
+    mark = f"\n- Fingerprint of all photos, labels and splits: `{print_of}`" if print_of else ""
     return f"""---
 {_metadata(config, origin, test)}
 ---
@@ -47,7 +49,7 @@ Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s. The test ph
 
 - Validation accuracy: {percent(validation)}; the weights were chosen on this split, so it is too kind
 - Started from: `{origin.name}`{revision}
-- Photos: `{config.data}`{extra}
+- Photos: `{config.data}`{extra}{mark}
 
 ## Each class
 
@@ -91,9 +93,9 @@ def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> s
 
     from vit_demo.checkpoints import is_hub_name
 
-    source = config.data.partition("@")[0]
+    source = config.data.removeprefix(MENDED).partition("@")[0]
     on_hub = is_hub_name(source) and not Path(source).exists()
-    title = "drawn leaves of vit_demo" if config.data == SAMPLE else _last(source)
+    title = "drawn leaves of vit_demo" if source == SAMPLE else _last(source)
     accuracy = EvalResult(
         task_type="image-classification", dataset_type=source if on_hub else "imagefolder", dataset_name=title, dataset_split="test",
         dataset_revision=config.data_revision, metric_type="accuracy", metric_value=round(test.accuracy, 6), metric_name="Test accuracy",

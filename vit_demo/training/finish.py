@@ -54,12 +54,13 @@ def finish(work: Work, data: DatasetDict, *, started: float, stopped: bool) -> d
         "test_interval": list(scores["test"].interval),
         "seconds": round(time.time() - started, 2),
         "model": str(run.model_folder),
+        "data_fingerprint": run.state().get("data_fingerprint"),
     }
     details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
     # Before the scores: who finds those finds the photos behind them too.
     write_atomically(run.model_folder / predictions.FILE, predictions.to_csv({split: found.predictions for split, found in scores.items()}))
     abstention.save(run.model_folder)
-    write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result["seconds"]))
+    write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result))
     write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result, abstention))
     run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
     return result

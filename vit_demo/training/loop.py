@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from datasets import DatasetDict
 
+from vit_demo.data.mended import fingerprint
 from vit_demo.data.sources import label_names, merge_train, open_dataset
+from vit_demo.errors import UserError
 from vit_demo.training import checkpoint, processes, reporting
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.curves import curves_of
@@ -44,6 +46,8 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
         data = open_dataset(config.data, config.data_revision)
         if config.extra_data:
             data = merge_train(data, open_dataset(config.extra_data))
+        if run:
+            _record_photos(run, data)
         classifier = _open_model(config, data)
         sides = sides_of(config, classifier)
         classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
@@ -85,6 +89,14 @@ def _engine(config: TrainingConfig):
     from vit_demo.training import steps
 
     return steps.train
+
+
+def _record_photos(run: Run, data: DatasetDict) -> None:
+    """Write down which photos and labels the run learns from; one that goes on must find the same ones. UserError where it does not."""
+    found = fingerprint(data)
+    if run.state().get("data_fingerprint", found) != found and checkpoint.exists(run):
+        raise UserError("The photos or their labels have changed since this run began, so it cannot go on. Start it again as a new run.")
+    run.set_state(data_fingerprint=found)
 
 
 def _open_model(config: TrainingConfig, data: DatasetDict) -> LeafClassifier:
