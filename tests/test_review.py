@@ -105,6 +105,11 @@ def test_a_long_note_is_cut():
     assert len(review.store(photo(1), "healthy", SAID, "x" * 10_000).note) == NOTE_LENGTH
 
 
+def test_words_of_any_kind_come_back_as_they_were():
+    kept = review.store(photo(1), "fève", Said("白粉病", 0.5, None, "/models/leaf-\udcff"), "\ud800 !")
+    assert review.corrections() == [kept] and "fève" in journal().read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize(
     "torn", [b'{"id": "0123', b"\xff\xfe", b"[1]\n", b'{"id": "../../x", "removed": true}\n', b"null\n", b'{"id": 5}\n', b'{"id": "' + b"0" * 32 + b'"}\n']
 )

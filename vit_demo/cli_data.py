@@ -20,8 +20,11 @@ def add_to(commands) -> None:
     parser = commands.add_parser("data", help=about, description=f"{about[0].upper()}{about[1:]}.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     brought = actions.add_parser("import", help="take in photos", description="Take in photos; then give --data import:NAME.")
-    brought.add_argument("source", nargs="+", metavar="SOURCE", help="a zip or tar file or a folder (class/photo or split/class/photo, or parquet files), "
-                         "a CSV of paths and labels, or photos with --label")
+    brought.add_argument(
+        "source", nargs="+", metavar="SOURCE",
+        help="a zip or tar file or a folder (class/photo, split/class/photo, photos with a CSV, or parquet files), a CSV of paths and labels, "
+             "or photos with --label",
+    )
     brought.add_argument("--name", required=True, help="what the data set is called")
     brought.add_argument("--label", help="the class that all these photos show; they are added where the data set is there already")
     brought.add_argument("--anywhere", action="store_true", help="photos named in a CSV may lie outside its folder")

@@ -7,6 +7,7 @@ shares the photos among its processes. These never have to meet: each takes ever
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
@@ -30,6 +31,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo and line")
     parser.add_argument("--language", default=DEFAULT_LANGUAGE, choices=LANGUAGES, help="of the answers in words (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl; photos that are in it already are not done again")
+    parser.add_argument("--together", action="store_true", help="the photos show one plant: up to 12 leaves, one answer")
     parser.add_argument("--engine", default="torch", choices=("torch", "onnx", "onnx-int8"), help="what computes: torch, or an export (default: %(default)s)")
     parser.set_defaults(run=_predict)
 
@@ -37,8 +39,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return _write(options, 0, 1) if options.out else _print(options)
+        return _print_together(options) if options.together else _write(options, 0, 1) if options.out else _print(options)
     try:
+        if options.together:
+            raise UserError("Photos are looked at --together by one process. Start it without a launcher.")
         if options.out is None:
             raise UserError("Several processes need a file to write to. Give --out.")
         return _write(options, rank, size)
@@ -53,7 +57,6 @@ def _print(options: argparse.Namespace) -> int:
     from vit_demo.diagnose.batch import as_dict, diagnose_many
     from vit_demo.diagnose.diagnosis import Refusal
     from vit_demo.diagnose.export import open_engine
-    from vit_demo.quality import WARNINGS
 
     classifier, seen, refused = open_model(options), 0, 0
     for answer in diagnose_many(classifier, options.photos, open_engine(classifier, options.engine)):
@@ -64,22 +67,65 @@ def _print(options: argparse.Namespace) -> int:
         elif options.json:
             print(json.dumps(as_dict(classifier, answer, options.language)), flush=True)
         else:
-            print(f"{answer.photo}: {answer.in_words()}", flush=True)
-            for problem in answer.quality:
-                print(f"{answer.photo}: {WARNINGS[problem]}", file=sys.stderr)
+            _print_one(answer)
     _check_any(seen, options.photos)
     return 2 if refused else 0
 
 
+def _print_together(options: argparse.Namespace) -> int:
+    """One answer for all photos, and what each of them says."""
+    from vit_demo.diagnose.batch import diagnose_many
+    from vit_demo.diagnose.diagnosis import Refusal
+    from vit_demo.diagnose.export import open_engine
+    from vit_demo.diagnose.several import MOST, combine
+    from vit_demo.diagnose.telling import sentence_together, told_together
+
+    if options.out:
+        raise UserError("Photos that are looked at --together get one answer, which is printed. Leave --out away.")
+    count = _count(options, lambda number, name: True)[0]
+    _check_any(count, options.photos)
+    if count > MOST:  # before the model is asked about a whole folder
+        raise UserError(f"These are {count} photos. Give at most {MOST} of one plant.")
+    classifier = open_model(options)
+    found = combine(list(diagnose_many(classifier, options.photos, open_engine(classifier, options.engine))))
+    if options.json:
+        print(json.dumps(told_together(classifier, found, options.language)))
+    else:
+        print(sentence_together(classifier, found, options.language))
+    for leaf in found.leaves:
+        if isinstance(leaf, Refusal):
+            print(leaf.error, file=sys.stderr)
+        elif not options.json:
+            _print_one(leaf)
+    return 2 if any(isinstance(leaf, Refusal) for leaf in found.leaves) else 0
+
+
+def _print_one(answer) -> None:
+    """A photo's answer as a line, and what is wrong with the photo."""
+    from vit_demo.quality import WARNINGS
+
+    print(f"{answer.photo}: {answer.in_words()}", flush=True)
+    for problem in answer.quality:
+        print(f"{answer.photo}: {WARNINGS[problem]}", file=sys.stderr)
+
+
 def _write(options: argparse.Namespace, rank: int, size: int) -> int:
     """Answers to a file, those of every size-th photo from the one numbered rank; what has a row already is left out."""
-    from vit_demo.diagnose.batch import as_dict, diagnose_batches
-    from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
-    from vit_demo.diagnose.export import open_engine
     from vit_demo.diagnose.results import Results, about
 
     classifier = _open_on_own_device(options)
     results = Results(options.out, about(classifier, options.language, options.engine), rank, size)
+    with contextlib.closing(results):
+        return _fill(options, classifier, results)
+
+
+def _fill(options: argparse.Namespace, classifier, results) -> int:
+    """What _write does with an open file."""
+    from vit_demo.diagnose.batch import as_dict, diagnose_batches
+    from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
+    from vit_demo.diagnose.export import open_engine
+
+    rank, size = results.rank, results.size
     total, to_do, seen = _count(options, lambda number, name: number % size == rank and name not in results)
     _check_any(total, options.photos)
     pace, new, refused = Pace(to_do, "" if size == 1 else f"Process {rank + 1} of {size}: "), 0, 0

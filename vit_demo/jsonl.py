@@ -10,7 +10,8 @@ from pathlib import Path
 
 def append(path: Path, values: dict) -> None:
     """Add one line, which is on the disk when this returns; where the disk does not take it, OSError, and the file is as it was."""
-    line = (json.dumps(values, ensure_ascii=False) + "\n").encode()
+    # A name of a file may hold what is no text: in JSON its escape is read back as it was.
+    line = (json.dumps(values, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     with open(path, "ab", buffering=0) as file:
         size = file.seek(0, os.SEEK_END)
         # To a line that was torn nothing must be appended: it is ended first.

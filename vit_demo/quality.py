@@ -56,8 +56,8 @@ class Quality:
 
 def assess(photo: Image.Image) -> Quality:
     """The quality of an upright photo, in a few milliseconds."""
-    # Channel by channel in memory too: left interleaved, what is asked of all three takes thirty times as long.
-    red, green, blue = colours = np.asarray(_thumbnail(photo)).transpose(2, 0, 1).astype(np.float32, order="C")
+    # Channel by channel in memory too: left interleaved, what is asked of all three takes thirty times as long. Pillow parts them fastest.
+    red, green, blue = colours = np.stack([np.asarray(channel) for channel in _thumbnail(photo).split()]).astype(np.float32)
     # Luma of ITU-R BT.601, as Pillow has it; not rounded, which would look like noise in a dim photo.
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
     below = np.bincount(grey.astype(np.uint8).ravel(), minlength=256).cumsum() / grey.size

@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -23,7 +22,7 @@ from pathlib import Path
 from filelock import FileLock
 from PIL import Image
 
-from vit_demo import settings
+from vit_demo import jsonl, settings
 from vit_demo.errors import UserError
 
 # What the set is called where a data set is asked for.
@@ -77,7 +76,7 @@ def store(photo: Image.Image, label: str, said: Said, note: str = "") -> Correct
         _sweep(kept)
         _write_photo(correction.file, _jpeg(photo))
         try:
-            _append(asdict(correction))
+            jsonl.append(_journal(), asdict(correction))
         except OSError:
             if correction.id not in kept:
                 correction.file.unlink(missing_ok=True)
@@ -91,7 +90,7 @@ def remove(correction_id: str) -> None:
         raise UserError(f"There is no photo {correction_id[:40]} in the review set. See `review list` for the ids of all.")
     with _changing(), _no_room():
         # First the word, then the file: what is killed between leaves a file that the next change sweeps away.
-        _append({"id": correction_id, "removed": True, "time": round(time.time(), 3)})
+        jsonl.append(_journal(), {"id": correction_id, "removed": True, "time": round(time.time(), 3)})
         _sweep(_ids())
 
 
@@ -196,39 +195,11 @@ def _write_photo(file: Path, content: bytes) -> None:
         raise
 
 
-def _append(values: dict) -> None:
-    """Add a line to the journal, or leave it as it was. A line that a crash tore is ended first."""
-    line = (json.dumps(values) + "\n").encode()
-    with open(_journal(), "ab", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        try:
-            rest = line if _ends_whole(size) else b"\n" + line
-            while rest:
-                rest = rest[file.write(rest) :]
-            os.fsync(file.fileno())
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def _ends_whole(size: int) -> bool:
-    if not size:
-        return True
-    with open(_journal(), "rb") as file:
-        file.seek(size - 1)
-        return file.read() == b"\n"
-
-
 def _read() -> dict[str, Correction]:
     """The last word on each photo that is not removed, by id, in the order of these words. Lines that are torn or no such word are left out."""
-    try:
-        lines = _journal().read_bytes().split(b"\n")
-    except OSError:
-        return {}
     found: dict[str, Correction] = {}
-    for line in lines:
+    for values in jsonl.read(_journal()):
         with contextlib.suppress(ValueError, TypeError, KeyError, UserError):
-            values = json.loads(line)
             if not _ID.fullmatch(values["id"]):
                 continue
             found.pop(values["id"], None)

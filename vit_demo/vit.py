@@ -127,8 +127,8 @@ class LeafClassifier:
         height, width = size or self.image_size
         # What the processor does, without its way from picture to array to picture and back, which takes longer than the resizing.
         resample = Image.Resampling.BILINEAR if self.processor.resample is None else self.processor.resample
-        resized = [np.asarray(photo.convert("RGB").resize((width, height), resample)) for photo in photos]
-        return torch.from_numpy(np.stack(resized).transpose(0, 3, 1, 2).copy())
+        resized = [np.asarray((photo if photo.mode == "RGB" else photo.convert("RGB")).resize((width, height), resample)) for photo in photos]
+        return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
 
     def normalise(self, resized: torch.Tensor) -> torch.Tensor:
         """Values 0..255 (B, 3, H, W) to float32 on the model's device: (value * rescale_factor - mean) / std."""

@@ -1,6 +1,6 @@
 // Draws the photos of a data set page by page. props.value: what ui/tabs/data/browse.py answers; what is asked for goes with each answer and back.
 const find = (name) => element.querySelector(`.browse-${name}`);
-const [note, list, selects, grid, single, which, large, about] = ['note', 'list', 'selects', 'grid', 'photo', 'which', 'large', 'about'].map(find);
+const [note, list, selects, grid, single, which, large, about, go] = ['note', 'list', 'selects', 'grid', 'photo', 'which', 'large', 'about', 'go'].map(find);
 const [search, where, back, next, all, before, after] = ['search', 'where', 'back', 'next', 'all', 'before', 'after'].map((name) => element.querySelector(`#data-${name}`));
 let asked = null; // what is shown
 let wanted = null; // what was asked for last, and may still be on its way
@@ -103,6 +103,7 @@ function take(given) {
         where.textContent = given.where;
         back.disabled = asked.page <= 0;
         next.disabled = asked.page >= pages - 1;
+        go.hidden = pages <= 3;
         drawRows(given.rows);
     }
     show(Boolean(given.photo));
@@ -125,6 +126,11 @@ next.addEventListener('click', () => turn(1));
 before.addEventListener('click', () => step(-1));
 after.addEventListener('click', () => step(1));
 all.addEventListener('click', showAll);
+const number = go.querySelector('input');
+number.addEventListener('change', () => {
+    if (number.value) ask({ page: Math.min(pages, Math.max(1, Math.round(Number(number.value)))) - 1, photo: -1 });
+    number.value = '';
+});
 document.addEventListener('keydown', (event) => {
     // Not where the arrows already mean something, and not for a view that is not looked at.
     const busy = event.target.closest?.('input, select, textarea, [contenteditable], [role="tab"], [role="listbox"], [role="slider"], canvas, dialog');

@@ -65,7 +65,7 @@ def test_phone_shows_the_answer_without_sideways_scrolling(phone, drawn_photo):
         open_tab(phone, name)
         phone.wait_for_selector(landmark)
         if name == "Data":
-            phone.locator("#data-gallery img").first.click()
+            phone.locator("#data-gallery button").first.click()
             phone.wait_for_selector("#data-steps table")
         assert sideways_overflow(phone) <= 0, name
 
@@ -107,28 +107,58 @@ def test_layer_head_and_rollout_change_the_picture(page):
     sentence.get_by_text("over all 12 layers together").wait_for()
 
 
-def test_data_set_is_counted_filtered_paged_and_opened(page):
+def test_data_set_is_filtered_paged_and_opened_also_by_the_keyboard(page):
     open_tab(page, "Data")
     page.wait_for_selector("#data-gallery img")
-    assert "336" not in page.inner_text("#data-counts") and "240" in page.inner_text("#data-counts")
-    assert "Page 1 of 14, 336 photos" in page.inner_text("#data-where")
+    assert "336 photos of 3 classes" in page.inner_text("#data-summary")
+    where, which = page.locator("#data-where"), page.locator("#data-detail [role=status]")
+    assert "Page 1 of 14, 336 photos" in where.inner_text()
     page.click("#data-next")
-    page.locator("#data-where").get_by_text("Page 2 of 14").wait_for()
-    page.locator("#data-split input").click()
-    page.get_by_role("option", name="test").click()
-    page.locator("#data-where").get_by_text("Page 1 of 2, 48 photos").wait_for()
-    page.locator("#data-label input").click()
-    page.get_by_role("option", name="Healthy").click()
-    page.locator("#data-where").get_by_text("16 photos").wait_for()
-    page.locator("#data-search input, #data-search textarea").fill("test.3.")
-    page.locator("#data-where").get_by_text("Page 1 of 1, 1 photos").wait_for()
-    page.locator("#data-gallery img").first.click()
-    page.wait_for_selector("#data-about table")
+    where.get_by_text("Page 2 of 14").wait_for()
+    page.keyboard.press("ArrowRight")
+    where.get_by_text("Page 3 of 14").wait_for()
+    page.fill("#data-page", "14")
+    page.keyboard.press("Enter")
+    where.get_by_text("Page 14 of 14").wait_for()
+    page.select_option("#data-split", "test")
+    where.get_by_text("Page 1 of 2, 48 photos").wait_for()
+    page.select_option("#data-label", "healthy")
+    where.get_by_text("16 photos").wait_for()
+    page.locator("#data-gallery button").nth(14).click()
+    which.get_by_text("Photo 15 of 16").wait_for()
+    page.keyboard.press("ArrowRight")
+    which.get_by_text("Photo 16 of 16").wait_for()
+    assert page.locator("#data-after").is_disabled()
+    page.click("#data-before")
+    which.get_by_text("Photo 15 of 16").wait_for()
+    page.keyboard.press("Escape")
+    where.get_by_text("16 photos").wait_for()
+    page.fill("#data-search", "test.3.")
+    where.get_by_text("Page 1 of 1, 1 photos").wait_for()
+    page.locator("#data-gallery button").first.click()
+    page.wait_for_selector("#data-steps table")
     about = page.inner_text("#data-about")
     assert "healthy_test.3.jpg" in about and "256 x 256 px" in about
     assert re.search(r"Integer id\s+2", about)
     steps = page.inner_text("#data-steps")
     assert "3 x 224 x 224" in steps and "normalised" in steps
+
+
+def test_numbers_are_shown_beside_figures_and_browse_can_be_asked_by_them(page):
+    open_tab(page, "Data")
+    page.wait_for_selector("#data-gallery img")
+    open_tab(page, "Numbers")
+    page.get_by_role("heading", name="Colour").wait_for()
+    assert "240" in page.inner_text("#data-counts") and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
+    assert sideways_overflow(page) <= 0
+    open_tab(page, "Browse")
+    page.wait_for_selector("#data-problem")
+    page.select_option("#data-problem", "blurred")
+    page.locator("#data-where").get_by_text("Page 1 of 1, 1 photos").wait_for()
+    # Another data set is counted while its numbers are looked at.
+    open_tab(page, "Numbers")
+    page.click("#data-open")
+    page.get_by_role("heading", name="Colour").wait_for()
 
 
 def test_a_wrong_source_keeps_the_old_one_and_says_what_to_do(page):
@@ -149,7 +179,7 @@ def test_the_real_data_set_opens_from_a_folder(page, shared):
     box.fill(str(shared / "data" / "beans"))
     box.press("Enter")
     page.locator("#data-where").get_by_text("1,295 photos").wait_for()
-    assert "1034" in page.inner_text("#data-counts")
+    assert "train 1,034" in page.inner_text("#data-summary")
 
 
 def test_the_api_answers_as_the_page_does(server, real_photos):

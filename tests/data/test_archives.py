@@ -95,16 +95,17 @@ def test_names_that_are_no_utf8_can_be_read(tmp_path: Path) -> None:
 
 
 def test_as_many_files_as_are_allowed(tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """100,000 empty ones in bounded time and memory; more than the limit are refused."""
-    many = {f"a/{number}.jpg": b"" for number in range(100_000)}
-    for file in (pack_zip(tmp_path / "a.zip", many), pack_tar(tmp_path / "a.tar", many)):
-        start = time.monotonic()
-        with open_archive(file) as archive:
-            assert sum(1 for _ in archive.members) == 100_000
-        assert time.monotonic() - start < 30
-        monkeypatch.setattr(archives, "MAX_MEMBERS", 99_999)
-        assert "more than 99,999 files" in refusal(read, file)
-        monkeypatch.undo()
+    """100,000 empty ones in bounded time (of a zip, see test_imports.py); more than the limit are refused."""
+    file = pack_tar(tmp_path / "a.tar", {f"a/{number}.jpg": b"" for number in range(100_000)})
+    start = time.monotonic()
+    with open_archive(file) as archive:
+        assert sum(1 for _ in archive.members) == 100_000
+    assert time.monotonic() - start < 30
+    for file in (pack_zip(tmp_path / "b.zip", leaves(25)), pack_tar(tmp_path / "b.tar", leaves(25))):
+        monkeypatch.setattr(archives, "MAX_MEMBERS", 50)
+        assert len(read(file)) == 50
+        monkeypatch.setattr(archives, "MAX_MEMBERS", 49)
+        assert "more than 49 files" in refusal(read, file)
 
 
 def test_more_bytes_than_are_allowed(tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:

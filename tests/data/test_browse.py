@@ -11,7 +11,7 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PillowImage
 
-from vit_demo.data.browse import FINE, NUMBERS, Catalogue, Query
+from vit_demo.data.browse import FINE, KEEP_ORDERS, NUMBERS, SORTS, Catalogue, Query
 
 LABELS = ["rust", "healthy", "spot"]
 FEATURES = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=LABELS)})
@@ -226,11 +226,19 @@ def test_stored_photos_come_in_the_order_asked_for(catalogue: Catalogue) -> None
 def test_an_answer_is_kept_and_memory_stays_bounded(many: Catalogue, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vit_demo.data.browse.KEEP_PLACES", 1200)
     fresh = many.knowing()
+    monkeypatch.setattr("vit_demo.data.browse.KEEP", 12)
     first = fresh.find(Query(sort="path"))
     assert fresh.find(Query(sort="path")) is first and fresh.find(Query(sort="path", text=" ")) is first
     for number in range(20):
         fresh.find(Query(sort="path", descending=True, text=f"{number}"))
         fresh.find(Query())
+    for number in range(20):
+        assert len(fresh.find(Query(text=f"nowhere {number}"))) == 0
+        fresh.find(Query())
+    for sort in SORTS[1:]:
+        fresh.find(Query(sort=sort, descending=True))
+    fresh.find(Query())
+    assert len(fresh._found) <= 12 and len(fresh._orders) <= KEEP_ORDERS
     assert sum(map(len, fresh._found.values())) <= 1200 and Query() in fresh._found
     assert first.dtype == np.int32 and math.isclose(first.nbytes, 4 * 500)
 

@@ -278,6 +278,25 @@ def test_a_table(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert totals(done) == {"train": 15, "validation": 13, "test": 13} and done.cut == []
 
 
+@pytest.mark.parametrize("pack", ["a.zip", "a.tar", "folder"])
+def test_a_table_among_its_photos(tmp_path: Path, pack: str) -> None:
+    """As competitions give them out: all photos in one folder, and a list of what each shows."""
+    photos = {f"all/leaves/{number:02}.jpg": leaf(number) for number in range(42)}
+    lines = ["image,label", *(f"leaves/{number:02}.jpg,{'rust' if number % 2 else 'fine'}" for number in range(40)), "leaves/99.jpg,rust", "leaves/41.jpg,"]
+    members = {**photos, "all/train.csv": "\n".join(lines).encode(), "all/notes.csv": b"when,who\n1,2\n"}
+    source = put(tmp_path / "in", members) if pack == "folder" else (pack_zip if pack.endswith("zip") else pack_tar)(tmp_path / pack, members)
+    done = import_photos(source, "mine")
+    assert totals(done) == {"train": 32, "validation": 4, "test": 4} and set(done.counts["train"]) == {"fine", "rust"}
+    assert {file.read_bytes() for file in done.folder.glob("*/rust/*")} == {leaf(number) for number in range(1, 40, 2)}
+    assert {entry["name"]: entry["why"] for entry in done.skipped} == dict.fromkeys(("all/leaves/40.jpg", "all/leaves/41.jpg"), "has no label in the table.")
+
+
+def test_a_list_that_is_not_of_the_photos_is_left_out(tmp_path: Path) -> None:
+    done = import_photos(pack_zip(tmp_path / "a.zip", {**leaves(20), "list.csv": b"path,label\nrust/001.jpg,healthy\n"}), "mine")
+    assert {sum(done.counts[split][label] for split in SPLITS) for label in ("healthy", "rust")} == {20}
+    assert [entry["name"] for entry in done.skipped] == ["list.csv"]
+
+
 def test_files_with_a_label_come_bit_by_bit(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
     folder = put(tmp_path / "in", leaves(30))
     rust, healthy = (tuple(sorted((folder / name).iterdir())) for name in ("rust", "healthy"))
@@ -339,6 +358,8 @@ def test_bad_parquet(home: Path, tmp_path: Path, refusal: Callable[..., str], mo
     assert "smaller row groups" in refusal(import_photos, tmp_path / "in", "mine")
     monkeypatch.undo()
     monkeypatch.setenv("VIT_DEMO_HOME", str(home))
+    monkeypatch.setattr("vit_demo.data.archives.MAX_TOTAL_BYTES", 20_000)
+    assert "GB unpacked" in refusal(import_photos, tmp_path / "in", "mine")
     file.write_bytes(file.read_bytes()[:-100])
     assert "cannot be read as a parquet file" in refusal(import_photos, tmp_path / "in", "mine")
     Dataset.from_list([{"words": "x", "label": 1}]).to_parquet(file)

@@ -320,6 +320,20 @@ def test_other_results_are_refused_and_left_as_they_are(tmp_path, refusal):
     Results(file, {**ABOUT, "model": "other"}).close()
 
 
+def test_what_another_run_writes_is_left_alone_until_it_ends(tmp_path, refusal):
+    file = tmp_path / "r.csv"
+    for size in (1, 2):
+        running = [Results(file, ABOUT, rank, size) for rank in range(size)]
+        add(running[0], ["a"])
+        for rank in range(size):
+            assert "Another run is writing" in refusal(Results, file, ABOUT, rank, size)
+        add(running[-1], ["b"])
+        assert [results.finish("all") for results in running][-1] and sorted(names_in(file)) == ["a", "b"]
+        # Refused for another reason, it holds nothing either.
+        refusal(Results, file, {**ABOUT, "model": "other"})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["r.csv", "r.csv.about.json"]
+
+
 def test_a_model_is_known_by_its_weights_wherever_it_lies(classifier, tiny_model, tmp_path):
     first = about(classifier, "en")
     assert first["columns"][-3:] == [f"score_{label}" for label in classifier.labels]

@@ -133,6 +133,7 @@ def test_predict_prints_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
     line = ["predict", "--model", str(folder), "--device", "cpu", str(tmp_path / "leaf.png")]
     assert cli.main([*line, "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
+    assert answer.pop("language") == "en" and answer.pop("text")
     assert answer["verdict"] in VERDICTS and answer["temperature"] == 2.0 and answer["distance"] > 0
     assert cli.main(line) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'leaf.png'}: {Diagnosis(**answer).in_words()}\n"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html import unescape
 from pathlib import Path
+from types import SimpleNamespace
 
 import gradio as gr
 import numpy as np
@@ -146,19 +148,28 @@ def test_it_can_be_switched_off(monkeypatch, refusal):
     assert "on or off" in refusal(data.sources)
 
 
+def seen_in_data(summary: str = "", **asked: object) -> dict:
+    """What the Data tab shows of the corrections: opened, or come back to, and then asked for a page or photo."""
+    _, shown = data.page.open_first("review", summary)
+    event = SimpleNamespace(_data={"value": json.dumps({**shown["asked"], **asked})})
+    return data.browse.look("review", EMBEDDED, event) if asked else shown
+
+
 def test_the_data_tab_shows_corrections_as_they_come_and_go(photo):
     send(photo, filled_in(photo))
-    assert "Healthy" in data.open_first("review", "")[0]
-    gallery, where, *_ = data.first_page("review", "all", "all", "")
-    assert [caption for _, caption in gallery["value"]] == ["Healthy"] and "1 photos" in where
+    shown = seen_in_data()
+    assert [row["label"] for row in shown["rows"]] == ["Healthy"] and "1 photos" in shown["where"]
     # The same photo by another name, with the set open: coming back to the tab shows it.
     send(photo, filled_in(photo, label="bean_rust"))
-    assert "Bean rust" in data.open_first("review", "counts as they were")[0]
-    gallery, *_ = data.first_page_if_new("review", "all", "all", "", where)
-    assert [caption for _, caption in gallery["value"]] == ["Bean rust"]
+    assert [row["label"] for row in seen_in_data("the summary as it was")["rows"]] == ["Bean rust"]
 
 
-def test_a_photo_that_was_taken_away_since_is_said(photo, refusal):
-    click = gr.SelectData(None, {"index": 5, "value": None})
+def test_a_photo_that_was_taken_away_since_is_not_shown(photo):
     send(photo, filled_in(photo))
-    assert "taken away" in refusal(data.show_photo, "review", "all", "all", "", 0, EMBEDDED, click)
+    first = seen_in_data(photo=0)["photo"]
+    kept = review.corrections()[0]
+    Image.new("RGB", (60, 80), "green").save(photo)
+    send(photo, filled_in(photo, label="bean_rust"))
+    review.remove(kept.id)
+    shown = seen_in_data(photo=1)
+    assert shown["total"] == 1 and "Bean rust" in shown["photo"]["about"] and shown["photo"]["name"] != first["name"]

@@ -99,10 +99,22 @@ def test_another_language_tells_the_same_answer_without_asking_the_model_again(p
 
 
 def translated(language: str) -> list:
-    """What the texts of the whole tab become in a language, as the page is told."""
-    built = build()
-    callback = next(call.fn for call in built.fns.values() if call.fn and call.fn.__name__ == "translate")
-    return callback(language)
+    """What the texts of the whole tab become in a language, as the page is told before anything was asked."""
+    called = on_language(build())[0]
+    assert len(called.outputs) == len(set(called.outputs))
+    told = called.fn(language, *[None] * (len(called.inputs) - 1))
+    assert len(told) == len(called.outputs)
+    return told
+
+
+def on_language(built: gr.Blocks) -> list:
+    """What is called where the language changes."""
+    language = next(block for block in built.blocks.values() if getattr(block, "elem_id", None) == "diagnose-language")
+    return [call for call in built.fns.values() if call.fn and (language._id, "change") in call.targets]
+
+
+def test_another_language_is_one_request():
+    assert len(on_language(build())) == 1
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -28,8 +28,8 @@ NUMBERS = ("probability", "width", "height", "pixels", "brightness", "sharpness"
 SORTS = ("", "path", "label", "said", *NUMBERS)
 # To look for photos that were looked at and have no problem.
 FINE = "fine"
-# Of kept answers, so many places in all; 4 bytes each.
-KEEP_PLACES = 4_000_000
+# Of a catalogue so many answers are kept, with so many places in all, 4 bytes each; and so many orders of all places.
+KEEP, KEEP_PLACES, KEEP_ORDERS = 256, 4_000_000, 6
 # By so many bytes of the paths it is judged which are rare.
 SAMPLED_BYTES = 100_000
 
@@ -141,7 +141,7 @@ class Catalogue:
             else:
                 found = np.flatnonzero(fits).astype(np.int32)
             self._found[query] = found
-            while sum(map(len, self._found.values())) > KEEP_PLACES and len(self._found) > 1:
+            while len(self._found) > 1 and (len(self._found) > KEEP or sum(map(len, self._found.values())) > KEEP_PLACES):
                 self._found.popitem(last=False)
             return found
 
@@ -213,6 +213,8 @@ class Catalogue:
             values = self._values(sort)
             # Down by the negative, since a sorting that is read backwards turns equal ones round; numpy puts NaN last either way.
             self._orders[sort, descending] = np.argsort(-values if descending else values, kind="stable").astype(np.int32)
+            if len(self._orders) > KEEP_ORDERS:
+                del self._orders[next(iter(self._orders))]
         return self._orders[sort, descending]
 
     def _values(self, sort: str) -> np.ndarray:

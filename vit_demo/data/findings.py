@@ -146,12 +146,17 @@ def find(reading: Reading, data: DatasetDict, decisions: Iterable[Decision] = ()
             found.append(Finding(BROKEN, (photo,), 1.0, True))
         found += [Finding(problem, (photo,), 1.0, True) for problem in reading.problems[row]]
     order = {kind: number for number, kind in enumerate(KINDS)}
-    wanted = [finding for finding in found if not any((finding.kind, photo) in kept for photo in finding.photos)]
+    wanted = [finding for finding in found if not any((finding.kind, photo, "") in kept for photo in finding.photos) and _pair(finding) not in kept]
     return sorted(wanted, key=lambda finding: (order[finding.kind], -finding.score))
 
 
+def _pair(finding: Finding) -> tuple[str, tuple[str, str], str]:
+    """As a decision names two photos that were kept together, so that a third one like them is found all the same."""
+    return finding.kind, finding.photos[0], "/".join(finding.photos[-1])
+
+
 def _as_decided(reading: Reading, data: DatasetDict, decisions: list[Decision]) -> tuple[np.ndarray, np.ndarray, set, set]:
-    """(label of each photo, split of each, photos left out, (kind, photo) that a person found right)."""
+    """(label of each photo, split of each, photos left out, (kind, photo, the other one of a pair or "") that a person found right)."""
     names = label_names(data)
     own = {(split, path): label for split, part in data.items() for path, label in zip(part["image_file_path"], part["labels"])}
     moved, gone, kept = {}, set(), set()
@@ -160,11 +165,13 @@ def _as_decided(reading: Reading, data: DatasetDict, decisions: list[Decision]) 
             gone.add(decision.photo)
         elif decision.action == "keep":
             gone.discard(decision.photo)
-            kept.add((decision.why, decision.photo))
+            kept.add((decision.why, decision.photo, decision.to))
         elif decision.action == "move" and decision.to in data:
             moved[decision.photo] = decision.to
         elif decision.action == "relabel" and decision.to in names:
             own[decision.photo] = names.index(decision.to)
+            # A person has looked: the label that they gave is not called in question again.
+            kept.add((LABEL, decision.photo, ""))
     labels = np.array([own.get(photo, -1) for photo in reading.photos])
     splits = np.array([moved.get(photo, photo[0]) for photo in reading.photos])
     return labels, splits, gone, kept

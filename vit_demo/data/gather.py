@@ -1,11 +1,12 @@
 """Take photos out of what a person brings, into one folder, each checked and with what it is called there.
 
-A zip, a tar or a folder says by its own folders what a photo shows; a table (CSV) says it in a column; photos alone are told
-it by the person. Parquet files are unpacked, so that all ends in photos that a person can look at.
+A zip, a tar or a folder says by its own folders what a photo shows, or by a table that lies in it; a table (CSV) says it in a
+column; photos alone are told it by the person. Parquet files are unpacked, so that all ends in photos that a person can look at.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 from collections.abc import Callable, Iterator
@@ -22,10 +23,9 @@ from vit_demo.review import clean_label
 PIECE = 2**20
 MAX_PARQUET_BYTES = 4 * 2**30
 # Of one piece of a parquet file, which is unpacked at once.
-MAX_GROUP_BYTES = 2 * 2**30
+MAX_GROUP_BYTES = 2**30
 # So many of what was left out are named one by one; the rest is counted.
 MOST_NAMED = 1000
-ROWS = 32
 
 
 @dataclass(frozen=True)
@@ -178,47 +178,88 @@ def _from_folder(source: Path, stage: Stage) -> None:
         stage.check()
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         files += [Path(root, name) for name in sorted(names)]
-    parquet = []
+    parquet, lists = [], []
     for path in files:
         parts = path.relative_to(source).parts
         if path.is_symlink() or not path.is_file():
             stage.skip("/".join(parts), "is a link and no file.")
         elif _is_parquet(parts):
             parquet.append((path, parts))
+        elif _is_table(parts):
+            lists.append((path, parts))
         else:
             stage.take(parts, _pieces(path))
         stage.seen(len(files))
     _from_parquet(parquet, stage)
+    _label(lists, stage)
 
 
 def _from_archive(source: Path, stage: Stage) -> None:
-    parquet = []
+    parquet, lists = [], []
     with archives.open_archive(source) as archive:
         for member in archive.members:
             if _is_parquet(member.parts):
-                file = stage.folder / f"{len(parquet)}.parquet"
-                try:
-                    stage.write(file, member.pieces(), MAX_PARQUET_BYTES)
-                except (archives.Damaged, Unfit):
-                    raise UserError(f"{member.parts[-1]} is damaged or larger than {MAX_PARQUET_BYTES // 2**30} GB. Pack it again.") from None
-                parquet.append((file, member.parts))
+                parquet.append((_unpack(member, len(parquet), MAX_PARQUET_BYTES, stage), member.parts))
+            elif _is_table(member.parts):
+                lists.append((_unpack(member, len(lists), tables.MAX_BYTES, stage), member.parts))
             else:
                 stage.take(member.parts, member.pieces())
             stage.seen(archive.count, member.at, archive.size)
     _from_parquet(parquet, stage)
+    _label(lists, stage)
+
+
+def _unpack(member: archives.Member, number: int, limit: int, stage: Stage) -> Path:
+    """A file beside the photos, which goes with the folder of the import."""
+    file = stage.folder / f"{number}{Path(member.parts[-1]).suffix.lower()}"
+    try:
+        stage.write(file, member.pieces(), limit)
+    except (archives.Damaged, Unfit):
+        raise UserError(f"{member.parts[-1]} is damaged or larger than {limit // 2**20:,} MB. Pack it again.") from None
+    return file
 
 
 def _is_parquet(parts: tuple[str, ...]) -> bool:
     return parts[-1].lower().endswith(".parquet") and not is_clutter(parts)
 
 
+def _is_table(parts: tuple[str, ...]) -> bool:
+    return tables.is_table(Path(parts[-1])) and not is_clutter(parts)
+
+
+def _label(lists: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
+    """Tables among the photos count where they name at least half of them; else the folders do, and the tables are left out."""
+    named = {}
+    for file, parts in lists:
+        # Any list may lie beside photos, and need not be of them.
+        with contextlib.suppress(UserError):
+            for row in tables.read_rows(file):
+                path = tuple(part for part in row.path.replace("\\", "/").split("/") if part not in ("", "."))
+                named[parts[:-1] + path] = row
+    found = [photo for photo in stage.photos if photo.parts in named and named[photo.parts].label]
+    if not found or 2 * len(found) < len(stage.photos):
+        for _, parts in lists:
+            stage.skip("/".join(parts), "is not a photo, by its ending.")
+        return
+    for photo in found:
+        photo.label, photo.split = named[photo.parts].label, named[photo.parts].split
+    for photo in stage.photos:
+        if not photo.label:
+            stage.skip("/".join(photo.parts), "has no label in the table.")
+    stage.photos = found
+
+
 def _from_parquet(files: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
+    total = 0
     for file, parts in files:
         split = SPLIT_NAMES.get(parts[-1].split("-")[0].split(".")[0].lower())
         if not split:
             stage.skip("/".join(parts), "is not named after a split (train-….parquet).")
             continue
         for number, (name, content, label) in enumerate(_rows(file, parts[-1])):
+            total += len(content)
+            if total > archives.MAX_TOTAL_BYTES:
+                raise UserError(f"The photos take more than {archives.MAX_TOTAL_BYTES // 2**30} GB unpacked. Bring them in several parts.")
             if not content or label is None:
                 stage.skip(f"{parts[-1]}, row {number}", f"has no {'label' if content else 'photo'}.")
             else:
@@ -240,11 +281,12 @@ def _rows(file: Path, shown: str) -> Iterator[tuple[str, bytes, str | None]]:
         features = Features.from_arrow_schema(opened.schema_arrow)
         image, label = _columns(opened.schema_arrow, features, shown)
         names = features[label].names if isinstance(features[label], ClassLabel) else None
-        for batch in opened.iter_batches(ROWS, columns=[image, label]):
+        # One at a time: a file may name the same bytes in each row, and only what is unpacked takes memory.
+        for batch in opened.iter_batches(1, columns=[image, label], use_threads=False):
             for row in batch.to_pylist():
                 photo, value = row[image] or {}, row[label]
                 name = str(photo.get("path") or "").replace("\\", "/").rpartition("/")[2]
-                yield name, photo.get("bytes") or b"", _label(value, names)
+                yield name, photo.get("bytes") or b"", _class_name(value, names)
     except (pyarrow.ArrowException, OSError, ValueError):
         raise UserError(f"{shown} cannot be read as a parquet file of photos. Check that it is complete.") from None
 
@@ -265,7 +307,7 @@ def _columns(schema, features, shown: str) -> tuple[str, str]:
     return ("image" if "image" in images else images[0]), ("labels" if "labels" in labels else labels[0])
 
 
-def _label(value: object, names: list[str] | None) -> str | None:
+def _class_name(value: object, names: list[str] | None) -> str | None:
     if value is None or value == "":
         return None
     if names is None:

@@ -25,7 +25,10 @@ ACTIONS = ("keep", "exclude", "relabel", "move")
 
 @dataclass(frozen=True)
 class Decision:
-    """About one photo. number: of this decision in its journal, from 1. to: the new label or split. why: the finding that led to it."""
+    """About one photo. number: of this decision in its journal, from 1. to: the new label or split; of a pair that is kept, the other one.
+
+    why: the finding that led to it.
+    """
 
     number: int
     action: str

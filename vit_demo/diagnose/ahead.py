@@ -25,10 +25,15 @@ USUAL, UNUSUAL = 10, 20
 SMALL_BYTES = 1_000_000
 
 
-def in_order(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
-    """make(item) of each item, in their order, at most ``ahead`` of them before they are asked for; an error is raised in its turn."""
+def in_order(
+    make: Callable[[Given], Made], items: Iterable[Given], ahead: int, threads: int | None = None, begin: Callable[[], None] | None = None
+) -> Iterator[Made]:
+    """make(item) of each item, in their order, at most ``ahead`` of them before they are asked for; an error is raised in its turn.
+
+    threads: None for one a core. begin: what each thread does first.
+    """
     waiting: deque[Future[Made]] = deque()
-    pool = ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_THREADS), thread_name_prefix="photos")
+    pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, MOST_THREADS), thread_name_prefix="photos", initializer=begin)
     try:
         for item in items:
             waiting.append(pool.submit(make, item))

@@ -44,9 +44,9 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a zip, or is called one."""
-    if path.suffix.lower() == ".zip":
-        return True
+    """Whether a file is called a zip, or is one without any ending; one that is called a photo is taken at its word, and refused as such."""
+    if path.suffix:
+        return path.suffix.lower() == ".zip"
     try:
         with path.open("rb") as file:
             return file.read(len(HEAD)) == HEAD

@@ -15,12 +15,15 @@ from PIL import Image
 from vit_demo import abstention, settings
 from vit_demo.abstention import Abstention
 from vit_demo.checkpoints import ABSTENTION
-from vit_demo.diagnose.ahead import ROOM, bytes_to_open, in_order
-from vit_demo.diagnose.engines import Engine, engine_of
+from vit_demo.diagnose.ahead import MOST_THREADS, ROOM, bytes_to_open, in_order
+from vit_demo.diagnose.engines import CpuEngine, Engine, compute_alone, engine_of
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.errors import UserError
 from vit_demo.quality import assess
 from vit_demo.vit import LeafClassifier
+
+# Photos that a thread by itself takes at a time: with more, what is computed no longer fits into its core's cache.
+FEW = 2
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,40 @@ def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path], engi
     engine: what computes the forward, see :mod:`vit_demo.diagnose.engines`; None for the fastest of torch. While it computes, the photos
     of the next batch are made ready.
     """
-    size = settings.load().batch_size
+    size, engine, paths = settings.load().batch_size, engine or engine_of(classifier), iter(paths)
+    first = list(itertools.islice(paths, 2))
+    if len(first) < 2:  # no other to be made ready beside it, and the forward has all threads
+        yield from _diagnose_batch(classifier, [_prepared(classifier, path) for path in first], engine)
+        return
+    paths = itertools.chain(first, paths)
+    answered = _side_by_side if isinstance(engine, CpuEngine) else _batch_by_batch
+    yield from answered(classifier, paths, size, engine)
+
+
+def _batch_by_batch(classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: Engine) -> Iterator[Diagnosis | Refusal]:
+    """One forward a batch."""
     prepared = in_order(functools.partial(_prepared, classifier), paths, ahead=2 * size)
     with contextlib.closing(prepared):
         while batch := list(itertools.islice(prepared, size)):
             yield from _diagnose_batch(classifier, batch, engine)
+
+
+def _side_by_side(classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: CpuEngine) -> Iterator[Diagnosis | Refusal]:
+    """A thread for each of torch's that does all for a few photos, from the file to the answer.
+
+    So no core waits for another, as they do at the end of each step of a forward that is spread over them, and what is computed stays in its cache.
+    """
+
+    def answers(few: tuple[str | Path, ...]) -> list[Diagnosis | Refusal]:
+        return _diagnose_batch(classifier, [_prepared(classifier, path) for path in few], engine)
+
+    usual = torch.get_num_threads()
+    threads = min(usual, MOST_THREADS)
+    groups = iter(lambda: tuple(itertools.islice(paths, FEW)), ())
+    found = in_order(answers, groups, ahead=2 * size // FEW, threads=threads, begin=functools.partial(compute_alone, usual // threads, usual))
+    with contextlib.closing(found):
+        for few in found:
+            yield from few
 
 
 @dataclass(frozen=True)

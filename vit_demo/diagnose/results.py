@@ -2,10 +2,12 @@
 
 Beside results.csv lies results.csv.about.json, which says what wrote it. Where several processes share the work, each writes
 a part of its own into results.csv.parts, and whichever ends last joins them: results.csv is whole when that folder is gone.
+While process n writes, it holds results.csv.n.lock, so that a second run for the same file is refused.
 """
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
@@ -15,6 +17,8 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.errors import UserError
@@ -69,7 +73,7 @@ def _one_line(text: str) -> str:
 class Results:
     """The rows of one process. done: names of the photos that need not be looked at again, in all parts.
 
-    Raises UserError where the file was written by another model, or cannot be written.
+    Raises UserError where the file was written by another model, is being written by another run, or cannot be written.
     """
 
     def __init__(self, file: Path, about: dict, rank: int = 0, size: int = 1):
@@ -77,13 +81,30 @@ class Results:
             raise UserError(f"The results can be written as {' or '.join(FORMATS)}, not to {file.name}. Give another --out.")
         self.file, self.about, self.rank, self.size = file, about, rank, size
         self.parts, self._joining = file.with_name(f"{file.name}.parts"), file.with_name(f"{file.name}.joining")
+        # Held as long as the process lives: one that was killed is in nobody's way.
+        self._lock = FileLock(file.with_name(f"{file.name}.{rank}.lock"), timeout=0)
         try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
             self._begin()
+        except Timeout:
+            raise UserError(f"Another run is writing to {file} now. Wait until it has ended, or give another --out.") from None
         except OSError as error:
+            self._unlock()
             raise self._unwritable(error) from None
+        except UserError:
+            self._unlock()
+            raise
+
+    def _unlock(self) -> None:
+        """Let others write; also what is held no more may be let go."""
+        if self._lock.is_locked:
+            # While it is held: who waits for it finds that this file is gone. Where a file in use cannot be deleted, releasing does it.
+            with contextlib.suppress(OSError):
+                os.unlink(self._lock.lock_file)
+            self._lock.release()
 
     def _begin(self) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
         if self._joining.is_dir() and not self.parts.exists():  # killed while the parts were joined
             _rename(self._joining, self.parts)
         self._check()
@@ -128,25 +149,32 @@ class Results:
             raise self._unwritable(error) from None
 
     def close(self) -> None:
+        """No more rows come; closed twice is no mistake."""
         self._out.close()
+        self._unlock()
 
     def finish(self, seen: str) -> bool:
         """Say that this process is at the end; the last one to do so joins the parts. seen: of which photos, the same text in all processes.
 
         Returns whether the results are whole.
         """
-        self.close()
-        if self.size == 1:
-            return True
+        self._out.close()
+        try:
+            return self.size == 1 or self._end(seen)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        finally:
+            self._unlock()
+
+    def _end(self, seen: str) -> bool:
+        """Leave a mark, and join the parts where those of all processes are there."""
+        marks = [self.parts / f"{rank}-of-{self.size}.done" for rank in range(self.size)]
         try:
             self._mark.write_text(seen, encoding="utf-8")
-            marks = [self.parts / f"{rank}-of-{self.size}.done" for rank in range(self.size)]
             # A mark of a time when there were other photos is none.
             return all(mark.is_file() and mark.read_text(encoding="utf-8") == seen for mark in marks) and self._join()
         except FileNotFoundError:  # another process has taken them away to join them
             return False
-        except OSError as error:
-            raise self._unwritable(error) from None
 
     def _join(self) -> bool:
         """Make one file of all parts, each photo once. Of several processes that try only one can rename the folder; the others return False."""

@@ -42,13 +42,14 @@ def build() -> gr.Blocks:
             with gr.Tab("Look inside", id="inside") as tab:
                 inside.build(tab, model, examples[0], photo)
             with gr.Tab("Data", id="data") as tab:
-                data.build(tab, model)
+                checked = data.build(tab, model)
             with gr.Tab("Fine-tune", id="finetune") as tab:
                 fine_tune = finetune.build(tab, model)
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         model.change(lambda spec: spec, model, remembered, **quiet)
         # Only who watches a run asks for news of it each second.
         tabs.select(follow_run, None, fine_tune.timers, **quiet)
+        checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **quiet)
         page.load(restore_model, remembered, model, **quiet)
         page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet)
     return page
@@ -58,6 +59,13 @@ def follow_run(event: gr.SelectData) -> tuple:
     """Inputs: the tab chosen. Outputs: the timers, running on the Fine-tune tab only."""
     timer = gr.Timer(active=event.value == "Fine-tune")
     return timer, timer
+
+
+def train_on(event: gr.EventData) -> tuple:
+    """Inputs: what the Check view shows. Outputs: its photos as they are mended to learn from, the Fine-tune tab, its timers."""
+    # As in open_linked_run.
+    timer = gr.Timer(active=True)
+    return data.train_on(event), gr.Tabs(selected="finetune"), timer, timer
 
 
 def open_linked_run(request: gr.Request) -> tuple:

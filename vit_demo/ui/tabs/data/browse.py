@@ -18,8 +18,8 @@ import gradio as gr
 import numpy as np
 
 from vit_demo import settings
+from vit_demo.data import browse
 from vit_demo.data.browse import FINE, Catalogue, Photo, Query
-from vit_demo.data.sources import decode
 from vit_demo.data.thumbnails import thumbnails
 from vit_demo.errors import UserError
 from vit_demo.ui.components import table
@@ -29,6 +29,10 @@ from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, scored_run
 from vit_demo.words import label_title, percent
 
 PAGE = 24
+# Letters that are searched for.
+MOST_TEXT = 200
+# How many people may have a page made at the same time; others wait.
+AT_ONCE = 4
 # What is asked for when a data set is opened. photo: its number among those found, -1 for the page of all.
 NOTHING = {"split": "", "label": "", "text": "", "run": "", "said": "", "right": "", "problem": "", "sort": "", "page": 0, "photo": -1}
 SORTS = [
@@ -47,6 +51,7 @@ STAGE = """<div class="browse">
 <label>Search in the file path<input id="data-search" type="search" placeholder="e.g. rust_val.3" autocomplete="off"></label></div>
 <div class="browse-grid" id="data-gallery"></div>
 <div class="browse-pager"><button type="button" id="data-back">Back</button><span id="data-where" role="status"></span>
+<label class="browse-go" hidden>Go to page <input id="data-page" type="number" min="1" inputmode="numeric"></label>
 <button type="button" id="data-next">Next</button></div>
 </div>
 <div class="browse-photo" id="data-detail" hidden>
@@ -119,10 +124,11 @@ def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
 
 
 def query_of(asked: dict) -> Query:
-    """The query for the catalogue."""
+    """The query for the catalogue; an order that there is not is that of the data set."""
+    sort = asked["sort"].removeprefix("-")
     return Query(
-        asked["split"] or None, asked["label"] or None, asked["text"], asked["said"] or None, {"right": True, "wrong": False}.get(asked["right"]),
-        asked["problem"] or None, asked["sort"].removeprefix("-"), asked["sort"].startswith("-"),
+        asked["split"] or None, asked["label"] or None, asked["text"][:MOST_TEXT], asked["said"] or None,
+        {"right": True, "wrong": False}.get(asked["right"]), asked["problem"] or None, sort if sort in browse.SORTS else "", asked["sort"].startswith("-"),
     )
 
 
@@ -151,13 +157,9 @@ def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
         said, label = catalogue.said(position), catalogue.label(position)
         rows.append({
             "source": _uri(small) if small else "", "label": label_title(label), "name": PurePath(catalogue.path(position)).name,
-            "said": "" if said in (None, label) else f"{label_title(said)} {_unbroken(percent(catalogue.numbers(position)['probability']))}",
+            "said": "" if said in (None, label) else _said(catalogue, position),
         })
     return rows
-
-
-def _unbroken(number: str) -> str:
-    return number.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _uri(jpeg: bytes) -> str:
@@ -167,16 +169,20 @@ def _uri(jpeg: bytes) -> str:
 def _photo(catalogue: Catalogue, position: int, model: str) -> dict:
     """A photo large, and all that is known of it."""
     name = PurePath(catalogue.path(position)).name
-    image = decode(catalogue.stored([position])[0])
-    if image is None:
-        about = '<p class="note">This photo is broken and cannot be shown. Take it out of the data set, or mend it.</p>'
-        return {"source": "", "name": name, "about": _about(catalogue, position, None) + about}
+    try:
+        photo = catalogue.photo(*catalogue.place(position))
+    except UserError as error:
+        return {"source": "", "name": name, "about": _about(catalogue, position, None) + f'<p class="note">{escape(str(error))}</p>'}
     out = io.BytesIO()
-    shrink(image).save(out, "JPEG", quality=88)
-    split, index = catalogue.place(position)
-    label = catalogue.label(position)
-    photo = Photo(split, index, catalogue.path(position), label, catalogue.labels.index(label), image)
-    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, image.size) + _steps(photo, model)}
+    shrink(photo.image).save(out, "JPEG", quality=88)
+    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, photo.size) + _steps(photo, model)}
+
+
+def _said(catalogue: Catalogue, position: int) -> str:
+    """What the run said of a photo, and how sure it was."""
+    sure = catalogue.numbers(position).get("probability")
+    title = label_title(catalogue.said(position))
+    return title if sure is None else f"{title} {percent(sure)}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None) -> str:
@@ -187,7 +193,7 @@ def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None) ->
     if size is not None:
         rows.append(["Size", f"{size[0]} x {size[1]} px"])
     if (said := catalogue.said(position)) is not None:
-        rows.append(["The run says", f"{label_title(said)}, {percent(numbers['probability'])}: {'right' if said == label else 'wrong'}"])
+        rows.append(["The run says", f"{_said(catalogue, position)}: {'right' if said == label else 'wrong'}"])
     if "brightness" in numbers:
         rows.append(["Brightness", f"{percent(numbers['brightness'])} (0 % is black, 100 % white)"])
     if "sharpness" in numbers:

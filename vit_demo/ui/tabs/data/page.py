@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
+from vit_demo import settings
 from vit_demo.data.sources import SAMPLE
 from vit_demo.review import REVIEW
 from vit_demo.ui.components import polite
-from vit_demo.ui.tabs.data import browse, numbers
+from vit_demo.ui.tabs.data import bring, browse, check, numbers
 from vit_demo.ui.tabs.data.opened import Opened, open_source, sources
 
 # Run in the browser: the source where photos are shown already, or where the Numbers are being looked at, else nothing. So only who looks
@@ -16,8 +17,8 @@ IF_PHOTOS_SHOWN = "source => document.querySelector('#data-gallery button') ? so
 IF_NUMBERS_OPEN = "source => document.getElementById('data-numbers')?.offsetParent ? source : null"
 
 
-def build(tab: gr.Tab, model: gr.Dropdown) -> None:
-    """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work."""
+def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
+    """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work. Returns the Check view, see there."""
     with gr.Row(equal_height=True):
         source = gr.Dropdown(
             sources(), value=SAMPLE, label="Photos", info="or type a folder (parquet files, or class/photo.jpg) or a name on the Hugging Face Hub",
@@ -25,22 +26,28 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> None:
         )
         open_button = gr.Button("Open", size="sm", scale=1, min_width=90, elem_id="data-open")
     summary = gr.HTML(padding=False, elem_id="data-summary")
-    with gr.Tabs(elem_id="data-views"):
+    with gr.Tabs(elem_id="data-views") as views:
         with gr.Tab("Browse", id="browse", elem_id="data-view-browse") as browse_tab:
             photos = browse.build()
         with gr.Tab("Numbers", id="numbers", elem_id="data-view-numbers") as numbers_tab:
             shown = gr.HTML(padding=False, elem_id="data-numbers")
+        with gr.Tab("Check", id="check", elem_id="data-view-check") as check_tab:
+            checked = check.build(check_tab, source, model, [source.input, open_button.click])
+        # Not for strangers: what they bring would fill the disk, and what others brought is theirs to keep.
+        with gr.Tab("Bring photos", id="bring", elem_id="data-view-bring", visible=settings.load().review) as bring_tab:
+            brought = bring.build(bring_tab, views, source)
     # always_last: a filter changed while the page is still drawing the one before must not be lost.
     quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     # In its own right, since whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
     count = {**quiet, "show_progress": "hidden", "concurrency_limit": numbers.AT_ONCE}
-    for trigger in (source.input, open_button.click):
+    for trigger in (source.input, open_button.click, *brought):
         trigger(polite(open_photos), source, [summary, photos], **quiet).success(numbers.show, source, shown, js=IF_NUMBERS_OPEN, **count)
-    photos.select(polite(browse.look), [source, model], photos, **quiet)
+    photos.select(polite(browse.look), [source, model], photos, concurrency_limit=browse.AT_ONCE, **quiet)
     browse_tab.select(polite(browse.news), source, photos, js=IF_PHOTOS_SHOWN, **quiet)
     numbers_tab.select(numbers.show, source, shown, **count)
     # Opened when the tab is first looked at; coming back finds it as it was left, but for corrections that came in between.
     tab.select(polite(open_first), [source, summary], [summary, photos], **quiet)
+    return checked
 
 
 def open_first(source: str, summary: str) -> tuple:

@@ -22,16 +22,28 @@ class Asked:
     model: gr.Dropdown
     language: gr.Dropdown
     texts: list[tuple[Component | gr.Tab, Callable[[str], Any]]] = field(default_factory=list)
+    answers: list[tuple[Callable, list[Component], list[Component]]] = field(default_factory=list)
 
     def speaks(self, component: Component | gr.Tab, text: Callable[[str], Any]) -> None:
         """Let a component say its text in the language chosen. text: what the component is updated with, by language."""
         self.texts.append((component, text))
 
+    def retells(self, function: Callable, inputs: list[Component], outputs: list[Component]) -> None:
+        """Let a part tell its answer again in the language chosen; arguments as those of an event, the language is one of the inputs."""
+        self.answers.append((function, inputs, outputs))
+
     def wire(self) -> None:
-        """Update all that speaks, in one event, once all parts are built."""
+        """Update all texts and answers, in one event, once all parts are built: each event is a request, and connections are weak."""
+        known = list(dict.fromkeys([self.language, *(one for _, inputs, _ in self.answers for one in inputs)]))
 
-        def translate(language: str) -> list:
-            """Inputs: language. Outputs: what each component that speaks is updated with."""
-            return [text(language) if language in LANGUAGES else gr.skip() for _, text in self.texts]
+        def translate(language: str, *others: Any) -> list:
+            """Inputs: language, and all that the answers are told from. Outputs: what speaks, then what is told again."""
+            values = dict(zip(known, (language, *others), strict=True))
+            told = [text(language) if language in LANGUAGES else gr.skip() for _, text in self.texts]
+            for function, inputs, outputs in self.answers:
+                again = function(*(values[one] for one in inputs))
+                told += again if len(outputs) > 1 else [again]
+            return told
 
-        self.language.change(translate, self.language, [component for component, _ in self.texts], **QUIET)
+        outputs = [component for component, _ in self.texts] + [one for _, _, outputs in self.answers for one in outputs]
+        self.language.change(translate, known, outputs, **QUIET)

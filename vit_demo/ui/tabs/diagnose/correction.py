@@ -48,7 +48,8 @@ def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
     known = [photo, said, asked.language]
     # At once: a correction of the photo before must not stand beside this one while it is looked at.
     photo.change(None, None, form, js="() => ''", **QUIET)
-    gr.on([said.change, asked.language.change], draw, known, form, **QUIET)
+    said.change(draw, known, form, **QUIET)
+    asked.retells(draw, known, [form])
     form.select(polite(answer), known, form, **QUIET)
 
 

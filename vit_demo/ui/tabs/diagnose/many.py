@@ -46,7 +46,7 @@ def build(asked: Asked) -> None:
     start.click(run, [files, asked.model, asked.language], shown, concurrency_limit=AT_ONCE, **QUIET)
     stop.click(halt, job, None, **QUIET)
     table.select(choose, [job, asked.language], [table, csv, json], **QUIET)
-    asked.language.change(retell, [asked.language, job], [status, table], **QUIET)
+    asked.retells(retell, [asked.language, job], [status, table])
 
 
 def run(files: list[str] | None, model: str, language: str) -> Iterator[tuple]:

@@ -45,7 +45,7 @@ def build(asked: Asked, examples: list[str]) -> PhotoInput:
         [photo.change, asked.model.change], show, [photo, asked.model, asked.language], [said, answer, why, where, note],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",
     )
-    asked.language.change(retell, [asked.language, said], [answer, note], **QUIET)
+    asked.retells(retell, [asked.language, said], [answer, note])
     return photo
 
 

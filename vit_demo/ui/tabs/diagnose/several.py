@@ -16,7 +16,7 @@ from vit_demo.ui.components import bars, photo_files
 from vit_demo.ui.diagnosisview import View, folded, notes_html
 from vit_demo.ui.manyview import thumbnail
 from vit_demo.ui.models import get_classifier
-from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.ui.tabs.diagnose.asked import Asked
 from vit_demo.vit import LeafClassifier
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
 
@@ -32,7 +32,7 @@ def build(asked: Asked) -> None:
         [photos.change, asked.model.change], show, [photos, asked.model, asked.language], [said, answer],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",
     )
-    asked.language.change(retell, [asked.language, said], answer, **QUIET)
+    asked.retells(retell, [asked.language, said], [answer])
 
 
 def show(photos: list[str] | None, model: str, language: str) -> tuple[dict | None, str]:

@@ -29,7 +29,8 @@ OPENED = """element.addEventListener('toggle', event => {
 def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
     """Lay out the part, folded. Inputs: what the parts of the tab share, the photo, what was said of it."""
     part = gr.HTML("", js_on_load=OPENED, elem_id="diagnose-similar")
-    gr.on([said.change, asked.language.change], offer, [said, asked.language], part, **QUIET)
+    said.change(offer, [said, asked.language], part, **QUIET)
+    asked.retells(offer, [said, asked.language], [part])
     part.select(look, [photo, said, asked.language], part, **QUIET)
 
 

@@ -15,10 +15,11 @@ TICK_SECONDS, LIST_SECONDS = 2.0, 6.0
 
 @dataclass(frozen=True)
 class FineTune:
-    """What the page needs of the tab. timers: run only while it is looked at. run: the id of the run shown."""
+    """What the page needs of the tab. timers: run only while it is looked at. run: the id of the run shown. photos: what the next run learns from."""
 
     timers: list[gr.Timer]
     run: gr.Dropdown
+    photos: gr.Dropdown
 
 
 def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> FineTune:
@@ -43,4 +44,4 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> FineTune:
     listed.compare.click(compare.add, [compared, shown.run], compared, **live.QUIET).then(lambda: gr.Tabs(selected="compare"), None, parts, **live.QUIET)
     tab.select(live.offer_runs, shown.run, shown.run, **live.QUIET)
     gr.on([tab.select, train_tab.select], None, None, None, js=live.FIT_PLOTS)
-    return FineTune(timers, shown.run)
+    return FineTune(timers, shown.run, settings.fields["data"])

@@ -1,0 +1,264 @@
+"""Data: what is wrong with the photos, and mending it.
+
+The server keeps nothing for a page: what is shown travels with each answer and back, and assets/theme/check.js draws it. The photos are
+read in the background by ``data.checkup``, the decisions stand in the journal of the source, so both are found again after a reload.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import json
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import numpy as np
+
+from vit_demo import settings
+from vit_demo.data import checkup, export
+from vit_demo.data.findings import KINDS, LEAKAGE, Finding, find, rare_classes
+from vit_demo.data.journal import Decision, Journal, journal_of
+from vit_demo.data.mended import fingerprint, mend
+from vit_demo.data.sources import MENDED, SAMPLE, decode, open_dataset
+from vit_demo.errors import UserError
+from vit_demo.ui import checkview as view
+from vit_demo.ui.checkview import Choices, Shown
+from vit_demo.ui.components import polite
+from vit_demo.ui.figures.overlay import shrink
+from vit_demo.ui.models import get_classifier
+from vit_demo.ui.tabs.data.opened import Opened, open_source, opened
+
+STAGE = '<div class="check">' + "".join(f'<div data-part="{name}"></div>' for name in ("head", "kinds", "one", "undo", "away", "journal")) + "</div>"
+EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
+# What a page sends, and what it is where it is not as it should be.
+NOTHING = {"do": "", "to": "", "photo": 0, "number": 0, "open": False, "source": "", "opened": "", "check": "", "kind": "", "at": 0, "photos": []}
+# Longest side in pixels of the photos of a finding. Data sets whose findings are kept.
+SIDE, KEEP = 720, 4
+# How many people may be answered at the same time; others wait.
+AT_ONCE = 4
+# Run in the browser: the photos where the view is being looked at, else nothing.
+IF_OPEN = "(source, model) => [document.getElementById('data-check')?.offsetParent ? source : null, model]"
+
+
+def build(tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[Callable]) -> gr.HTML:
+    """Lay out the view. Inputs: its tab; the photos that are chosen, the model in use; events upon which other photos are opened.
+
+    Of what it returns ``submit`` is "train on this", see :func:`train_on`.
+    """
+    script = (settings.ASSETS / "theme" / "check.js").read_text(encoding="utf-8")
+    stage = gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, elem_id="data-check")
+    file = gr.DownloadButton("Download", visible=False, elem_id="data-check-file")
+    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    # multiple: no press of a button may be lost while the answer to another is under way.
+    stage.select(polite(act), model, stage, trigger_mode="multiple", concurrency_limit=AT_ONCE, **quiet)
+    stage.download(polite(take_away), None, file, api_visibility="private")
+    tab.select(polite(show), [source, model], stage, **quiet)
+    for event in opens:
+        event(polite(show), [source, model], stage, js=IF_OPEN, **quiet)
+    return stage
+
+
+def show(source: str | None, model: str) -> dict:
+    """Inputs: source, None where the view is not looked at; model in use. Outputs: what is known of these photos by now."""
+    if source is None:
+        return gr.skip()
+    source = checked(source)
+    one = open_source(source)
+    key = _key(one, get_classifier(model).checkpoint.folder)
+    return _page(one, {**NOTHING, "source": source, "opened": one.key, "check": key})
+
+
+def act(model: str, event: gr.EventData) -> dict:
+    """Inputs: model in use, what was pressed and what is shown. Outputs: what to show now."""
+    asked = understood(event._data.get("value"))
+    one = opened(asked["source"], asked["opened"])
+    asked["opened"] = one.key
+    if asked["do"] == "start":
+        asked["check"] = checkup.start(one.catalogue.data, get_classifier(model)).key
+    elif asked["do"] == "stop" and (job := checkup.found(asked["check"])):
+        job.stop()
+    elif asked["do"] in ("keep", "exclude", "relabel", "move"):
+        _decide(one, asked)
+    elif asked["do"] == "undo":
+        undone = journal_of(asked["source"]).undo(asked["number"] or None)
+        if not asked["number"]:  # it is seen again, to be decided anew
+            asked |= {"kind": undone.why, "photos": [undone.photo]}
+    elif asked["do"] in ("back", "next"):
+        asked["at"] += 1 if asked["do"] == "next" else -1
+    elif asked["do"] == "kind":
+        asked |= {"kind": asked["to"], "at": 0}
+    return _page(one, asked)
+
+
+def train_on(event: gr.EventData) -> str:
+    """Inputs: what is shown. Outputs: the name by which a run opens these photos as they are mended."""
+    return MENDED + checked(understood(event._data.get("value"))["source"])
+
+
+def take_away(event: gr.EventData) -> dict:
+    """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a zip."""
+    asked = understood(event._data.get("value"))
+    data = open_dataset(MENDED + checked(asked["source"]))
+    if asked["do"] == "push":
+        if not may_push():
+            raise UserError("This page may not push to the Hugging Face Hub. Log in on the computer where it runs, with `hf auth login`.")
+        gr.Info(f"It is on the Hub: {export.push(data, asked['to'].strip())}", duration=None)
+        return gr.skip()
+    file = zipped(data, asked["do"])
+    return gr.update(value=str(file), label=f"Download {file.name} ({file.stat().st_size / 1e6:,.1f} MB)", visible=True)
+
+
+def zipped(data: Any, kind: str) -> Path:
+    """The data set as a zip in a folder of its own. kind: one of export.FORMATS."""
+    folder = Path(tempfile.mkdtemp(prefix="vit_demo-mended-"))
+    file = folder / f"mended-{kind}.zip"
+    try:
+        export.export(data, folder / "photos", kind)
+        with zipfile.ZipFile(file, "w") as archive:  # stored: photos and parquet are packed already
+            for part in sorted(path for path in (folder / "photos").rglob("*") if path.is_file()):
+                archive.write(part, part.relative_to(folder / "photos"))
+    except OSError as error:
+        raise UserError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from None
+    finally:
+        shutil.rmtree(folder / "photos", ignore_errors=True)
+    return file
+
+
+def may_push() -> bool:
+    """Only where no strangers use the page, since it is done in the name of who started it."""
+    from huggingface_hub import get_token
+
+    return settings.load().review and get_token() is not None
+
+
+def checked(source: str) -> str:
+    """The photos that decisions are about: a mended set is checked by its source."""
+    return (source or "").strip().removeprefix(MENDED).strip() or SAMPLE
+
+
+def understood(text: Any) -> dict:
+    """What a page sends; whatever is not as it should be is as in NOTHING."""
+    try:
+        given = json.loads(text)
+    except (TypeError, ValueError):
+        given = {}
+    given = given if isinstance(given, dict) else {}
+    asked = {name: given[name] if type(given.get(name)) is type(usual) else usual for name, usual in NOTHING.items()}
+    asked["photos"] = [tuple(map(str, photo)) for photo in asked["photos"] if isinstance(photo, list) and len(photo) == 2]
+    return asked
+
+
+def _decide(one: Opened, asked: dict) -> None:
+    """Write it into the journal: about the photo that was pressed, and for a pair that both were kept."""
+    photos, number, action = asked["photos"], asked["photo"], asked["do"]
+    if not 0 <= number < len(photos) or _position(one, photos[number]) is None:
+        raise UserError("This photo is not there any more. Open the photos again.")
+    if action in ("relabel", "move") and asked["to"] not in (one.catalogue.labels if action == "relabel" else one.catalogue.splits):
+        raise UserError("Choose one of the classes and splits of these photos.")
+    to = asked["to"] if action in ("relabel", "move") else "/".join(photos[1]) if action == "keep" and len(photos) > 1 else ""
+    journal_of(asked["source"]).decide(action, photos[number], to, asked["kind"])
+
+
+def _position(one: Opened, photo: tuple[str, str]) -> int | None:
+    """Its place in the catalogue."""
+    found = np.flatnonzero(one.catalogue.lookup([photo[0]], [photo[1]]) == 0)
+    return int(found[0]) if len(found) and one.catalogue.place(int(found[0]))[0] == photo[0] else None
+
+
+@functools.lru_cache(maxsize=KEEP)
+def _key(one: Opened, model: Path) -> str:
+    return checkup.key_of(one.catalogue.data, model)
+
+
+def _page(one: Opened, asked: dict) -> dict:
+    """All parts, as the script takes them."""
+    job = checkup.found(asked["check"])
+    shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {"photos": [], "reading": False}
+    if job is not None and job.stage == "reading":
+        return {"asked": shown | {"reading": True}, "parts": {**EMPTY, "head": view.progress_html(job.done, job.total)}}
+    if job is None or job.reading is None:
+        return {"asked": shown, "parts": {**EMPTY, "head": view.start_html(len(one.catalogue), job.error if job else "")}}
+    journal = journal_of(asked["source"])
+    state, decisions = journal.state(), journal.decisions()
+    known = _known(one, job.key, journal.name, state)
+    finding, at, count = _chosen(known.found, asked)
+    photos = [_shown(one, photo, decisions) for photo in finding.photos] if finding else []
+    shown |= {"kind": finding.kind if finding else "", "at": at, "photos": finding.photos if finding else []}
+    mark = _mark(one, journal.name, state) if asked["open"] and asked["do"] == "journal" else ""
+    return {"asked": shown, "parts": {
+        "head": view.imbalance(known.rare, known.largest),
+        "kinds": view.kinds_html(known.found, shown["kind"], len(job.reading.photos), job.reading.total),
+        "one": view.finding_html(finding, at, count, photos, Choices(one.catalogue.labels, one.catalogue.splits)),
+        "undo": view.undo_html(decisions), "away": view.away_html(decisions, may_push()), "journal": view.journal_html(decisions, asked["open"], mark),
+    }}
+
+
+@dataclass(frozen=True)
+class Known:
+    """found: what is wrong with the photos as they are decided by now. rare: classes with few train photos. largest: the one with most, and how many."""
+
+    found: tuple[Finding, ...]
+    rare: dict[str, int]
+    largest: tuple[str, int]
+
+
+@functools.lru_cache(maxsize=KEEP)
+def _known(one: Opened, key: str, name: str, _state: tuple) -> Known:
+    """_state: of the journal, so that it is worked out again after each decision."""
+    decisions = Journal(name).decisions()
+    data = one.catalogue.data
+    try:
+        mended = mend(data, decisions)
+    except UserError:  # a split is left without photos; the fingerprint says so
+        mended = data
+    counts = np.bincount(np.asarray(mended["train"]["labels"]), minlength=len(one.catalogue.labels))
+    largest = one.catalogue.labels[int(counts.argmax())], int(counts.max())
+    return Known(tuple(find(checkup.found(key).reading, data, decisions)), rare_classes(mended), largest)
+
+
+@functools.lru_cache(maxsize=KEEP)
+def _mark(one: Opened, name: str, _state: tuple) -> str:
+    try:
+        return f"Fingerprint of the mended set: {fingerprint(mend(one.catalogue.data, Journal(name).decisions()))}"
+    except UserError as error:
+        return str(error)
+
+
+def _chosen(found: Sequence[Finding], asked: dict) -> tuple[Finding | None, int, int]:
+    """(the finding to show, its number in its kind, how many there are): of the kind that was looked at, else of the first that is sure."""
+    kinds = {finding.kind for finding in found}
+    sure = {finding.kind for finding in found if finding.sure}
+    kind = asked["kind"] if asked["kind"] in kinds else next((kind for kind in KINDS if kind in (sure or kinds)), LEAKAGE)
+    of_kind = [finding for finding in found if finding.kind == kind]
+    if not of_kind:
+        return None, 0, 0
+    at = asked["at"]
+    if asked["do"] == "undo" and asked["photos"]:
+        at = next((number for number, finding in enumerate(of_kind) if asked["photos"][0] in finding.photos), at)
+    at = min(max(at, 0), len(of_kind) - 1)
+    return of_kind[at], at, len(of_kind)
+
+
+def _shown(one: Opened, photo: tuple[str, str], decisions: Sequence[Decision]) -> Shown:
+    """A photo with the label and split that it has by now."""
+    position = _position(one, photo)
+    given = {decision.action: decision.to for decision in decisions if decision.photo == photo}
+    label = given.get("relabel") or one.catalogue.label(position)
+    return Shown(given.get("move") or photo[0], photo[1], label, _picture(one.catalogue.stored([position])[0]))
+
+
+def _picture(stored: dict) -> str:
+    """As a data URI, "" for a broken file."""
+    image = decode(stored)
+    if image is None:
+        return ""
+    out = io.BytesIO()
+    shrink(image, SIDE).save(out, "JPEG", quality=85)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
