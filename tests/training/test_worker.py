@@ -181,5 +181,6 @@ def test_sigterm_ends_as_stopped_with_a_model(working: tuple[Run, Run], wait_for
     state = run.state()
     assert state["status"] == "stopped" and state["result"]["test_accuracy"] == run.scores()["test"]["accuracy"]
     assert LeafClassifier.open(run.folder, device="cpu").labels == ["blue", "green", "red"]
-    assert sorted(path.name for path in run.folder.iterdir()) == ["checkpoint", "config.json", "events.jsonl", "model", "similar.safetensors", "state.json", "stop", "worker.log"]
+    left = sorted(path.name for path in run.folder.iterdir())
+    assert left == ["checkpoint", "config.json", "events.jsonl", "model", "similar.safetensors", "state.json", "stop", "worker.log"]
     assert "Traceback" not in run.log_tail(1000)
