@@ -1,22 +1,35 @@
-"""``vit_demo data``: bring photos into a data set of their own, see what was brought, and delete it."""
+"""``vit_demo data``: bring photos into a data set of their own, see what was brought and what is wrong with it, mend it and take it away."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
+from vit_demo.cli_options import Line, add_model, open_model
 from vit_demo.errors import UserError
 
 SKIPPED_SHOWN = 10
+# Of each kind so many findings are printed, the surest; --json has all.
+FINDINGS_SHOWN = 20
+# What the kinds of findings mean; of photos that are bad by themselves quality.WARNINGS says it.
+MEANINGS = {
+    "leakage": "Alike in two splits: a model must not be examined with a photo that it has learned.",
+    "label": "The label may be wrong: look at the leaf.",
+    "duplicate": "Twice in one split: once is enough.",
+    "unlike": "Unlike all others: leave out what does not belong here.",
+    "broken": "The file cannot be opened: leave it out.",
+}
 
 
 def add_to(commands) -> None:
     """Add the command and what can be done with it."""
-    about = "bring photos into a data set of their own"
+    about = "bring photos into a data set of their own, check and mend it, take it away"
     parser = commands.add_parser("data", help=about, description=f"{about[0].upper()}{about[1:]}.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     brought = actions.add_parser("import", help="take in photos", description="Take in photos; then give --data import:NAME.")
@@ -37,6 +50,30 @@ def add_to(commands) -> None:
     removed.add_argument("name", metavar="NAME", help="as `data list` shows it")
     removed.add_argument("--yes", action="store_true", help="do not ask")
     removed.set_defaults(run=_remove)
+    _add_mending(actions)
+
+
+def _add_mending(actions) -> None:
+    """What can be done with any photos, however they are opened."""
+    spec = {"metavar": "SPEC", "help": "as --data takes it: a folder, import:NAME, a name on the Hub, sample"}
+    checked = actions.add_parser("check", help="what is wrong with the photos", description="Find copies, leakage, wrong labels, and bad photos.")
+    checked.add_argument("spec", **spec)
+    add_model(checked)
+    checked.add_argument("--json", action="store_true", help="print all findings as JSON")
+    checked.set_defaults(run=_check)
+    decisions = actions.add_parser("decisions", help="what was decided about them", description="The decisions in force, which mended:SPEC applies.")
+    decisions.add_argument("spec", **spec)
+    decisions.add_argument("--json", action="store_true", help="print them as JSON")
+    decisions.set_defaults(run=_decisions)
+    undone = actions.add_parser("undo", help="take a decision back", description="Take a decision back, by default the last one.")
+    undone.add_argument("spec", **spec)
+    undone.add_argument("number", nargs="?", type=int, metavar="NUMBER", help="as `data decisions` shows it")
+    undone.set_defaults(run=_undo)
+    exported = actions.add_parser("export", help="take photos away as files", description="Write photos and labels into a new folder.")
+    exported.add_argument("spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied")
+    exported.add_argument("out", metavar="OUT", type=Path, help="a folder that is not there yet")
+    exported.add_argument("--format", choices=("folder", "parquet"), default="folder", help="split/class/photo, or a parquet file for each split")
+    exported.set_defaults(run=_export)
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -116,3 +153,92 @@ def _remove(options: argparse.Namespace) -> int | None:
     remove(options.name)
     print(f"The import {options.name} is deleted.")
     return None
+
+
+def _check(options: argparse.Namespace) -> None:
+    from vit_demo.data.findings import KINDS, find, rare_classes, read_photos
+    from vit_demo.data.journal import journal_of
+    from vit_demo.data.mended import mend
+    from vit_demo.data.sources import open_dataset
+
+    spec = _unmended(options.spec)
+    data = open_dataset(spec)
+    reading = read_photos(data, open_model(options), partial(Line(), "Photos looked at"))
+    decisions = journal_of(spec).decisions()
+    found, rare = find(reading, data, decisions), {}
+    with contextlib.suppress(UserError):  # a split is left without photos, which opening the mended set says
+        rare = rare_classes(mend(data, decisions))
+    if options.json:
+        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": [asdict(finding) for finding in found], "rare_classes": rare}))
+        return
+    for kind in KINDS:
+        _print_kind(kind, [finding for finding in found if finding.kind == kind])
+    for label, count in rare.items():
+        print(f"Class imbalance: {label} has only {count} train photos.")
+    if not found and not rare:
+        print(f"{len(reading.photos)} photos were looked at, nothing was found.")
+    if len(reading.photos) < reading.total:
+        print(f"{len(reading.photos)} of {reading.total} photos were looked at, drawn by chance.", file=sys.stderr)
+
+
+def _print_kind(kind: str, found: list) -> None:
+    """A kind of finding with its sentence, and its photos, the surest first."""
+    from vit_demo.quality import WARNINGS
+
+    if not found:
+        return
+    sure = sum(finding.sure for finding in found)
+    rest = f", {len(found) - sure} to look at" if sure < len(found) else ""
+    meaning = MEANINGS.get(kind) or WARNINGS[kind][0].upper() + WARNINGS[kind][1:]
+    print(f"{kind}: {sure} found{rest}. {meaning}")
+    for finding in found[:FINDINGS_SHOWN]:
+        photos = " = ".join(f"{split}: {path}" for split, path in finding.photos)
+        unsure = "" if finding.sure else "  [look at it]"
+        print(f"  {photos}{f'  ({finding.note})' if finding.note else ''}{unsure}")
+    if len(found) > FINDINGS_SHOWN:
+        print(f"  … and {len(found) - FINDINGS_SHOWN} more, see --json")
+
+
+def _decisions(options: argparse.Namespace) -> None:
+    from vit_demo.data.journal import journal_of
+
+    found = journal_of(_unmended(options.spec)).decisions()
+    if options.json:
+        print(json.dumps([asdict(decision) for decision in found]))
+    elif not found:
+        print("Nothing was decided about these photos.")
+    for decision in found if not options.json else ():
+        print(_line(decision))
+
+
+def _line(decision) -> str:
+    to = f" {'and' if decision.action == 'keep' else 'to'} {decision.to}" if decision.to else ""
+    why = f"  ({decision.why})" if decision.why else ""
+    return f"{decision.number:4}  {datetime.fromtimestamp(decision.time):%Y-%m-%d %H:%M}  {decision.action} {decision.split}: {decision.path}{to}{why}"
+
+
+def _undo(options: argparse.Namespace) -> None:
+    from vit_demo.data.journal import journal_of
+
+    if options.number is not None and options.number < 1:
+        raise UserError("Decisions are numbered from 1. See `data decisions` for the numbers of all.")
+    print(f"Taken back: {_line(journal_of(_unmended(options.spec)).undo(options.number)).strip()}")
+
+
+def _export(options: argparse.Namespace) -> None:
+    from vit_demo.data.export import export
+    from vit_demo.data.mended import fingerprint
+    from vit_demo.data.sources import open_dataset
+
+    data = open_dataset(options.spec)
+    total, line = sum(map(len, data.values())), Line()
+    export(data, options.out, options.format, lambda done: line("Photos written", done, total))
+    print(f"{total} photos are in {options.out} ({', '.join(f'{split} {len(part)}' for split, part in data.items())}).")
+    print(f"Fingerprint: {fingerprint(data)}")
+
+
+def _unmended(spec: str) -> str:
+    """Decisions are about the source, whether it is named with or without them."""
+    from vit_demo.data.sources import MENDED, SAMPLE
+
+    return spec.strip().removeprefix(MENDED).strip() or SAMPLE

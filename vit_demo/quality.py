@@ -6,6 +6,7 @@ often is not read. The photo is judged at about the size at which a model sees i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,7 +58,7 @@ class Quality:
 def assess(photo: Image.Image) -> Quality:
     """The quality of an upright photo, in a few milliseconds."""
     # Channel by channel in memory too: left interleaved, what is asked of all three takes thirty times as long. Pillow parts them fastest.
-    red, green, blue = colours = np.stack([np.asarray(channel) for channel in _thumbnail(photo).split()]).astype(np.float32)
+    red, green, blue = colours = [np.asarray(channel).astype(np.float32) for channel in _thumbnail(photo).split()]
     # Luma of ITU-R BT.601, as Pillow has it; not rounded, which would look like noise in a dim photo.
     grey = 0.299 * red + 0.587 * green + 0.114 * blue
     below = np.bincount(grey.astype(np.uint8).ravel(), minlength=256).cumsum() / grey.size
@@ -77,22 +78,22 @@ def sharpness(grey: np.ndarray) -> float:
     """
     if min(grey.shape) < 3:
         return float("inf")
-    spread = float(grey.var(dtype=np.float64))
+    spread = float(grey.var())
     if spread < 1e-3:
         return float("inf")
     middle = grey[1:-1, 1:-1]
     laplacian = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:] - 4 * middle
-    return float(laplacian.var(dtype=np.float64)) / spread
+    return float(laplacian.var()) / spread
 
 
-def leaf_share(colours: np.ndarray) -> float | None:
-    """Share of pixels that are coloured like leaves, sick ones included, in red, green and blue (3, H, W), 0 to 255; None for black and white.
+def leaf_share(colours: Sequence[np.ndarray]) -> float | None:
+    """Share of pixels that are coloured like leaves, sick ones included, in red, green and blue (H, W), 0 to 255; None for black and white.
 
     Green: excess green index 2g - r - b of the chromatic coordinates r = R / (R + G + B) and so on (Woebbecke et al. 1995).
     Yellow to brown: clearly less blue than green. Dry soil counts too: rather a warning too few than one of each sick leaf.
     """
     red, green, blue = colours
-    if (colours.max(axis=0) - colours.min(axis=0)).max() <= COLOURLESS:
+    if (np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)).max() <= COLOURLESS:
         return None
     # Both sides times R + G + B, so that nothing is divided by the 0 of a black pixel.
     is_green = 2 * green - red - blue > EXCESS_GREEN * (red + green + blue)

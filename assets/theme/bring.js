@@ -60,7 +60,7 @@ element.addEventListener('click', (event) => {
     const button = event.target.closest('[data-do]');
     if (!button) return;
     button.disabled = true; // once; drawn anew with the answer
-    setTimeout(() => { button.disabled = false; }, 3000);
+    setTimeout(() => { button.disabled = false; }, 1000);
     ask({ do: button.dataset.do, name: button.dataset.name });
     if (button.dataset.do === 'tell') parts.head.scrollIntoView({ block: 'center' });
 });

@@ -11,10 +11,14 @@ function ask(changes) {
     trigger(AWAY[changes.do] || 'select', { index: 0, value: JSON.stringify({ open, ...asked, ...changes }) });
 }
 
-function poll() {
+function poll(delay) {
     clearTimeout(polling);
-    // Not while nobody looks: coming back to the view asks anew.
-    polling = setTimeout(() => { if (element.offsetParent) ask({ do: 'news' }); }, 700);
+    polling = setTimeout(() => {
+        // Not while nobody looks: coming back to the view asks anew.
+        if (!asked.reading || !element.offsetParent) return;
+        ask({ do: 'news' });
+        poll(8000); // where the answer is lost
+    }, delay);
 }
 
 // Only parts that changed are drawn, and the keyboard stays where it was.
@@ -36,7 +40,7 @@ function take(given) {
     element.classList.remove('check-waiting');
     draw(given.parts);
     if (moved && parts.one.getBoundingClientRect().top < 0) parts.one.scrollIntoView({ block: 'start' });
-    if (asked.reading) poll();
+    if (asked.reading) poll(700);
     const journal = parts.journal.querySelector('details');
     if (journal?.open && !journal.querySelector('[data-mark]')) ask({ do: 'journal', open: true });
 }

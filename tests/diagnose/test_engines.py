@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from transformers.activations import ACT2FN
 
 from vit_demo import vit
 from vit_demo.data.sources import open_dataset
-from vit_demo.diagnose import ahead
+from vit_demo.diagnose import ahead, engines
 from vit_demo.diagnose.ahead import Room, bytes_to_open, in_order
-from vit_demo.diagnose.diagnosis import diagnose, diagnose_files
-from vit_demo.diagnose.engines import CpuEngine, OnnxEngine, engine_of
+from vit_demo.diagnose.diagnosis import Refusal, diagnose, diagnose_files
+from vit_demo.diagnose.engines import CpuEngine, OnnxEngine, compute_alone, engine_of
 from vit_demo.vit import LeafClassifier
 
 LAYER = 1
@@ -58,6 +59,43 @@ def test_bf16_is_near_transformers_in_fp32(tiny: LeafClassifier, in_bf16: None, 
         # bfloat16 has 8 bits: 1/256 at each of a few steps.
         assert scale(found - wanted) < 0.03 * scale(wanted)
     assert torch.allclose(engine.probabilities(photos), engine.logits_and_tokens(photos, LAYER)[0].softmax(dim=1))
+
+
+@pytest.mark.parametrize("activation", [None, torch.nn.ReLU(), ACT2FN["gelu"], ACT2FN["gelu_new"]], ids=str)
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_product_is_the_same_laid_out_for_onednn_or_not(activation: torch.nn.Module | None, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if packed and not engines._onednn_packs():
+        pytest.skip("this torch has no oneDNN")
+    monkeypatch.setattr(engines, "_onednn_packs", lambda: packed)
+    random = torch.Generator().manual_seed(1)
+    weight, bias, values = (torch.randn(*shape, generator=random) for shape in ((40, 32), (40,), (2, 7, 32)))
+    wanted = torch.nn.functional.linear(values, weight, bias)
+    wanted = wanted if activation is None else activation(wanted)
+    product = engines._Linear(weight, bias, activation)
+    weight.zero_()  # it has its own copy
+    found = product(values.to(torch.bfloat16))
+    assert found.dtype == torch.bfloat16 and found.shape == (2, 7, 40)
+    assert scale(found - wanted) < 0.01 * scale(wanted)
+
+
+@pytest.mark.parametrize("broken", [RuntimeError, TypeError, None])
+def test_a_torch_whose_product_is_missing_or_another_is_found_out(broken: type[Exception] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other(values: torch.Tensor, *_: object) -> torch.Tensor:
+        if broken:
+            raise broken("no such function")
+        return 2 * values
+
+    monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", other, raising=False)
+    assert not engines._onednn_packs.__wrapped__()
+
+
+@pytest.mark.parametrize(("rescales", "normalises"), [(True, True), (True, False), (False, True)])
+def test_pixels_are_normalised_as_the_processor_says(tiny: LeafClassifier, in_bf16: None, rescales: bool, normalises: bool) -> None:
+    tiny.processor.image_mean, tiny.processor.image_std = [0.485, 0.456, 0.2], [0.229, 0.3, 0.225]
+    tiny.processor.do_rescale, tiny.processor.do_normalize = rescales, normalises
+    photos = photos_of(tiny, 3)
+    for found, wanted in zip(engine_of(tiny).logits_and_tokens(photos, LAYER), by_transformers(tiny, photos)):
+        assert scale(found - wanted) < 0.03 * scale(wanted)
 
 
 def test_no_farther_from_fp32_than_autocast(in_bf16: None) -> None:
@@ -103,6 +141,64 @@ def test_threads_share_an_engine(tiny: LeafClassifier, in_bf16: None) -> None:
         together = list(pool.map(lambda batch: engine.logits_and_tokens(batch, LAYER), batches))
     for (logits, tokens), (wanted, wanted_tokens) in zip(together, alone):
         assert torch.equal(logits, wanted) and torch.equal(tokens, wanted_tokens)
+
+
+def test_a_thread_that_computes_alone_leaves_all_others_as_they_are() -> None:
+    usual = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        found: dict[str, int] = {}
+
+        def own() -> None:
+            compute_alone(1, 3)
+            found["own"] = torch.get_num_threads()
+
+        for name, work in (("own", own), ("later", lambda: found.update(later=torch.get_num_threads()))):
+            thread = threading.Thread(target=work, name=name)
+            thread.start()
+            thread.join()
+        assert found == {"own": 1, "later": 3} and torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(usual)
+
+
+def test_files_side_by_side_are_answered_in_order_as_each_alone(tiny: LeafClassifier, in_bf16: None, tmp_path: Path) -> None:
+    colours = torch.randint(0, 256, (21, 3), generator=torch.Generator().manual_seed(5)).tolist()
+    files = [tmp_path / f"{number}.png" for number in range(len(colours))]
+    for file, colour in zip(files, colours):
+        Image.new("RGB", (40, 30), tuple(colour)).save(file)
+    files[4].write_text("no photo")
+    usual, before = torch.get_num_threads(), threading.active_count()
+    try:
+        torch.set_num_threads(4)
+        together = list(diagnose_files(tiny, files))
+        assert torch.get_num_threads() == 4 and threading.active_count() == before
+    finally:
+        torch.set_num_threads(usual)
+    assert [answer.photo for answer in together] == [str(file) for file in files]
+    for file, answer in zip(files, together):
+        (alone,) = diagnose_files(tiny, [file])
+        if file == files[4]:
+            assert answer == alone and isinstance(alone, Refusal)
+        else:
+            assert answer.scores == pytest.approx(alone.scores, abs=0.01) and answer.quality == alone.quality
+    assert len({tuple(answer.scores.values()) for answer in together if answer.photo != str(files[4])}) > 10
+
+
+def test_whoever_wants_no_more_answers_ends_the_threads(tiny: LeafClassifier, in_bf16: None, tmp_path: Path) -> None:
+    Image.new("RGB", (40, 40), (90, 140, 60)).save(tmp_path / "leaf.png")
+    begun: list[int] = []
+
+    def files():
+        for number in range(1000):
+            begun.append(number)
+            yield tmp_path / "leaf.png"
+
+    before = threading.active_count()
+    answers = diagnose_files(tiny, files())
+    next(answers)
+    answers.close()
+    assert threading.active_count() == before and len(begun) < 50
 
 
 def test_a_file_that_is_no_model(tiny: LeafClassifier, tmp_path: Path, refusal: Callable[..., str]) -> None:

@@ -189,6 +189,9 @@ def test_the_mended_set_is_taken_away_as_a_zip(page, folder):
         assert archive.read("train/green/003.png") == (folder / "train" / "green" / "003.png").read_bytes()
     with zipfile.ZipFile(check.take_away(page.event("parquet"))["value"]) as archive:
         assert len(archive.namelist()) == 3 and archive.testzip() is None
+    # They do not fill the disk.
+    files = [Path(check.take_away(page.event("parquet"))["value"]) for _ in range(check.KEEP + 2)]
+    assert [file.exists() for file in files] == [False] * 2 + [True] * check.KEEP
 
 
 def test_stopping_leaves_the_button_to_start_again(folder):
@@ -224,6 +227,14 @@ def test_a_mended_set_is_checked_by_its_source(page, folder):
     assert check.checked(f"mended:{folder}") == str(folder) and check.checked("") == "sample"
     again = Page(f"mended:{folder}", page.model)
     assert again.parts == page.parts
+
+
+def test_photos_that_cannot_be_checked_are_refused_in_the_place_of_the_findings(page, refusal):
+    page._take(check.show("/no/such <folder>", page.model))
+    assert "answer-refused" in page.parts["head"] and "/no/such &lt;folder&gt;" in page.parts["head"] and page.parts["one"] == ""
+    # Decisions about both together could not be handed to a run.
+    assert "open sample alone, then review" in refusal(check.checked, "sample + review")
+    assert check.checked("review") == "review"
 
 
 def test_every_kind_has_its_words_and_names_are_escaped():

@@ -23,6 +23,7 @@ from vit_demo.ui.diagnosisview import View, answer_html
 from vit_demo.ui.figures.overlay import heat_overlay
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, page
+from vit_demo.ui.tabs.diagnose.asked import Asked
 from vit_demo.vit import LeafClassifier
 from vit_demo.words import LANGUAGES, say
 
@@ -113,8 +114,18 @@ def on_language(built: gr.Blocks) -> list:
     return [call for call in built.fns.values() if call.fn and (language._id, "change") in call.targets]
 
 
-def test_another_language_is_one_request():
+def test_another_language_is_one_request_for_texts_and_answers():
     assert len(on_language(build())) == 1
+    with gr.Blocks() as blocks:
+        language, said, *told = gr.Dropdown(elem_id="diagnose-language"), gr.JSON(), *(gr.HTML() for _ in range(4))
+        asked = Asked(blocks, gr.Dropdown(), language)
+        asked.retells(lambda code, value: (f"{code} 1 {value}", f"{code} 2 {value}"), [language, said], told[:2])
+        asked.speaks(told[2], lambda code: f"text {code}")
+        asked.retells(lambda value, code: f"{code} 3 {value}", [said, language], told[3:])
+        asked.wire()
+    called, = on_language(blocks)
+    assert called.inputs == [language, said] and called.outputs == [told[2], told[0], told[1], told[3]]
+    assert called.fn("fr", "x") == ["text fr", "fr 1 x", "fr 2 x", "fr 3 x"]
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

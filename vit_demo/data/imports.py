@@ -347,6 +347,7 @@ def start(source: Path | Files | Table, name: str) -> Job:
         under_way = _jobs.get(name)
         if under_way is not None and under_way.stage == "running":
             raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.")
+        _jobs.pop(name, None)  # so that it becomes the last one
         begun = _jobs[name] = Job(name)
         # A server that ends does not wait for it: what is left is swept at the next start.
         begun._thread = threading.Thread(target=begun._run, args=(source,), daemon=True)

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
-from scipy.spatial.distance import cdist
 
 from vit_demo.data.features import standardised
 
@@ -81,11 +80,13 @@ def _kernel_features(features: np.ndarray, seed: int) -> np.ndarray:
     among = _kernel(chosen, chosen)
     # A grain of noise on the diagonal, since photos that are there twice make it singular.
     lower = cholesky(among + 1e-6 * np.eye(len(among)), lower=True)
-    return solve_triangular(lower, _kernel(chosen, features), lower=True).T
+    return solve_triangular(lower, among if chosen is features else _kernel(chosen, features), lower=True).T
 
 
 def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    return np.exp(-WIDTH * cdist(left, right, "sqeuclidean") / left.shape[1])
+    from sklearn.metrics.pairwise import euclidean_distances  # by matrix product, ten times as fast as one pair after the other
+
+    return np.exp(-WIDTH * euclidean_distances(left, right, squared=True) / left.shape[1])
 
 
 def _off_diagonal(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:

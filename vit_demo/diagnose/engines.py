@@ -26,6 +26,8 @@ ENGINES = ("torch", "onnx", "onnx-int8")
 FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 # What oneDNN does with a product while it is in the cache: its name, its numbers, its kind.
 PLAIN, GELU = ("none", [], ""), ("gelu", [], "none")
+# Of the values of a pixel, 0 to 255.
+MIDDLE = 128
 
 
 class Engine(Protocol):
@@ -42,9 +44,9 @@ class CpuEngine:
     """The forward of a plain ViT in bfloat16, as autocast computes it, with all that need not be done at each photo done once.
 
     Under autocast each forward casts all weights anew and runs three products for queries, keys and values; here the weights are kept in
-    bfloat16 and the three are one. Patches are cut and projected as one product too, GELU is computed in passing where it can be, and of
-    the last block only [CLS] is computed. The residual stream and the norms stay in float32. It keeps no state between calls, so threads
-    may share it.
+    bfloat16 and the three are one. Patches are cut and projected as one product too, whose weights normalise the pixels, GELU is computed
+    in passing where it can be, and of the last block only [CLS] is computed. The residual stream and the norms stay in float32. It keeps
+    no state between calls, so threads may share it.
     """
 
     def __init__(self, classifier: LeafClassifier):
@@ -54,8 +56,8 @@ class CpuEngine:
         self._stamp = self._versions()
         embeddings = model.vit.embeddings
         projection = embeddings.patch_embeddings.projection
-        self._patches = _Linear(projection.weight.flatten(1), projection.bias)
         with torch.no_grad():
+            self._patches = _Linear(*_from_bytes(classifier, projection))
             positions = embeddings.position_embeddings.detach()
             self._first = embeddings.cls_token.detach() + positions[:, :1]
             self._positions = positions[:, 1:].clone()
@@ -80,7 +82,7 @@ class CpuEngine:
     @torch.inference_mode()
     def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         model = self._classifier.model
-        tokens = self._embed(self._classifier.normalise(photos))
+        tokens = self._embed(photos)
         kept = tokens[:, 0]
         for number, block in enumerate(self._blocks, start=1):
             tokens = block(tokens, cls_only=number == len(self._blocks))
@@ -88,12 +90,13 @@ class CpuEngine:
                 kept = tokens[:, 0].clone()
         return model.classifier(model.vit.layernorm(tokens[:, 0])), kept
 
-    def _embed(self, pixel_values: Tensor) -> Tensor:
+    def _embed(self, photos: Tensor) -> Tensor:
         """Patches of P x P pixels as rows (B, N, 3 P P), in the order of the convolution's weights, projected; (B, 1 + N, D)."""
-        side, (count, channels, height, width) = self._classifier.patch_size, pixel_values.shape
-        rows, columns = height // side, width // side
-        cut = pixel_values[..., : rows * side, : columns * side].to(torch.bfloat16).view(count, channels, rows, side, columns, side)
-        patches = self._patches(cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1))
+        side, count = self._classifier.patch_size, len(photos)
+        rows, columns = (length // side for length in photos.shape[2:])
+        cut = photos[..., : rows * side, : columns * side].unflatten(3, (columns, side)).unflatten(2, (rows, side))
+        cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1).to(torch.bfloat16).sub_(MIDDLE)
+        patches = self._patches(cut)
         return torch.cat([self._first.expand(count, -1, -1), patches + self._positions], dim=1)
 
     def _versions(self) -> int:
@@ -126,6 +129,13 @@ class _Block:
         mixed = (query @ key.transpose(-1, -2)).softmax(dim=-1) @ value
         tokens = tokens + self.outwards(mixed.transpose(1, 2).flatten(2))
         return tokens.add_(self.down(self.up(_normed(self.after, tokens))))
+
+
+def _from_bytes(classifier: LeafClassifier, projection: nn.Conv2d) -> tuple[Tensor, Tensor]:
+    """Weights (D, 3 P P) and bias (D,) that take pixels less MIDDLE, whole numbers that bfloat16 holds exactly, in place of normalised ones."""
+    middle, last = classifier.normalise(torch.tensor([MIDDLE, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1))
+    bias = (projection.weight * middle).sum(dim=(1, 2, 3))
+    return (projection.weight * ((last - middle) / (255 - MIDDLE))).flatten(1), bias if projection.bias is None else bias + projection.bias
 
 
 class _Linear:
@@ -225,6 +235,7 @@ def engine_of(classifier: LeafClassifier) -> Engine:
 
 def compute_alone(threads: int, others: int) -> None:
     """Let this thread compute with so many of torch's threads, and all that come later with as many as the others."""
+    torch.get_num_threads()  # a thread takes the number of all when it first asks for it, which would undo the next line
     torch.set_num_threads(threads)
     # What is set by any thread holds for it and for those that come after; one that ends at once sets it back for these.
     setter = threading.Thread(target=torch.set_num_threads, args=(others,))

@@ -28,7 +28,7 @@ def progress_html(job: Job) -> str:
     size = f" {progress.bytes / 1e6:,.0f} of {progress.of_bytes / 1e6:,.0f} MB are read." if progress.of_bytes else ""
     told = f"{files} was looked at, {progress.done:,} photo{_s(progress.done)} taken.{size}" if progress.seen else "The files are being opened."
     if progress.share == 1:
-        told = f"All files were looked at. {progress.done:,} photo{_s(progress.done)} are being put into their splits."
+        told = f"All files were looked at. {progress.done:,} photo{'s are' if progress.done != 1 else ' is'} being put into splits."
     return (
         f'<h3>{escape(job.name)}</h3><p role="status">{told} You can close the page meanwhile.</p>'
         f'<div class="progress"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.name)}'

@@ -49,6 +49,11 @@ class Choices:
     splits: Sequence[str]
 
 
+def refused_html(why: str) -> str:
+    """Photos that cannot be checked. why: a sentence."""
+    return f'<div class="answer answer-refused" role="alert"><p>{escape(why)}</p></div>'
+
+
 def start_html(count: int, failed: str = "") -> str:
     """Nothing was read yet. failed: why the reading before ended, as a sentence."""
     told = f'<p role="alert"><b>{escape(failed)}</b></p>' if failed else ""

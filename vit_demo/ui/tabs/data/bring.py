@@ -54,7 +54,7 @@ def build(tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
     """Lay out the view. Inputs: its tab, the views of the Data tab, the photos that are chosen. Returns events upon which other photos are to be opened."""
     script = (settings.ASSETS / "theme" / "bring.js").read_text(encoding="utf-8")
     most = settings.load().max_archive_bytes / 2**30
-    files = PhotoFiles(file_count="multiple", label=f"A zip or tar, or photos (at most {most:.0f} GB)", height=150, elem_id="bring-files")
+    files = PhotoFiles(file_count="multiple", label=f"Files, at most {most:.0f} GB", height=150, elem_id="bring-files")
     stage = gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, padding=False, elem_id="data-bring")
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": AT_ONCE}
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
@@ -70,7 +70,7 @@ def build(tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
 def show() -> dict:
     """Outputs: the import that runs, or else the last one of this server, and all imports."""
     jobs = imports.jobs()
-    return _answer(next((job for job in jobs if job.stage == "running"), jobs[0] if jobs else None))
+    return _answer(next((job for job in jobs if job.stage == "running"), jobs[0] if jobs else None), listed=True)
 
 
 def propose(files: list[str] | None) -> dict:
@@ -170,7 +170,7 @@ def proposed_name(paths: list[Path]) -> str:
         return PHOTOS_NAME
     named = next((path for path in paths if archives.is_archive(path) or tables.is_table(path)), paths[0])
     stem = re.sub(r"(\.tar)?\.\w+$", "", named.name)
-    name = re.sub(r"[^\w .-]+|^[^\w]+", "-", stem).strip(" .-")[:50] or "my-data"
+    name = re.sub(r"[^\w.-]+", "-", stem).strip(".-")[:50].rstrip(".-") or "my-data"
     taken = {one.name.casefold() for one in imports.list_imports()}
     free = (number for number in range(1, len(taken) + 2) if (f"{name}-{number}" if number > 1 else name).casefold() not in taken)
     number = next(free)
@@ -210,14 +210,11 @@ def _clear(job: imports.Job, paths: list[Path], folder: Path | None) -> None:
                 path.unlink()
 
 
-def _answer(job: imports.Job | None) -> dict:
-    """As the script takes it. While an import runs, the list stays as it is."""
-    if job is None:
-        head = ""
-    elif job.stage == "running":
-        return {"job": {"name": job.name, "stage": job.stage}, "parts": {"head": view.progress_html(job)}}
-    else:
-        head = view.ended_html(job)
-    known = imports.list_imports()
+def _answer(job: imports.Job | None, listed: bool = False) -> dict:
+    """As the script takes it. listed: whether to send the list of all also while an import runs, which does not change it."""
+    head = view.progress_html(job) if job and job.stage == "running" else view.ended_html(job) if job else ""
     told = {"name": job.name, "stage": job.stage} if job else None
+    if job and job.stage == "running" and not listed:
+        return {"job": told, "parts": {"head": head}}
+    known = imports.list_imports()
     return {"job": told, "known": [one.name for one in known], "parts": {"head": head, "list": view.list_html(known)}}

@@ -9,10 +9,12 @@ from __future__ import annotations
 import base64
 import functools
 import io
+import itertools
 import json
 import shutil
 import tempfile
 import zipfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,7 @@ from vit_demo.data.journal import Decision, Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
 from vit_demo.data.sources import MENDED, SAMPLE, decode, open_dataset
 from vit_demo.errors import UserError
+from vit_demo.review import REVIEW
 from vit_demo.ui import checkview as view
 from vit_demo.ui.checkview import Choices, Shown
 from vit_demo.ui.components import polite
@@ -39,10 +42,13 @@ STAGE = '<div class="check">' + "".join(f'<div data-part="{name}"></div>' for na
 EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
 # What a page sends, and what it is where it is not as it should be.
 NOTHING = {"do": "", "to": "", "photo": 0, "number": 0, "open": False, "source": "", "opened": "", "check": "", "kind": "", "at": 0, "photos": []}
-# Longest side in pixels of the photos of a finding. Data sets whose findings are kept.
+# Longest side in pixels of the photos of a finding. Data sets whose findings are kept, and zips.
 SIDE, KEEP = 720, 4
 # How many people may be answered at the same time; others wait.
 AT_ONCE = 4
+_turns = itertools.count()
+# Of the zips that were made, the oldest first.
+_folders: deque[Path] = deque()
 # Run in the browser: the photos where the view is being looked at, else nothing.
 IF_OPEN = "(source, model) => [document.getElementById('data-check')?.offsetParent ? source : null, model]"
 
@@ -59,9 +65,9 @@ def build(tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[
     # multiple: no press of a button may be lost while the answer to another is under way.
     stage.select(polite(act), model, stage, trigger_mode="multiple", concurrency_limit=AT_ONCE, **quiet)
     stage.download(polite(take_away), None, file, api_visibility="private")
-    tab.select(polite(show), [source, model], stage, **quiet)
+    tab.select(show, [source, model], stage, **quiet)
     for event in opens:
-        event(polite(show), [source, model], stage, js=IF_OPEN, **quiet)
+        event(show, [source, model], stage, js=IF_OPEN, **quiet)
     return stage
 
 
@@ -69,9 +75,12 @@ def show(source: str | None, model: str) -> dict:
     """Inputs: source, None where the view is not looked at; model in use. Outputs: what is known of these photos by now."""
     if source is None:
         return gr.skip()
-    source = checked(source)
-    one = open_source(source)
-    key = _key(one, get_classifier(model).checkpoint.folder)
+    try:
+        source = checked(source)
+        one = open_source(source)
+        key = _key(one, get_classifier(model).checkpoint.folder)
+    except UserError as error:  # said in the place of what other photos were found to have
+        return {"asked": {"turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(str(error))}}
     return _page(one, {**NOTHING, "source": source, "opened": one.key, "check": key})
 
 
@@ -118,6 +127,9 @@ def take_away(event: gr.EventData) -> dict:
 def zipped(data: Any, kind: str) -> Path:
     """The data set as a zip in a folder of its own. kind: one of export.FORMATS."""
     folder = Path(tempfile.mkdtemp(prefix="vit_demo-mended-"))
+    _folders.append(folder)
+    while len(_folders) > KEEP:  # the page has its own copy of each by then
+        shutil.rmtree(_folders.popleft(), ignore_errors=True)
     file = folder / f"mended-{kind}.zip"
     try:
         export.export(data, folder / "photos", kind)
@@ -139,8 +151,12 @@ def may_push() -> bool:
 
 
 def checked(source: str) -> str:
-    """The photos that decisions are about: a mended set is checked by its source."""
-    return (source or "").strip().removeprefix(MENDED).strip() or SAMPLE
+    """The photos that decisions are about: a mended set is checked by its source. Raises UserError where they cannot be handed on."""
+    source = (source or "").strip().removeprefix(MENDED).strip() or SAMPLE
+    # "mended:sample + review" is the mended sample and the review set as it is: decisions about both together would be lost.
+    if "+" in source and source.rpartition("+")[2].strip() == REVIEW:
+        raise UserError(f"Check the photos without the corrected ones: open {source.rpartition('+')[0].strip() or SAMPLE} alone, then {REVIEW}.")
+    return source
 
 
 def understood(text: Any) -> dict:
@@ -180,7 +196,8 @@ def _key(one: Opened, model: Path) -> str:
 def _page(one: Opened, asked: dict) -> dict:
     """All parts, as the script takes them."""
     job = checkup.found(asked["check"])
-    shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {"photos": [], "reading": False}
+    # Numbered, since the browser takes no notice of an answer that is the same as the one before.
+    shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {"photos": [], "reading": False, "turn": next(_turns)}
     if job is not None and job.stage == "reading":
         return {"asked": shown | {"reading": True}, "parts": {**EMPTY, "head": view.progress_html(job.done, job.total)}}
     if job is None or job.reading is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vit_demo import settings
-from vit_demo.data import numbers
+from vit_demo.data import imports, numbers
 from vit_demo.data.browse import Catalogue
 from vit_demo.data.reviewed import review_to_look_at
 from vit_demo.data.sources import BEANS, SAMPLE, open_dataset
@@ -45,8 +45,13 @@ _lock = threading.RLock()
 
 
 def sources() -> list[tuple[str, str]]:
-    """(title, value) of the photos to choose from: the corrected ones too, where they may be kept."""
-    return [*SOURCES, CORRECTED] if settings.load().review else SOURCES
+    """(title, value) of the photos to choose from: the corrected ones and those that were brought in too, where they may be kept."""
+    return [*SOURCES, CORRECTED, *brought()] if settings.load().review else SOURCES
+
+
+def brought() -> list[tuple[str, str]]:
+    """(title, value) of the imports, the newest first."""
+    return [(f"{one.name}, {one.photos:,} photos brought in", one.spec) for one in imports.list_imports()]
 
 
 def open_source(source: str | None) -> Opened:

@@ -33,9 +33,10 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
             shown = gr.HTML(padding=False, elem_id="data-numbers")
         with gr.Tab("Check", id="check", elem_id="data-view-check") as check_tab:
             checked = check.build(check_tab, source, model, [source.input, open_button.click])
-        # Not for strangers: what they bring would fill the disk, and what others brought is theirs to keep.
-        with gr.Tab("Bring photos", id="bring", elem_id="data-view-bring", visible=settings.load().review) as bring_tab:
-            brought = bring.build(bring_tab, views, source)
+        brought = []
+        if settings.load().review:  # not for strangers: what they bring would fill the disk, and they could delete what others brought
+            with gr.Tab("Bring photos", id="bring", elem_id="data-view-bring") as bring_tab:
+                brought = bring.build(bring_tab, views, source)
     # always_last: a filter changed while the page is still drawing the one before must not be lost.
     quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     # In its own right, since whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
@@ -47,6 +48,7 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
     numbers_tab.select(numbers.show, source, shown, **count)
     # Opened when the tab is first looked at; coming back finds it as it was left, but for corrections that came in between.
     tab.select(polite(open_first), [source, summary], [summary, photos], **quiet)
+    tab.select(lambda: gr.update(choices=sources()), None, source, **quiet)
     return checked
 
 

@@ -38,12 +38,14 @@ class Asked:
 
         def translate(language: str, *others: Any) -> list:
             """Inputs: language, and all that the answers are told from. Outputs: what speaks, then what is told again."""
+            if language not in LANGUAGES:
+                return [gr.skip()] * len(outputs)
             values = dict(zip(known, (language, *others), strict=True))
-            told = [text(language) if language in LANGUAGES else gr.skip() for _, text in self.texts]
-            for function, inputs, outputs in self.answers:
+            told = [text(language) for _, text in self.texts]
+            for function, inputs, shown in self.answers:
                 again = function(*(values[one] for one in inputs))
-                told += again if len(outputs) > 1 else [again]
+                told += again if len(shown) > 1 else [again]
             return told
 
-        outputs = [component for component, _ in self.texts] + [one for _, _, outputs in self.answers for one in outputs]
+        outputs = [component for component, _ in self.texts] + [one for _, _, shown in self.answers for one in shown]
         self.language.change(translate, known, outputs, **QUIET)

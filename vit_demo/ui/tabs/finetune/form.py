@@ -16,7 +16,7 @@ from vit_demo.training import experiments, queue
 from vit_demo.training.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig
 from vit_demo.ui import models
 from vit_demo.ui.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES, TRACKER_TITLES
-from vit_demo.ui.tabs.data import CORRECTED, SOURCES
+from vit_demo.ui.tabs.data import CORRECTED, SOURCES, brought
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
 RECIPE_LINES = {
@@ -83,7 +83,7 @@ def build(tab: gr.Tab) -> Form:
         command = gr.Textbox(show_label=False, container=False, interactive=False, lines=3, max_lines=8, buttons=["copy"], elem_id="train-command")
     form = Form(fields, count, name, start, gpus, command)
     recipe.input(apply_recipe, recipe, [fixed, *(field for key, field in fields.items() if key in DECIDED)], **QUIET)
-    tab.select(lambda: gr.update(choices=models.choices()), None, fields["model"], **QUIET)
+    tab.select(lambda: [gr.update(choices=models.choices()), gr.update(choices=_sources())], None, [fields["model"], fields["data"]], **QUIET)
     tab.select(count_gpus, None, gpus, **QUIET)
     # always_last: a recipe changes twenty settings at once, and only how they stand in the end counts.
     gr.on([tab.select, *(field.change for field in fields.values())], show_command, form.inputs, command, trigger_mode="always_last", **QUIET)
@@ -93,7 +93,7 @@ def build(tab: gr.Tab) -> Form:
 def _sources() -> list[tuple[str, str]]:
     """(title, value) of the photos to choose from: each with the corrected ones added too, where these may be kept."""
     with_corrected = [(f"{title}, and the corrected photos", f"{value} + {REVIEW}") for title, value in SOURCES]
-    return [*SOURCES, *with_corrected, CORRECTED] if settings.load().review else SOURCES
+    return [*SOURCES, *with_corrected, CORRECTED, *brought()] if settings.load().review else SOURCES
 
 
 def _main_fields() -> dict[str, gr.components.Component]:
