@@ -17,7 +17,9 @@ from PIL import Image
 
 from vit_demo import cli, settings
 from vit_demo.abstention import Abstention
+from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose import export as exports
+from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.export import About, engines_of_export, export, fingerprint, open_engine, read_about
 from vit_demo.vit import LeafClassifier
 
@@ -185,3 +187,17 @@ def test_export_and_predict_by_command(classifier: LeafClassifier, home: Path, t
         answers[engine] = json.loads(capsys.readouterr().out)
     assert {(answer["label"], answer["temperature"]) for answer in answers.values()} == {(answers["torch"]["label"], 1.5)}
     assert answers["onnx"]["scores"] == pytest.approx(answers["torch"]["scores"], abs=0.05)
+
+
+def test_each_engine_is_as_silent_as_torch_on_leaves(home: Path) -> None:
+    """Of the real model, whose activations have the few large values that spoil a coarse scale."""
+    classifier = LeafClassifier.open("embedded", device="cpu")
+    test = open_dataset("sample")["test"]
+    photos, fitted = classifier.resize([test[row]["image"] for row in range(0, 48, 4)]), abstention_of(classifier)
+    logits, tokens = classifier.logits_and_tokens(photos, fitted.layer)
+    wanted = fitted.judge(logits.numpy(), tokens.numpy())
+    for name in ("onnx", "onnx-int8"):
+        found = fitted.judge(*(part.numpy() for part in open_engine(classifier, name).logits_and_tokens(photos, fitted.layer)))
+        far = [abs(one.distance / other.distance - 1) for one, other in zip(found, wanted)]
+        assert max(far) < 0.1, (name, far)
+        assert sum(one.verdict == other.verdict for one, other in zip(found, wanted)) >= 11
