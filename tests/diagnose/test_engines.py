@@ -64,9 +64,9 @@ def test_bf16_is_near_transformers_in_fp32(tiny: LeafClassifier, in_bf16: None, 
 @pytest.mark.parametrize("activation", [None, torch.nn.ReLU(), ACT2FN["gelu"], ACT2FN["gelu_new"]], ids=str)
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_product_is_the_same_laid_out_for_onednn_or_not(activation: torch.nn.Module | None, packed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    if packed and not engines._onednn_packs():
+    if packed and not engines.onednn_fuses():
         pytest.skip("this torch has no oneDNN")
-    monkeypatch.setattr(engines, "_onednn_packs", lambda: packed)
+    monkeypatch.setattr(engines, "onednn_fuses", lambda: packed)
     random = torch.Generator().manual_seed(1)
     weight, bias, values = (torch.randn(*shape, generator=random) for shape in ((40, 32), (40,), (2, 7, 32)))
     wanted = torch.nn.functional.linear(values, weight, bias)
@@ -86,7 +86,7 @@ def test_a_torch_whose_product_is_missing_or_another_is_found_out(broken: type[E
         return 2 * values
 
     monkeypatch.setattr(torch.ops.mkldnn, "_linear_pointwise", other, raising=False)
-    assert not engines._onednn_packs.__wrapped__()
+    assert not engines.onednn_fuses.__wrapped__()
 
 
 @pytest.mark.parametrize(("rescales", "normalises"), [(True, True), (True, False), (False, True)])

@@ -23,7 +23,7 @@ from vit_demo.quality import assess
 from vit_demo.vit import LeafClassifier
 
 # Photos that a thread by itself takes at a time: with more, what is computed no longer fits into its core's cache.
-FEW = 2
+FEW = 4
 
 
 @dataclass(frozen=True)

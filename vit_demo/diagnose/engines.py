@@ -6,7 +6,6 @@ with the [CLS] token that ``abstention`` judges. The class and :func:`engine_of`
 
 from __future__ import annotations
 
-import functools
 import threading
 import weakref
 from pathlib import Path
@@ -14,18 +13,17 @@ from typing import Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu, layer_norm, linear
+from torch.nn.functional import layer_norm, linear
 from transformers.activations import GELUActivation
 
 from vit_demo import hybrid, vit
+from vit_demo.encoder import GELU, PLAIN, onednn_fuses
 from vit_demo.errors import UserError
 from vit_demo.vit import LeafClassifier
 
 ENGINES = ("torch", "onnx", "onnx-int8")
 # The file of an export that each engine reads.
 FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
-# What oneDNN does with a product while it is in the cache: its name, its numbers, its kind.
-PLAIN, GELU = ("none", [], ""), ("gelu", [], "none")
 # Of the values of a pixel, 0 to 255.
 MIDDLE = 128
 
@@ -148,7 +146,7 @@ class _Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: nn.Module | None = None):
         weight = weight.detach().to(torch.bfloat16, copy=True)
         self._bias = None if bias is None else bias.detach().to(torch.bfloat16)
-        self._packed = _onednn_packs()
+        self._packed = onednn_fuses()
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
         self._fused = self._packed and isinstance(activation, GELUActivation)
         self._activation = None if self._fused else activation
@@ -160,18 +158,6 @@ class _Linear:
         else:
             found = linear(values, self._weight, self._bias)
         return found if self._activation is None else self._activation(found)
-
-
-@functools.cache
-def _onednn_packs() -> bool:
-    """Whether this torch has what its own compiler calls for such a product, and it gives what it should."""
-    ones, weight = torch.ones(2, 3, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
-    try:
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
-        found = [torch.ops.mkldnn._linear_pointwise(ones, packed, None, *after) for after in (PLAIN, GELU)]
-    except (AttributeError, RuntimeError, TypeError):  # built without oneDNN, or another torch, whose function is another
-        return False
-    return torch.equal(found[0], ones) and torch.allclose(found[1], gelu(ones), atol=0.01)
 
 
 def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:

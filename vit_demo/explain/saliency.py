@@ -58,11 +58,13 @@ def photos_at_once(classifier: Classifier, grid: PatchGrid) -> int:
     return int(min(MOST_PHOTOS, max(1, MEMORY // one)))
 
 
-def attentions(classifier: Classifier, pixel_values: Tensor, dtype: torch.dtype = torch.float32) -> list[Tensor]:
-    """The attention of each layer in ``dtype``, (B, heads, T, T); of the last layer [CLS] alone, (B, heads, 1, T)."""
+def attentions(
+    classifier: Classifier, pixel_values: Tensor, dtype: torch.dtype = torch.float32, kept: Callable[[Tensor], Tensor] = lambda attention: attention
+) -> list[Tensor]:
+    """The attention of each layer in ``dtype``, (B, heads, T, T); of the last layer [CLS] alone, (B, heads, 1, T). kept: what is made of each at once."""
     found: list[Tensor] = []
     with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
-        encode(classifier.model.base_model, embed(classifier, pixel_values), dtype, found.append)
+        encode(classifier.model.base_model, embed(classifier, pixel_values), dtype, lambda attention: found.append(kept(attention)))
     return found
 
 
@@ -71,7 +73,9 @@ def _attention(classifier: Classifier, pixel_values: Tensor, _target: Target, dt
 
 
 def _rollout(classifier: Classifier, pixel_values: Tensor, _target: Target, dtype: torch.dtype) -> Tensor:
-    return cls_rollout(attentions(classifier, pixel_values, dtype))[:, 1:]
+    # Only their mean over the heads is asked for: taken while they are at hand, it is all that has to be kept.
+    means = attentions(classifier, pixel_values, dtype, lambda attention: attention.sum(dim=1, keepdim=True, dtype=torch.float32) / attention.shape[1])
+    return cls_rollout(means)[:, 1:]
 
 
 def _relevance(classifier: Classifier, pixel_values: Tensor, target: Target, dtype: torch.dtype) -> Tensor:
