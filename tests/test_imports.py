@@ -13,8 +13,9 @@ PACKAGE = "vit_demo"
 ROOMS = ("data", "training", "explain", "diagnose")
 # The floors of the house, the highest first: a module may import what is on a lower floor.
 FLOORS = (
-    ("app", "__main__"), ("cli",), ("ui",), ROOMS, ("vit",), ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "pixels", "review", "quality"),
-    ("settings", "words", "jsonl"), ("errors",),
+    ("app", "__main__"), ("cli",), ("ui",), ROOMS, ("packed",), ("vit",),
+    ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "pixels", "opening", "review", "quality"),
+    ("settings", "words", "jsonl", "threads"), ("errors",),
 )
 SIDEWAYS = {("training", "data"), ("training", "explain")}
 # Importable from everywhere: the package itself, for its version.

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.diagnose.corpus import CORPUS, PLACES, SIZE, Odd
+from tests.photo_corpus import CORPUS, PLACES, SIZE, Odd
 from tests.sentences import is_plain
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.errors import UserError

@@ -14,6 +14,7 @@ import torch
 from datasets import ClassLabel, Dataset, Features, Image, Value
 from sklearn.metrics import precision_recall_fscore_support
 
+from vit_demo import packed
 from vit_demo.data.sources import open_dataset
 from vit_demo.errors import UserError
 from vit_demo.training import photos
@@ -182,9 +183,9 @@ def test_a_prediction_leads_to_its_photo(classifier: LeafClassifier, folder: Pat
 def test_each_photo_is_decoded_and_seen_by_the_model_once(classifier: LeafClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     split = open_dataset(folder)["test"]
     decoded, seen = [], []
-    decode, forward = photos.decode, classifier.forward
+    decode, forward = photos.decode, packed.logits_and_tokens
     monkeypatch.setattr(photos, "decode", lambda stored: decoded.append(stored["path"]) or decode(stored))
-    monkeypatch.setattr(classifier, "forward", lambda pixels: seen.append(len(pixels)) or forward(pixels))
+    monkeypatch.setattr(packed, "logits_and_tokens", lambda model, pixels, layer: seen.append(len(pixels)) or forward(model, pixels, layer))
     evaluate(classifier, split)
     assert len(decoded) == len(set(decoded)) == sum(seen) == len(split)
 

@@ -15,9 +15,10 @@ from pathlib import Path
 
 from vit_demo import settings
 from vit_demo.data import archives, tables
-from vit_demo.data.incoming import ENDINGS, Looked, Unfit, is_clutter, look_at, readable, safe_name
+from vit_demo.data.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
 from vit_demo.data.sources import SPLIT_NAMES
 from vit_demo.errors import UserError
+from vit_demo.opening import Unfit
 from vit_demo.review import clean_label
 
 PIECE = 2**20

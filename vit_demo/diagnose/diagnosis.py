@@ -15,15 +15,14 @@ from PIL import Image
 from vit_demo import abstention, settings
 from vit_demo.abstention import Abstention
 from vit_demo.checkpoints import ABSTENTION
-from vit_demo.diagnose.ahead import MOST_THREADS, ROOM, bytes_to_open, in_order
-from vit_demo.diagnose.engines import CpuEngine, Engine, compute_alone, engine_of
+from vit_demo.diagnose.ahead import ROOM, bytes_to_open
+from vit_demo.diagnose.engines import Engine, engine_of
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.errors import UserError
+from vit_demo.packed import FEW, CpuEngine
 from vit_demo.quality import assess
+from vit_demo.threads import in_order, side_by_side
 from vit_demo.vit import LeafClassifier
-
-# Photos that a thread by itself takes at a time: with more, what is computed no longer fits into its core's cache.
-FEW = 4
 
 
 @dataclass(frozen=True)
@@ -103,18 +102,12 @@ def _batch_by_batch(classifier: LeafClassifier, paths: Iterator[str | Path], siz
 
 
 def _side_by_side(classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: CpuEngine) -> Iterator[Diagnosis | Refusal]:
-    """A thread for each of torch's that does all for a few photos, from the file to the answer.
-
-    So no core waits for another, as they do at the end of each step of a forward that is spread over them, and what is computed stays in its cache.
-    """
+    """A thread for each of torch's that does all for a few photos, from the file to the answer."""
 
     def answers(few: tuple[str | Path, ...]) -> list[Diagnosis | Refusal]:
         return _diagnose_batch(classifier, [_prepared(classifier, path) for path in few], engine)
 
-    usual = torch.get_num_threads()
-    threads = min(usual, MOST_THREADS)
-    groups = iter(lambda: tuple(itertools.islice(paths, FEW)), ())
-    found = in_order(answers, groups, ahead=2 * size // FEW, threads=threads, begin=functools.partial(compute_alone, usual // threads, usual))
+    found = side_by_side(answers, iter(lambda: tuple(itertools.islice(paths, FEW)), ()), ahead=2 * size // FEW)
     with contextlib.closing(found):
         for few in found:
             yield from few

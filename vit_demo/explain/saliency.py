@@ -17,6 +17,8 @@ from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.relevance import embed, relevance
 from vit_demo.explain.rollout import cls_rollout
 from vit_demo.explain.target import ANSWER, Target
+from vit_demo.packed import FEW, encoder_of, is_faster
+from vit_demo.threads import side_by_side
 from vit_demo.vit import bf16_is_faster
 
 # The first two say where [CLS] looks, whatever the class; the others what speaks for a class.
@@ -28,6 +30,8 @@ METHODS = ATTENTION_METHODS + CLASS_METHODS
 DEFAULT = MASKED
 # More photos at once are no faster on a CPU. Memory in bytes for the attention of those that are explained at once.
 MOST_PHOTOS, MEMORY = 8, 2**29
+# Of several photos on a CPU a thread computes some by itself, where a photo takes one pass.
+SIDE_BY_SIDE = (*ATTENTION_METHODS, "relevance", "gradcam")
 
 
 def saliency(
@@ -46,8 +50,16 @@ def saliency(
         dtype = torch.bfloat16 if method == MASKED and bf16_is_faster(pixel_values.device.type) else torch.float32
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == MASKED else 1))
-    parts = [_METHODS[method](classifier, pixel_values[start : start + size], target, dtype) for start in range(0, len(pixel_values), size)]
-    return torch.cat([part.reshape(-1, grid.rows, grid.columns).float().cpu() for part in parts])
+
+    def explained(part: Tensor) -> Tensor:
+        return _METHODS[method](classifier, part, target, dtype).reshape(-1, grid.rows, grid.columns).float().cpu()
+
+    threads = torch.get_num_threads()
+    if pixel_values.device.type == "cpu" and method in SIDE_BY_SIDE and threads > 1 and len(pixel_values) > 1:
+        # As many photos as at once otherwise, but a few in each thread.
+        few = min(FEW, max(1, size // threads), -(-len(pixel_values) // threads))
+        return torch.cat(list(side_by_side(explained, pixel_values.split(few), ahead=threads)))
+    return torch.cat([explained(part) for part in pixel_values.split(size)])
 
 
 def photos_at_once(classifier: Classifier, grid: PatchGrid) -> int:
@@ -63,8 +75,13 @@ def attentions(
 ) -> list[Tensor]:
     """The attention of each layer in ``dtype``, (B, heads, T, T); of the last layer [CLS] alone, (B, heads, 1, T). kept: what is made of each at once."""
     found: list[Tensor] = []
+    model = classifier.model
     with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
-        encode(classifier.model.base_model, embed(classifier, pixel_values), dtype, lambda attention: found.append(kept(attention)))
+        tokens = embed(classifier, pixel_values)
+        if dtype == torch.bfloat16 and is_faster(model):
+            encoder_of(model)(tokens, lambda attention: found.append(kept(attention)))
+        else:
+            encode(model.base_model, tokens, dtype, lambda attention: found.append(kept(attention)))
     return found
 
 

@@ -11,6 +11,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from vit_demo import packed
 from vit_demo.abstention import Abstention, Answers, fit, layer_of
 from vit_demo.encoder import encoder_block
 from vit_demo.errors import UserError
@@ -110,8 +111,11 @@ def _parts(
 def cls_after(classifier: LeafClassifier, resized: Tensor, layer: int) -> Tensor:
     """The [CLS] token after so many blocks, before any last norm, float32 (B, D) on the CPU: as ``logits_and_tokens`` gives it.
 
-    resized: uint8 (B, 3, H, W). Only these blocks are computed, in bf16 where that is faster, and of the last one only this token.
+    resized: uint8 (B, 3, H, W), on the CPU. Only these blocks are computed, in bf16 where that is faster, and of the last one only this token.
     """
+    engine = packed.engine_of(classifier)
+    if engine is not None and len(resized):
+        return packed.cls_after(engine, resized, layer)
     vit, tokens = classifier.model.vit, []
     *blocks, last = vit.layers[:layer]
     dtype = torch.bfloat16 if bf16_is_faster(classifier.device.type) else torch.float32

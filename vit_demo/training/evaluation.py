@@ -12,6 +12,7 @@ from datasets import Dataset
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
+from vit_demo import packed
 from vit_demo.errors import UserError
 from vit_demo.training.calibration import Calibration, calibration_of
 from vit_demo.training.photos import batches
@@ -159,7 +160,7 @@ def evaluate(
     own_ids = np.array([classifier.labels.index(name) for name in names])
     logits, features, targets, places, broken = [], [], [], [], 0
     for part in batches(data, classifier):
-        said, tokens = classifier.logits_and_tokens(torch.from_numpy(part.pixels), layer or classifier.blocks)
+        said, tokens = packed.logits_and_tokens(classifier, torch.from_numpy(part.pixels), layer or classifier.blocks)
         logits.append(said)
         if layer:
             features.append(tokens.numpy())
