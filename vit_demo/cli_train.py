@@ -24,6 +24,7 @@ SETTINGS = {
         "hybrid": "let a ResNet make the tokens: new for a small untrained one, else what --model takes",
         "head_init": "how a new last layer begins",
         "freeze": "train the last layer alone",
+        "attention_only": "leave the MLPs of the encoder as they are (not with a hybrid)",
     },
     "Recipe": {
         "engine": "own loop, or the Trainer of the tutorial",

@@ -235,6 +235,11 @@ class LeafClassifier:
         self.model.classifier.requires_grad_(True)
         self.model.vit.eval()
 
+    def freeze_mlps(self) -> None:
+        """Let all learn but the MLPs of the encoder's blocks."""
+        for block in self.model.vit.layers:
+            block.mlp.requires_grad_(False)
+
     def save(self, folder: Path, dtype: torch.dtype = torch.float32) -> None:
         """Write model (safetensors, in ``dtype``), config and processor into ``folder``."""
         folder.mkdir(parents=True, exist_ok=True)

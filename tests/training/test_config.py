@@ -46,7 +46,7 @@ REAL = {
     "learning_rate": (1e-8, 1.0), "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "layer_decay": (0.1, 1.0), "label_smoothing": (0.0, 0.5),
     "average": (0.0, 0.99999), "patch_dropout": (0.0, 0.9), "time_limit": (0.0, 1e6),
 }
-SWITCHES = ("half", "freeze", "small_first")
+SWITCHES = ("half", "freeze", "attention_only", "small_first")
 TEXTS = ("data", "model", "hybrid", "extra_data", "data_revision", "model_revision")
 NAMES = [field.name for field in dataclasses.fields(TrainingConfig)]
 
@@ -193,7 +193,8 @@ def test_the_ends_of_a_range_belong_to_it(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAINER_SETTINGS])
 def test_the_tutorials_recipe_refuses_what_the_trainer_does_not_do(name: str) -> None:
     other = {
-        "hybrid": "new", "head_init": "normal", "freeze": True, "warmup": 0.2, "weight_decay": 0.1, "layer_decay": 0.5, "label_smoothing": 0.1,
+        "hybrid": "new", "head_init": "normal", "freeze": True, "attention_only": True, "warmup": 0.2, "weight_decay": 0.1, "layer_decay": 0.5,
+        "label_smoothing": 0.1,
         "average": 0.9, "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
         "time_limit": 5.0, "checkpoint_every": 3, "film": 2,
     }
@@ -222,3 +223,9 @@ def test_a_bad_value_in_a_settings_file_is_refused() -> None:
 
 def test_a_settings_file_may_leave_out_what_has_a_default() -> None:
     assert TrainingConfig.from_json('{"epochs": 3}') == TrainingConfig(epochs=3)
+
+
+def test_a_run_from_before_the_mlps_could_be_frozen_learns_them_when_it_goes_on() -> None:
+    earlier = json.loads(TrainingConfig().to_json())
+    del earlier["attention_only"]
+    assert TrainingConfig.from_json(json.dumps(earlier)) == TrainingConfig(attention_only=False)

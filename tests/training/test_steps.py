@@ -151,6 +151,9 @@ def slowly(config: TrainingConfig, train: Photos, classifier: LeafClassifier) ->
     same factor with each layer (Clark et al. 2020), label smoothing (Szegedy et al. 2016), averaged weights (Polyak and Juditsky 1992).
     """
     model, (beta1, beta2), epsilon = classifier.model.train(), steps.BETAS, 1e-8
+    if config.attention_only:
+        for name, weight in model.named_parameters():
+            weight.requires_grad_(".mlp." not in name)
     weights = dict(model.named_parameters())
     first, second, average = ({name: torch.zeros_like(weight) for name, weight in weights.items()} for _ in range(3))
     # [CLS], patches and positions; two layers; last norm and head.
@@ -182,8 +185,9 @@ def slowly(config: TrainingConfig, train: Photos, classifier: LeafClassifier) ->
     return losses, average
 
 
-def test_each_step_is_that_of_the_papers_formulas(train: Train, colours: Path, tiny_model: Path, tmp_path: Path) -> None:
-    done = train(**SETTINGS)
+@pytest.mark.parametrize("attention_only", [True, False])
+def test_each_step_is_that_of_the_papers_formulas(train: Train, colours: Path, tiny_model: Path, tmp_path: Path, attention_only: bool) -> None:
+    done = train(**SETTINGS, attention_only=attention_only)
     data = open_dataset(colours)
     classifier = LeafClassifier.open(tiny_model, device="cpu", labels=label_names(data))
     losses, weights = slowly(done.run.config(), prepare(data["train"], classifier, (32, 32), tmp_path / "train.npy"), classifier)
@@ -193,6 +197,16 @@ def test_each_step_is_that_of_the_papers_formulas(train: Train, colours: Path, t
     assert len(found) == len(saved) == len(weights)
     for name, expected in weights.items():
         assert torch.allclose(saved[name], expected, atol=2e-5), name
+
+
+def test_frozen_mlps_stay_as_they_were_and_all_else_learns(train: Train, tiny_model: Path) -> None:
+    done = train(attention_only=True, epochs=3, weight_decay=0.1)
+    before, after = (LeafClassifier.open(folder, device="cpu", labels=["blue", "green", "red"]).model for folder in (tiny_model, done.run.folder))
+    after = dict(after.named_parameters())
+    for name, weight in before.named_parameters():
+        # What is added to all keys alike changes no attention: their bias gets no gradient, and none is to be seen of its decay from 0.
+        if "k_proj.bias" not in name:
+            assert torch.equal(weight, after[name]) == (".mlp." in name), name
 
 
 def test_a_frozen_encoder_stays_as_it_was_and_the_head_learns(train: Train, tiny_model: Path) -> None:

@@ -30,6 +30,9 @@ class TrainingConfig:
         et al. 2021, section 3.1): "new" for a small untrained one, else what ``model`` takes.
         head_init: of a new head, "zero" as in the paper, or "normal" with a deviation of 0.02.
         freeze: train the head alone (a linear probe).
+        attention_only: the MLPs of the encoder stay as they are; attention, norms, embeddings and head learn (Touvron
+        et al. 2022, "Three things everyone should know about vision transformers", section 4). Not for a hybrid,
+        whose encoder gets input that it does not know.
 
     Recipe
         engine: "own", our loop; "trainer", the tutorial's way: transformers' Trainer with the
@@ -67,10 +70,11 @@ class TrainingConfig:
     hybrid: str | None = None
     head_init: str = "zero"
     freeze: bool = False
+    attention_only: bool = True
     engine: str = "own"
     epochs: int = 4
     batch_size: int = 32
-    learning_rate: float = 3e-4
+    learning_rate: float = 4e-4
     warmup: float = 0.1
     weight_decay: float = 0.0
     layer_decay: float = 1.0
@@ -99,7 +103,7 @@ class TrainingConfig:
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name in ("data", "model")):
                 raise UserError(f"The setting {name} must be a text, not {value}.")
-        for name in ("half", "freeze", "small_first"):
+        for name in ("half", "freeze", "attention_only", "small_first"):
             if not isinstance(getattr(self, name), bool):
                 raise UserError(f"The setting {name} must be true or false, not {getattr(self, name)}.")
         for name, choices in (
@@ -145,6 +149,8 @@ class TrainingConfig:
         try:
             values = json.loads(text)
             values["resolutions"] = tuple(values.get("resolutions", ()))
+            if "freeze" in values:  # written by the program, which before there was a choice let everything learn
+                values.setdefault("attention_only", False)
             return cls(**values)
         except (ValueError, TypeError, AttributeError):
             raise UserError("The settings file of this run is broken or from another version of the program.") from None
@@ -190,19 +196,19 @@ _DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingC
 FAST = {
     name: _DEFAULTS[name]
     for name in (
-        "engine", "freeze", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average",
-        "resolutions", "small_first", "patch_dropout", "augment", "evaluate_every", "film",
+        "engine", "freeze", "attention_only", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay", "layer_decay", "label_smoothing",
+        "average", "resolutions", "small_first", "patch_dropout", "augment", "evaluate_every", "film",
     )
 }
-# Longer and with all patches, for when a percent is worth some minutes. How these were chosen stands in docs/recipe.md.
-THOROUGH = {**FAST, "epochs": 8, "patch_dropout": 0.0}
+# Longer, with all weights and all patches, for when a percent is worth some minutes. How these were chosen stands in docs/recipe.md.
+THOROUGH = {**FAST, "attention_only": False, "learning_rate": 3e-4, "epochs": 8, "patch_dropout": 0.0}
 # The tutorial's own settings: a look at validation each 10 steps, nothing mirrored, no warm-up.
 TUTORIAL = {
-    **FAST, "engine": "trainer", "epochs": 2, "batch_size": 16, "learning_rate": 2e-4, "warmup": 0.0, "small_first": False, "patch_dropout": 0.0,
-    "augment": "none", "evaluate_every": 10, "film": 0,
+    **FAST, "engine": "trainer", "attention_only": False, "epochs": 2, "batch_size": 16, "learning_rate": 2e-4, "warmup": 0.0,
+    "small_first": False, "patch_dropout": 0.0, "augment": "none", "evaluate_every": 10, "film": 0,
 }
 # The encoder as it is, and a new head on what it sees.
-PROBE = {**FAST, "freeze": True, "learning_rate": 1e-2, "epochs": 5, "small_first": False, "patch_dropout": 0.0}
+PROBE = {**FAST, "freeze": True, "attention_only": False, "learning_rate": 1e-2, "epochs": 5, "small_first": False, "patch_dropout": 0.0}
 RECIPES = {"fast": FAST, "thorough": THOROUGH, "tutorial": TUTORIAL, "probe": PROBE}
 # What may be changed in the tutorial's recipe.
 TRAINER_SETTINGS = (

@@ -74,6 +74,8 @@ class _Loop:
         self.classifier, self.model, self.device = work.classifier, work.classifier.model, work.classifier.device
         if self.config.freeze:
             self.classifier.freeze_encoder()
+        elif self.config.attention_only and not self.classifier.feature_channels:
+            self.classifier.freeze_mlps()
         self.optimizer = _optimizer(self.config, self.model)
         self.forward = forward_of(self.classifier, self.config.precision)
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}

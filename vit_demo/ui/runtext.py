@@ -24,7 +24,8 @@ TRACKER_TITLES = {"tensorboard": "TensorBoard", "trackio": "Trackio", "wandb": "
 # What a person calls each setting, with its unit.
 SETTING_TITLES = {
     "data": "Photos", "model": "Start from", "engine": "Training loop", "hybrid": "CNN in front", "head_init": "New last layer starts",
-    "freeze": "Encoder frozen", "epochs": "Epochs", "batch_size": "Batch size (photos)", "learning_rate": "Learning rate", "warmup": "Warm-up (share of steps)",
+    "freeze": "Encoder frozen", "attention_only": "MLPs frozen", "epochs": "Epochs", "batch_size": "Batch size (photos)",
+    "learning_rate": "Learning rate", "warmup": "Warm-up (share of steps)",
     "weight_decay": "Weight decay", "layer_decay": "Layer-wise rate", "label_smoothing": "Label smoothing", "average": "Weight averaging",
     "seed": "Seed", "resolutions": "Photo side (px)", "small_first": "Grow from small photos", "patch_dropout": "Patch dropout (share)",
     "augment": "Change photos at random", "precision": "Precision", "evaluate_every": "Look at validation every (steps)",

@@ -118,6 +118,10 @@ def _learner_fields() -> dict[str, gr.components.Component]:
     default = TrainingConfig()
     fields = {
         "freeze": gr.Checkbox(default.freeze, label="Freeze the encoder", info="train the last layer alone (a linear probe)", elem_id="train-freeze"),
+        "attention_only": gr.Checkbox(
+            default.attention_only, label="Freeze the MLPs", info="of each block attention and norms learn: a third quicker; all learn in a hybrid",
+            elem_id="train-attention-only",
+        ),
         "resolutions": gr.Dropdown(
             [("the model's own", OWN_RESOLUTION), "224", "288", "320", "384"], value=OWN_RESOLUTION, label="Photo side in pixels",
             info="more sees more and takes longer; or type several, one after the other: 96, 160, 224", allow_custom_value=True, elem_id="train-side",
@@ -166,8 +170,8 @@ def _number(name: str, label: str, info: str, **options: Any) -> gr.Number:
 # The settings that the page offers besides the recipe, in the order of the form. Those of DECIDED change with the recipe:
 # either it names them, or the tutorial's keeps them from being changed.
 OFFERED = (
-    "data", "model", "epochs", "batch_size", "learning_rate", "seed", "freeze", "resolutions", "small_first", "patch_dropout", "augment", "head_init",
-    "hybrid", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "patience", "time_limit", "evaluate_every", "report_to",
+    "data", "model", "epochs", "batch_size", "learning_rate", "seed", "freeze", "attention_only", "resolutions", "small_first", "patch_dropout", "augment",
+    "head_init", "hybrid", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "patience", "time_limit", "evaluate_every", "report_to",
 )
 DECIDED = tuple(name for name in OFFERED if name in RECIPES["fast"] or name not in TRAINER_SETTINGS)
 
