@@ -36,6 +36,8 @@ FEW, MANY = 1_000, 200_000
 RATIO, BYTES = 1.5, 1.5e9
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 PHOTOS = 40
+# Rows in a group of a parquet file, as the Hub has them.
+GROUP = 100
 ROOT = Path(__file__).resolve().parent.parent
 START_SECONDS = 180
 
@@ -50,8 +52,8 @@ def photo(number: int) -> bytes:
     return out.getvalue()
 
 
-def make(folder: Path, rows: int) -> None:
-    """Parquet files of the tutorial's layout: 80 % train, 10 % validation, 10 % test."""
+def make(folder: Path, rows: int, group: int) -> None:
+    """Parquet files of the tutorial's layout: 80 % train, 10 % validation, 10 % test; in groups of so many rows."""
     import pyarrow as pa
     import pyarrow.parquet as parquet
     from datasets import ClassLabel, Features, Image, Value
@@ -69,8 +71,7 @@ def make(folder: Path, rows: int) -> None:
                     "image": [{"bytes": photos[row % PHOTOS], "path": None} for row in numbers],
                     "labels": [row % 3 for row in numbers],
                 }
-                # In small groups of rows, so that who reads the file takes in few photos at a time.
-                file.write_table(pa.table(columns, schema=features.arrow_schema), row_group_size=100)
+                file.write_table(pa.table(columns, schema=features.arrow_schema), row_group_size=group)
 
 
 class Page:
@@ -170,13 +171,14 @@ def main() -> None:
     parser.add_argument("--few", type=int, default=FEW, help="rows of the small data set (default: %(default)s)")
     parser.add_argument("--many", type=int, default=MANY, help="rows of the large one (default: %(default)s)")
     parser.add_argument("--times", type=int, default=32, help="questions of each kind (default: %(default)s)")
+    parser.add_argument("--group", type=int, default=GROUP, help="rows in a group of the parquet files, at most 10,000 (default: %(default)s)")
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="vit_demo-browse-"))
     pages: list[Page] = []
     try:
         for rows in (options.few, options.many):
             began = time.perf_counter()
-            make(folder / str(rows), rows)
+            make(folder / str(rows), rows, options.group)
             print(f"made {rows:,} rows in {time.perf_counter() - began:.1f} s")
             pages.append(Page(folder / f"server-{rows}", folder / str(rows)))
         for page in pages:

@@ -1,4 +1,4 @@
-"""A Hugging Face Hub on 127.0.0.1: enough of its HTTP interface to download models and data sets.
+"""A Hugging Face Hub on 127.0.0.1: enough of its HTTP interface to download models and data sets, and to push the latter.
 
 ``HF_ENDPOINT`` is read when huggingface_hub is imported, so code that shall talk to the stub runs
 in a process of its own: see :meth:`HubStub.run`.
@@ -6,10 +6,12 @@ in a process of its own: see :meth:`HubStub.run`.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -44,6 +46,7 @@ class Repo:
     commits: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     pull_requests: list[dict] = field(default_factory=list)
+    private: bool = False
 
     def commit(self, revision: str) -> str | None:
         return revision if revision in self.folders else self.commits.get(revision)
@@ -52,13 +55,20 @@ class Repo:
 class HubStub:
     """Start with ``with HubStub() as hub``; add repositories at any time.
 
-    requests: "METHOD path" of each one that was answered. breaks: files whose download ends half way.
+    requests: "METHOD path" of each one that was answered. breaks: files whose download ends half way. token: what the processes of
+    :meth:`run` are logged in with. writers: of each token that the Hub knows, the owner of the names that may be written with it. pushed:
+    where what is pushed is kept, a folder for each commit. refuses: status of an answer to each request to a path that ends so.
     """
 
     def __init__(self) -> None:
         self.repos: dict[tuple[str, str], Repo] = {}
         self.requests: list[str] = []
         self.breaks: set[str] = set()
+        self.token = ""
+        self.writers: dict[str, str] = {}
+        self.pushed: Path | None = None
+        self.refuses: dict[str, int] = {}
+        self.stored: dict[str, bytes] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -115,6 +125,8 @@ class HubStub:
             "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
             "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
         }
+        if self.token:
+            environment["HF_TOKEN"] = self.token
         for name in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
             environment.pop(name, None)
         done = subprocess.run(
@@ -136,7 +148,87 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def do_POST(self) -> None:
-        self._answer(self.rfile.read(int(self.headers.get("Content-Length") or 0)).decode())
+        body = self._body()
+        if not self._write(unquote(urlsplit(self.path).path), body):
+            self._answer(body.decode())
+
+    def do_PUT(self) -> None:
+        """A large file, to where the answer to "batch" said."""
+        body = self._body()
+        self.hub.requests.append(f"PUT {self.path}")
+        digest = self.path.rpartition("/")[2]
+        if digest != hashlib.sha256(body).hexdigest():
+            return self._refuse(400, "", "Not what was promised")
+        self.hub.stored[digest] = body
+        self._send(200, b"", {})
+
+    def _body(self) -> bytes:
+        if "chunked" not in (self.headers.get("Transfer-Encoding") or ""):
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        pieces = []
+        while size := int(self.rfile.readline(), 16):
+            pieces.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(pieces)
+
+    def _write(self, path: str, body: bytes) -> bool:
+        """Answer what writes; False where it is something else."""
+        found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(preupload|commit)/main|/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/(batch)", path)
+        if path == "/api/validate-yaml":  # of a card
+            self._json({"errors": [], "warnings": []})
+            return True
+        if path != "/api/repos/create" and not found:
+            return False
+        self.hub.requests.append(f"POST {path}")
+        owner = self.hub.writers.get((self.headers.get("Authorization") or "").removeprefix("Bearer "))
+        status = next((status for ending, status in self.hub.refuses.items() if path.endswith(ending)), 0)
+        if owner is None:
+            self._refuse(401, "", "Invalid username or password.")
+        elif status:
+            self._refuse(status, "", "Refused")
+        elif not found:
+            self._create(json.loads(body), owner)
+        elif not (found[1] or found[3]).startswith(f"{owner}/"):
+            self._refuse(403, "", "Forbidden")
+        elif found[2] == "preupload":
+            files = [{"path": file["path"], "shouldIgnore": False} for file in json.loads(body)["files"]]
+            self._json({"files": [{**file, "uploadMode": "lfs" if file["path"].endswith(".parquet") else "regular"} for file in files]})
+        elif found[4]:
+            objects = [{**one, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}} for one in json.loads(body)["objects"]]
+            self._json({"transfer": "basic", "objects": objects})
+        else:
+            self._commit(found[1], body)
+        return True
+
+    def _create(self, asked: dict, owner: str) -> None:
+        name = f"{asked['organization'] or owner}/{asked['name']}"
+        if not name.startswith(f"{owner}/"):
+            return self._refuse(403, "", "You have no rights to create a dataset there")
+        if ("dataset", name) in self.hub.repos:
+            taken = {"error": "You already created this dataset repo", "url": f"{self.hub.url}/datasets/{name}"}
+            return self._send(409, json.dumps(taken).encode(), {"X-Error-Message": taken["error"], "Content-Type": "application/json"})
+        empty = self.hub.pushed / "empty"
+        empty.mkdir(exist_ok=True)
+        self.hub.add(name, empty, kind="dataset")
+        self.hub.repos["dataset", name].private = asked.get("visibility") == "private"
+        self._json({"url": f"{self.hub.url}/datasets/{name}"})
+
+    def _commit(self, name: str, body: bytes) -> None:
+        """A folder as the one before, with what the lines say."""
+        repo = self.hub.repos["dataset", name]
+        folder = self.hub.pushed / f"{name.replace('/', '-')}-{len(repo.folders)}"
+        shutil.copytree(repo.folders[repo.commits["main"]], folder)
+        for line in map(json.loads, body.splitlines()):
+            value = line["value"]
+            if line["key"] == "deletedFile":
+                (folder / value["path"]).unlink()
+            elif line["key"] in ("file", "lfsFile"):
+                file = folder / value["path"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(base64.b64decode(value["content"]) if line["key"] == "file" else self.hub.stored[value["oid"]])
+        commit = self.hub.add(name, folder, kind="dataset")
+        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}"})
 
     def log_message(self, *_: object) -> None:
         """Nothing on the screen: the tests read `requests`."""
@@ -169,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body).get("paths", [])
             return self._json([entry for entry in _entries(folder) if entry["path"] in wanted])
         siblings = [{"rfilename": entry["path"]} for entry in _entries(folder) if entry["type"] == "file"]
-        self._json({"id": found[2], "sha": commit, "lastModified": DATE, "private": False, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
+        self._json({"id": found[2], "sha": commit, "lastModified": DATE, "private": repo.private, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
 
     def _discussions(self, repo: Repo, query: dict[str, list[str]]) -> None:
         author = query.get("author", [None])[0]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.hub_stub import HubStub
 from vit_demo import cli
 from vit_demo.cli_data import MEANINGS
 from vit_demo.data.findings import KINDS
@@ -129,3 +130,17 @@ def test_the_source_itself_is_exported_without_the_decisions(photos, tmp_path, c
     journal_of(str(photos)).decide("exclude", path_of(photos, "test/rust/1.png"))
     assert run("export", photos, tmp_path / "out", capsys=capsys)[1].startswith("14 photos are in ")
     assert (tmp_path / "out/train/rust/0.png").read_bytes() == (photos / "train/rust/0.png").read_bytes()
+
+
+def test_a_set_is_pushed_where_one_is_logged_in(photos, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    status, out, error = run("push", f"{MENDED}{photos}", "me/leaves", capsys=capsys)
+    assert (status, out) == (2, "") and error.startswith("You are not logged in to the Hugging Face Hub.")
+    status, _, error = run("push", photos, "leaves", capsys=capsys)
+    assert status == 2 and "your-name/my-leaves" in error
+    code = "def run(words):\n    from vit_demo import cli\n    return cli.main(words)"
+    with HubStub() as hub:
+        hub.pushed, hub.token, hub.writers = tmp_path, "hf_good", {"hf_good": "me"}
+        assert hub.run(tmp_path / "hf", code, words=["data", "push", f"{MENDED}{photos}", "me/leaves"]) == {"result": 0}
+        repo = hub.repos["dataset", "me/leaves"]
+        assert fingerprint(open_dataset(photos)) in (repo.folders[repo.commits["main"]] / "README.md").read_text()

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from vit_demo.cli_options import Line, add_model, open_model
+from vit_demo.cli_options import Line, add_model, confirmed, open_model
 from vit_demo.errors import UserError
 
 SKIPPED_SHOWN = 10
@@ -46,7 +46,7 @@ def add_to(commands) -> None:
     listed = actions.add_parser("list", help="all imports", description="All imports.")
     listed.add_argument("--json", action="store_true", help="print them as JSON")
     listed.set_defaults(run=_list)
-    removed = actions.add_parser("remove", help="delete an import and its photos", description="Delete an import and its photos.")
+    removed = actions.add_parser("remove", help="delete an import and its photos", description="Delete an import, its photos and what was decided about them.")
     removed.add_argument("name", metavar="NAME", help="as `data list` shows it")
     removed.add_argument("--yes", action="store_true", help="do not ask")
     removed.set_defaults(run=_remove)
@@ -74,6 +74,11 @@ def _add_mending(actions) -> None:
     exported.add_argument("out", metavar="OUT", type=Path, help="a folder that is not there yet")
     exported.add_argument("--format", choices=("folder", "parquet"), default="folder", help="split/class/photo, or a parquet file for each split")
     exported.set_defaults(run=_export)
+    about = "push photos to the Hugging Face Hub, private"
+    pushed = actions.add_parser("push", help=about, description=f"{about[0].upper()}{about[1:]}. Log in first, with `hf auth login`.")
+    pushed.add_argument("spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied")
+    pushed.add_argument("name", metavar="NAME", help="such as your-name/my-leaves; what an earlier push put there is replaced")
+    pushed.set_defaults(run=_push)
 
 
 def _import(options: argparse.Namespace) -> None:
@@ -145,11 +150,8 @@ def _list(options: argparse.Namespace) -> None:
 def _remove(options: argparse.Namespace) -> int | None:
     from vit_demo.data.imports import remove
 
-    if not options.yes:
-        print(f"Delete the import {options.name} and its photos? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("Nothing was deleted.", file=sys.stderr)
-            return 1
+    if not options.yes and not confirmed(f"Delete the import {options.name}, its photos and what was decided about them?"):
+        return 1
     remove(options.name)
     print(f"The import {options.name} is deleted.")
     return None
@@ -234,6 +236,17 @@ def _export(options: argparse.Namespace) -> None:
     total, line = sum(map(len, data.values())), Line()
     export(data, options.out, options.format, lambda done: line("Photos written", done, total))
     print(f"{total} photos are in {options.out} ({', '.join(f'{split} {len(part)}' for split, part in data.items())}).")
+    print(f"Fingerprint: {fingerprint(data)}")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from vit_demo.data.mended import fingerprint
+    from vit_demo.data.push import push
+    from vit_demo.data.sources import open_dataset
+
+    data = open_dataset(options.spec)
+    total, line = sum(map(len, data.values())), Line()
+    print(f"{total} photos are at {push(data, options.name, lambda done: line('Photos packed', done, total))}, for you alone to see.")
     print(f"Fingerprint: {fingerprint(data)}")
 
 

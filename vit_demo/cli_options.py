@@ -1,4 +1,4 @@
-"""What several commands share: the flags of model, data and device, opening the model, and a line of progress."""
+"""What several commands share: the flags of model, data and device, opening the model, a question, and a line of progress."""
 
 from __future__ import annotations
 
@@ -22,11 +22,31 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
 
 
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """The flag that says who computes; with it, --model may name an export."""
+    engines = ("torch", "onnx", "onnx-int8")
+    parser.add_argument("--engine", default="torch", choices=engines, help="what computes: torch, or an export (default: %(default)s)")
+
+
 def open_model(options: argparse.Namespace):
-    """The classifier that the flags of add_model name."""
+    """The classifier that the flags of add_model name; of a command that has add_engine, the folder of an export too."""
+    from vit_demo.checkpoints import locate_export
     from vit_demo.vit import LeafClassifier
 
+    if hasattr(options, "engine") and (found := locate_export(options.model)):
+        from vit_demo.diagnose.export import open_export
+
+        return open_export(found.folder, options.engine)
     return LeafClassifier.open(options.model, revision=options.model_revision, device=options.device)
+
+
+def confirmed(question: str) -> bool:
+    """Ask on standard error before something is deleted; anything but yes is no."""
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in ("y", "yes"):
+        return True
+    print("Nothing was deleted.", file=sys.stderr)
+    return False
 
 
 class Line:

@@ -49,6 +49,29 @@ function take(given) {
     }
 }
 
+// Before anything is sent: gradio's own words say neither how large the file is nor what to do.
+const most = Number(element.querySelector('.bring').dataset.most);
+function refuse(event) {
+    if (!element.isConnected) return ['change', 'drop'].forEach((type) => window.removeEventListener(type, refuse, true));
+    const files = event.target.closest?.('#bring-files') ? [...(event.dataTransfer?.files ?? event.target.files ?? [])] : [];
+    const large = files.find((file) => file.size > most);
+    if (!large) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (event.type === 'change') event.target.value = '';
+    const told = document.createElement('div');
+    Object.assign(told, { className: 'answer answer-refused', role: 'alert' });
+    const gigabytes = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`;
+    told.append(Object.assign(document.createElement('p'), {
+        textContent: `${large.name} has ${gigabytes(large.size)}, and a page can send at most ${gigabytes(most)}. Pack the photos into several archives, or run `
+            + '"python -m vit_demo data import" on the computer where this page runs.',
+    }));
+    parts.head.replaceChildren(told);
+    parts.head.written = null;
+    told.scrollIntoView({ block: 'center' });
+}
+['change', 'drop'].forEach((type) => window.addEventListener(type, refuse, true));
+
 name.addEventListener('input', () => { typed = name.value !== ''; });
 form.addEventListener('submit', (event) => {
     event.preventDefault();

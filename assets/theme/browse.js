@@ -7,6 +7,7 @@ let wanted = null; // what was asked for last, and may still be on its way
 let pages = 1, size = 24, total = 0;
 let shownPage = ''; // what the page of photos in the grid was asked by
 let runs = ''; // ids of those that are offered
+let known = ''; // what is known of the photos, as they can be filtered by it
 let typing = 0;
 
 const make = (tag, values = {}, ...inside) => {
@@ -84,8 +85,8 @@ function showAll() {
 
 function take(given) {
     if (!given || !given.asked) {
-        // A run may have ended, or the photos been measured, since the lists were drawn.
-        if (given?.runs && asked && (String(given.runs) !== runs || given.measured !== Boolean(selects.querySelector('#data-problem')))) ask({ fields: true });
+        // A run may have ended, or the photos been measured or checked, since the lists were drawn.
+        if (given?.runs && asked && (String(given.runs) !== runs || given.known !== known)) ask({ fields: true });
         return;
     }
     element.classList.remove('browse-waiting');
@@ -93,7 +94,10 @@ function take(given) {
     size = given.size;
     note.textContent = given.note || '';
     note.hidden = !given.note;
-    if (given.fields) drawFields(given.fields);
+    if (given.fields) {
+        drawFields(given.fields);
+        known = given.known;
+    }
     fillFields();
     if (given.photo) {
         total = given.total;

@@ -29,6 +29,10 @@ def test_a_zip_is_brought_in_looked_at_and_removed(phone, tmp_path):
     phone.get_by_text("No photos were brought in so far.").wait_for()
     phone.click("#bring-start")  # without a file it says what to do
     phone.get_by_text("Choose a zip or tar file, or photos first.").wait_for()
+    with open(tmp_path / "huge.zip", "wb") as huge:
+        huge.truncate(3 * 2**30)
+    phone.set_input_files("#bring-files input[type=file]", tmp_path / "huge.zip")
+    phone.get_by_text("huge.zip has 3.0 GB, and a page can send at most 2.0 GB.").wait_for()
     phone.set_input_files("#bring-files input[type=file]", tmp_path / "my farm.zip")
     phone.wait_for_function("document.querySelector('#bring-name').value === 'my-farm'")
     phone.click("#bring-start")

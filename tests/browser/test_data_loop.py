@@ -95,6 +95,17 @@ def test_photos_are_brought_checked_mended_and_trained_on(page, server, shared, 
     wrong.locator("[data-do=relabel]").first.click()
     page.locator("#data-check .check-last", has_text=f"Relabelled as Healthy: train/bean_rust/{WRONG}").wait_for()
 
+    # Browse knows what was found and decided.
+    open_view(page, "Browse")
+    page.locator("#data-problem").wait_for()
+    page.fill("#data-search", WRONG)
+    page.locator("#data-where", has_text=" 1 photo").wait_for()
+    page.locator("#data-gallery button").click()
+    facts = page.locator("#data-about tr")
+    facts.filter(has_text="Decided").filter(has_text="it is Healthy (probably wrong labels)").wait_for()
+    assert facts.filter(has_text="The check found").count() >= 1
+    page.click("#data-all")
+
     # Both outlive a reload, and the photos need not be read again.
     page.reload()
     settle(page)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import shutil
 import threading
 from pathlib import Path
 
@@ -12,7 +13,9 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 from PIL import Image as PillowImage
 
-from vit_demo.data.export import FORMATS, export, push
+from vit_demo.data.export import FORMATS, export
+from vit_demo.data.gather import Files
+from vit_demo.data.imports import import_photos, remove
 from vit_demo.data.journal import Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
 from vit_demo.data.sources import label_names, open_dataset
@@ -240,9 +243,71 @@ def test_an_export_leaves_nothing_half_done(home: Path, image_folder: Path, tmp_
     assert sorted(file.name for file in tmp_path.iterdir()) == ["leaves"]
 
 
-def test_pushing_says_what_is_missing(refusal, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    assert "your-name" in refusal(push, made_up(), "no name at all!") and "hf auth login" in refusal(push, made_up(), "me/leaves")
-    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_something")
-    assert "could not be reached" in refusal(push, made_up(), "me/leaves")
+def test_what_was_decided_about_an_import_goes_with_its_photos(home: Path, image_folder: Path):
+    def bring() -> tuple[tuple[str, str], Journal]:
+        import_photos(image_folder, "farm")
+        split, path = "train", open_dataset("import:farm")["train"]["image_file_path"][0]
+        return (split, path), journal_of("import:farm")
+
+    photo, journal = bring()
+    journal.decide("exclude", photo)
+    assert len(open_dataset("mended:import:farm")["train"]) == 19
+    # More photos of a class: those that were there are the same, and so is what was decided about them.
+    (home / "more.png").write_bytes(encoded(100))
+    import_photos(Files((home / "more.png",), NAMES[0]), "farm")
+    assert [one.photo for one in journal_of("import:farm").decisions()] == [photo]
+    remove("farm")
+    assert not journal.file.exists()
+    # Other photos may come under the same name and the same paths.
+    again, journal = bring()
+    assert again == photo and journal.decisions() == []
+    assert len(open_dataset("mended:import:farm")["train"]) == 20
+    # The same where somebody deleted the folder by hand.
+    journal.decide("exclude", photo)
+    shutil.rmtree(home / "imports" / "farm")
+    bring()
+    assert journal_of("import:farm").decisions() == [] and len(open_dataset("mended:import:farm")["train"]) == 20
+
+
+def test_an_import_that_fails_takes_nothing_of_the_journal(home: Path, image_folder: Path, tmp_path: Path, refusal):
+    import_photos(image_folder, "farm")
+    journal_of("import:farm").decide("exclude", ("train", "1.png"))
+    assert "already" in refusal(import_photos, image_folder, "farm")
+    assert "no import" in refusal(remove, "other") and len(journal_of("import:farm").decisions()) == 1
+    # Of a folder that is no import the journal stays, whatever becomes of imports.
+    journal_of(image_folder).decide("exclude", ("train", "1.png"))
+    remove("farm")
+    assert len(journal_of(image_folder).decisions()) == 1
+
+
+def test_decisions_go_with_photos_that_come_into_another_split(home: Path, tmp_path: Path):
+    def bring(label: str, first: int, count: int) -> None:
+        files = []
+        for number in range(first, first + count):
+            pixels = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            files.append(tmp_path / f"{label}-{number}.png")
+            PillowImage.fromarray(pixels).save(files[-1])
+        import_photos(Files(tuple(files), label), "farm")
+
+    def place(name: str) -> tuple[str, str]:
+        return next((split, path) for split, part in open_dataset("import:farm").items() for path in part["image_file_path"] if path.endswith(name))
+
+    bring("rust", 0, 30)
+    bring("healthy", 100, 30)
+    names = [f"{label}-{first + number}.png" for label, first in (("rust", 0), ("healthy", 100)) for number in range(30)]
+    before = {name: place(name) for name in names}
+    journal = journal_of("import:farm")
+    for number, name in enumerate(names):
+        other = names[(number + 1) % len(names)]
+        journal.decide(*(("keep", before[name], "/".join(before[other]), "leakage") if number % 2 else ("relabel", before[name], "spot", "label")))
+    # More photos: the splits are cut anew.
+    bring("rust", 200, 60)
+    after = {name: place(name) for name in names}
+    assert sum(after[name] != before[name] for name in names) > 3
+    found = {decision.photo: decision for decision in journal_of("import:farm").decisions()}
+    assert set(found) == set(after.values())
+    for number, name in enumerate(names):
+        decision = found[after[name]]
+        told = (decision.action, decision.to, decision.why)
+        other = "/".join(after[names[(number + 1) % len(names)]])
+        assert told == (("keep", other, "leakage") if number % 2 else ("relabel", "spot", "label"))

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from tests.training.conftest import squares
-from vit_demo.data import checkup
+from vit_demo.data import checkup, numbers
 from vit_demo.data.findings import BROKEN, KINDS, LABEL, LEAKAGE, Finding
 from vit_demo.data.journal import Decision, journal_of
 from vit_demo.data.mended import fingerprint
@@ -24,7 +24,7 @@ from vit_demo.data.sources import open_dataset
 from vit_demo.errors import UserError
 from vit_demo.ui import checkview
 from vit_demo.ui.checkview import Choices, Shown
-from vit_demo.ui.tabs.data import check, opened
+from vit_demo.ui.tabs.data import browse, check, opened
 
 CHOICES = Choices(("bean_rust", "healthy"), ("train", "validation", "test"))
 
@@ -67,6 +67,9 @@ class Page:
     def read(self) -> None:
         """Start, and wait as the script does until all photos are read."""
         self.press("start")
+        self.wait()
+
+    def wait(self) -> None:
         until = time.monotonic() + 60
         while self.asked["reading"]:
             assert time.monotonic() < until
@@ -96,11 +99,11 @@ def test_nothing_is_read_before_someone_asks_and_what_is_read_is_found_again(fol
     first.read()
     again = Page(folder, tiny_model)
     assert again.parts == first.parts and again.asked["photos"] == first.asked["photos"] != []
-    # A server that starts anew has it on the disk.
+    # A server that starts anew has it on the disk, and shows it without being asked.
     checkup._checkups.clear()
-    assert "Check 37 photos" in Page(folder, tiny_model).parts["head"]
-    first.read()
-    assert first.parts == again.parts
+    later = Page(folder, tiny_model)
+    later.wait()
+    assert later.parts == again.parts
 
 
 def test_what_spoils_an_examination_comes_first_and_leaving_a_copy_out_shows_the_next(page):
@@ -220,6 +223,65 @@ def test_what_a_page_should_never_send_is_refused_or_ignored(page, folder, refus
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
     assert "may not push" in refusal(check.take_away, page.event("push", to="me/leaves"))
+
+
+def look(page: Page, source: str, **asked: object) -> dict:
+    """What Browse answers."""
+    given = {"key": opened.open_source(source).key, "fields": True, **asked}
+    return browse.look(source, page.model, SimpleNamespace(_data={"value": json.dumps(given)}))
+
+
+def facts(page: Page, source: str, **asked: object) -> list[tuple[str, str]]:
+    """What the page of the first photo says of checks and decisions."""
+    rows = re.findall("<tr><t[hd]>(.*?)</t[hd]><t[hd]>(.*?)</t[hd]></tr>", look(page, source, photo=0, **asked)["photo"]["about"])
+    return [(name, said) for name, said in rows if name in ("The check found", "Decided")]
+
+
+def test_browse_finds_photos_by_what_is_wrong_with_them_and_tells_what_was_decided(page, folder):
+    source = str(folder)
+    opened._learned.clear(), opened._opened.clear()
+    fresh = look(page, source)
+    assert not any(field["name"] == "problem" for field in fresh["fields"]) and facts(page, source) == []
+    page._take(check.show(source, page.model))  # as who goes to the Check view
+    assert browse.news(source)["known"] != fresh["known"]
+    shown = look(page, source, problem=LEAKAGE)
+    (problem,) = [field["options"] for field in shown["fields"] if field["name"] == "problem"]
+    assert [LEAKAGE, "same photo in two splits"] in map(list, problem) and "broken" in dict(problem) and "unlike?" not in dict(problem)
+    (found,) = opened._learned.values()
+    leaking = {photo for finding in found if finding.kind == LEAKAGE and finding.sure for photo in finding.photos}
+    assert f", {len(leaking)} photos" in shown["where"] and 2 <= len(leaking) < 37 and "copy.png" in {Path(path).name for _, path in leaking}
+    assert [row["name"] for row in look(page, source, problem=LABEL)["rows"]] == ["wrong.png"]
+    assert [row["name"] for row in look(page, source, problem=BROKEN)["rows"]] == ["000.png"]
+    told = facts(page, source, problem=LABEL)
+    assert ("The check found", "probably wrong labels, looks more like Red") in told
+    assert ("The check found", "same photo in two splits: green/copy.png in test") in facts(page, source, text="train/green/003.png")
+    assert facts(page, source, problem=LEAKAGE)[-1][1].startswith("and ") and len(facts(page, source, problem=LEAKAGE)) == browse.MOST_TOLD + 1
+    # Decided: it is no problem any more, and the photo's page says what was done.
+    page.press("kind", to=LABEL)
+    page.press("relabel", to="red")
+    mended = look(page, source, problem=LABEL)
+    assert mended["rows"] == [] and LABEL in [value for field in mended["fields"] if field["name"] == "problem" for value, _ in field["options"]]
+    assert ("Decided", "it is Red (probably wrong labels)") in facts(page, source, text="wrong.png")
+    assert facts(page, f"mended:{source}", text="wrong.png") == [("Decided", "it is Red (probably wrong labels)")]
+    page.press("kind", to=LEAKAGE)
+    page.press("exclude", photo=paths(page).index("test/green/copy.png"))
+    assert facts(page, source, problem="fine") == [("The check found", "nothing"), ("Decided", "leave it out (same photo in two splits)")]
+
+
+def test_a_photo_that_was_moved_has_its_decision_in_the_mended_set(page, folder):
+    page.press("move", photo=paths(page).index("test/green/copy.png"), to="train")
+    moved = facts(page, f"mended:{folder}", text="copy.png")
+    assert moved == [("Decided", "into split train (same photo in two splits)")] and look(page, f"mended:{folder}", split="train", text="copy.png")["rows"]
+
+
+def test_what_is_learned_of_the_numbers_costs_no_second_search(page, monkeypatch):
+    searched = []
+    monkeypatch.setattr(check, "find", lambda *given: searched.append(given))
+    opened.learn(opened.open_source(page.asked["source"]), numbers.measure(opened.open_source(page.asked["source"]).catalogue))
+    page.press("kind", to=LABEL)
+    assert page.title == "Called Blue, looks more like Red" and searched == []
+    shown = look(page, page.asked["source"], problem=LABEL, sort="brightness")
+    assert [row["name"] for row in shown["rows"]] == ["wrong.png"]
 
 
 def test_a_mended_set_is_checked_by_its_source(page, folder):

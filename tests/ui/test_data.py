@@ -136,7 +136,7 @@ def test_after_a_restart_the_page_goes_on(folder):
 def test_the_mistakes_of_a_run_come_back(folder):
     _, before = page.open_photos(str(folder))
     run = finished_run(folder, {"IMG_02", "IMG_04"})
-    assert browse.news(str(folder)) == {"runs": [run], "measured": False} and page.open_first(str(folder), "open")[1]["runs"] == [run]
+    assert browse.news(str(folder)) == {"runs": [run], "known": before["known"]} and page.open_first(str(folder), "open")[1]["runs"] == [run]
     shown = answered(folder, before, run=run, right="wrong", sort="-probability", fields=True)
     assert shown["where"] == "Page 1 of 1, 8 photos" and names(shown) == ["IMG_04.png"] * 4 + ["IMG_02.png"] * 4
     assert shown["rows"][0]["said"] == "He<i>althy 70.0\N{NO-BREAK SPACE}%" and options(shown, "said") == ["", *LABELS]
@@ -189,7 +189,7 @@ def test_browse_can_be_asked_by_the_numbers(folder, monkeypatch):
     monkeypatch.setattr(numbers, "TICK", 0.01)
     _, before = page.open_photos(str(folder))
     list(numbers.show(str(folder)))
-    assert browse.news(str(folder))["measured"]
+    assert browse.news(str(folder))["known"] != before["known"]
     shown = answered(folder, before, fields=True, problem="dark")
     assert options(shown, "problem")[:3] == ["", "fine", "dark"] and names(shown) == ["IMG_03.png"]
     assert names(answered(folder, shown, problem="", sort="brightness"))[0] == "IMG_03.png"

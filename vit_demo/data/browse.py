@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from datasets import DatasetDict
     from PIL import Image
+
+    from vit_demo.data.findings import Finding
 
 # Numbers that may be known of a photo, to sort by: of what a model said (0 to 1), in pixels, 0 to 1, and as quality.sharpness has it.
 NUMBERS = ("probability", "width", "height", "pixels", "brightness", "sharpness")
@@ -39,7 +41,7 @@ class Query:
     """What a person asked to see; None means all.
 
     split, label: exact names. text: part of the file path, any case. said: the class that a model named. right: whether that is
-    the label. problem: one of ``Known.problem_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
+    the label. problem: one of ``Known.problem_names`` or ``Known.found_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
     """
 
     split: str | None = None
@@ -57,7 +59,8 @@ class Known:
     """What a run or a look at the photos says of them; None where nobody looked.
 
     said: int32 (N,), a number in ``said_names``, -1 where no model said anything. numbers: by one of NUMBERS, float32 (N,), NaN where
-    it is not known. problems: int16 (N,), bit i is set where ``problem_names[i]`` is so, -1 where nobody looked.
+    it is not known. problems: int16 (N,), bit i is set where ``problem_names[i]`` is so, -1 where nobody looked. found, found_names: the
+    same of what a check found, int32 (N,). findings: those of the photo (split, path). turn: another number for each check.
     """
 
     said: np.ndarray | None = None
@@ -65,6 +68,10 @@ class Known:
     problems: np.ndarray | None = None
     problem_names: tuple[str, ...] = ()
     numbers: Mapping[str, np.ndarray] | None = None
+    found: np.ndarray | None = None
+    found_names: tuple[str, ...] = ()
+    findings: Mapping[tuple[str, str], tuple[Finding, ...]] = field(default_factory=dict)
+    turn: int = 0
 
 
 @dataclass(frozen=True)
@@ -159,12 +166,19 @@ class Catalogue:
             fits &= False if known.said is None else known.said == _number(known.said_names, query.said)
         if query.right is not None:
             fits &= False if known.said is None else (known.said >= 0) & ((known.said == self._as_said()) == query.right)
-        if query.problem == FINE:
-            fits &= False if known.problems is None else known.problems == 0
-        elif query.problem is not None:
-            bit = _number(known.problem_names, query.problem)
-            fits &= False if known.problems is None or bit < 0 else (known.problems > 0) & (known.problems >> bit & 1 == 1)
+        if query.problem is not None:
+            fits &= self._has(query.problem)
         return fits
+
+    def _has(self, problem: str) -> np.ndarray:
+        """bool (N,): which photos have this problem, or with FINE: which were looked at and have none."""
+        looked, has = np.zeros(len(self), dtype=bool), np.zeros(len(self), dtype=bool)
+        for column, names in ((self.known.problems, self.known.problem_names), (self.known.found, self.known.found_names)):
+            if column is not None:
+                looked |= column >= 0
+                bit = _number(names, problem)
+                has |= column > 0 if problem == FINE else (column > 0) & (column >> max(bit, 0) & 1 == 1) & (bit >= 0)
+        return looked & ~has if problem == FINE else has
 
     def _as_said(self) -> np.ndarray:
         """The label of each photo as a number in ``known.said_names``, -2 where no model could have said it."""
@@ -279,6 +293,12 @@ class Catalogue:
         """What is wrong with a photo, None where nobody looked."""
         bits = -1 if self.known.problems is None else int(self.known.problems[position])
         return None if bits < 0 else [name for bit, name in enumerate(self.known.problem_names) if bits >> bit & 1]
+
+    def findings(self, position: int) -> tuple[Finding, ...] | None:
+        """What a check found of a photo, None where none looked at it."""
+        if self.known.found is None or self.known.found[position] < 0:
+            return None
+        return self.known.findings.get((self.place(position)[0], self.path(position)), ())
 
     def numbers(self, position: int) -> dict[str, float]:
         """Of NUMBERS those that are known of a photo."""

@@ -81,14 +81,22 @@ def start(data: DatasetDict, classifier: LeafClassifier) -> Checkup:
         checkup = _checkups[key] = Checkup(key, total=min(MOST_PHOTOS, sum(map(len, data.values()))))
         for old in [name for name, other in _checkups.items() if other.stage != "reading" and name != key][: max(0, len(_checkups) - KEEP)]:
             del _checkups[old]
-    file = settings.load().home / "cache" / "findings" / f"{key}.npz"
-    threading.Thread(target=checkup._run, args=(data, classifier, file), daemon=True).start()
+    threading.Thread(target=checkup._run, args=(data, classifier, _file(key)), daemon=True).start()
     return checkup
 
 
 def found(key: str) -> Checkup | None:
     """The reading of this key, if this server knows it."""
     return _checkups.get(key)
+
+
+def kept(key: str) -> bool:
+    """Whether the photos were read before, maybe by an earlier server, so that :func:`start` takes no time."""
+    return _file(key).is_file()
+
+
+def _file(key: str) -> Path:
+    return settings.load().home / "cache" / "findings" / f"{key}.npz"
 
 
 def key_of(data: DatasetDict, model: Path) -> str:
@@ -111,9 +119,10 @@ def _stored(part) -> list[tuple[str, str]]:
     rows = []
     columns = part.select_columns(["image_file_path", "image"]).cast_column("image", Image(decode=False)).with_format("arrow")
     for table in columns.iter(1000):
-        image = table.column("image").combine_chunks()
-        sizes = arrow.binary_length(image.field("bytes")).to_pylist()
-        files = image.field("path").to_pylist()
+        # Chunk by chunk: joined, the photos themselves would be read.
+        chunks = table.column("image").chunks
+        sizes = [size for chunk in chunks for size in arrow.binary_length(chunk.field("bytes")).to_pylist()]
+        files = [file for chunk in chunks for file in chunk.field("path").to_pylist()]
         paths = table.column("image_file_path").to_pylist()
         rows += [(path, str(size) if size is not None else _stamp(file)) for path, size, file in zip(paths, sizes, files)]
     return rows

@@ -1,4 +1,4 @@
-"""Take a data set away as files: an image folder, or parquet as the Hub lays it out; or push it there."""
+"""Take a data set away as files: an image folder, or parquet as the Hub lays it out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vit_demo.checkpoints import is_hub_name
 from vit_demo.data.sources import PHOTO_ENDINGS, label_names
 from vit_demo.errors import UserError
 
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 FORMATS = ("folder", "parquet")
+# Of a parquet file, so many rows or bytes are written together.
+GROUP_ROWS, GROUP_BYTES = 100, 32 * 2**20
 # Told how many photos are written.
 Progress = Callable[[int], None]
 
@@ -33,31 +34,14 @@ def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Prog
         done = 0
         for split, part in data.items():
             if kind == "parquet":
-                _embedded(part).to_parquet(fresh / f"{split}-00000-of-00001.parquet")
+                for written in _write_parquet(part, fresh / f"{split}-00000-of-00001.parquet"):
+                    progress(done + written)
                 done += len(part)
             else:
                 for _ in _write_photos(part, fresh / split, label_names(data)):
                     done += 1
                     progress(done)
             progress(done)
-
-
-def push(data: DatasetDict, name: str, private: bool = True) -> str:
-    """Push to the Hub, where the user is logged in; returns the address. Raises UserError with what to do."""
-    from huggingface_hub import get_token
-    from huggingface_hub.errors import HfHubHTTPError
-
-    if not is_hub_name(name):
-        raise UserError("Give the data set a name on the Hub such as your-name/my-leaves.")
-    if get_token() is None:
-        raise UserError("You are not logged in to the Hugging Face Hub. Run `hf auth login` first, with a token that may write.")
-    try:
-        data.push_to_hub(name, private=private)
-    except HfHubHTTPError as error:
-        raise UserError(f"The Hub did not take {name} ({error.response.status_code}). Check the name and that your token may write there.") from None
-    except OSError:  # no network, in any of its forms
-        raise UserError("The Hugging Face Hub could not be reached. Check the network and try again.") from None
-    return f"https://huggingface.co/datasets/{name}"
 
 
 @contextmanager
@@ -115,14 +99,23 @@ def _file_name(path: str, number: int, content: bytes) -> str:
     return stem + (ending if ending in PHOTO_ENDINGS else ".jpg")
 
 
-def _embedded(part: Dataset) -> Dataset:
-    """With the photos' bytes in the table, wherever they lay."""
+def _write_parquet(part: Dataset, file: Path) -> Iterator[int]:
+    """With the photos' bytes in the table, wherever they lay; yields how many are written. In small groups, so that nobody need take in many."""
+    import pyarrow as pa
     from datasets import Image
+    from pyarrow.parquet import ParquetWriter
 
-    def read(row: dict) -> dict:
-        stored = row["image"]
-        content = stored["bytes"] if stored["bytes"] is not None else Path(stored["path"]).read_bytes()
-        return {"image": {"bytes": content, "path": Path(row["image_file_path"]).name}}
-
-    features = part.features
-    return part.cast_column("image", Image(decode=False)).map(read, keep_in_memory=True).cast(features)
+    schema, rows, size = part.features.arrow_schema, [], 0
+    with ParquetWriter(file, schema) as writer:
+        for number, row in enumerate(part.cast_column("image", Image(decode=False)), 1):
+            stored, path = row["image"], row["image_file_path"]
+            if stored["bytes"] is None:
+                # Where it lay on this computer is nobody else's business: only split, class and name.
+                path = "/".join(Path(path).parts[-3:])
+            content = stored["bytes"] if stored["bytes"] is not None else Path(stored["path"]).read_bytes()
+            rows.append({**row, "image": {"bytes": content, "path": Path(path).name}, "image_file_path": path})
+            size += len(content)
+            if len(rows) == GROUP_ROWS or size >= GROUP_BYTES or number == len(part):
+                writer.write_table(pa.Table.from_pylist(rows, schema=schema))
+                rows, size = [], 0
+                yield number

@@ -37,8 +37,10 @@ from vit_demo.data.cut import cut, group_photos
 from vit_demo.data.duplicates import NEAR_BITS
 from vit_demo.data.gather import Cancelled, Files, Progress, Stage, Table, Taken, gather, place
 from vit_demo.data.incoming import RESERVED, final_name, free_name, look_at, readable
+from vit_demo.data.journal import Journal
 from vit_demo.data.sources import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
 from vit_demo.errors import UserError
+from vit_demo.opening import Unfit
 
 RECORD = "import.json"
 NEW, OLD = ".new-", ".old-"
@@ -93,15 +95,19 @@ def import_photos(
         stage.folder.mkdir()
         known = _take_known(name, stage)
         gather(source, stage)
-        photos = place(stage.photos, stage)
-        if len(photos) <= known:
-            raise _nothing(stage, known, source)
+        there, photos = stage.photos[: len(known)], place(stage.photos, stage)
+        if len(photos) <= len(known):
+            raise _nothing(stage, len(known), source)
         made = _split(photos, name, isinstance(source, Files))
         counts = _move(photos, folder / "data", stage)
         result = Imported(name, _title(source), round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made)
         (folder / "data" / RECORD).write_text(json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         stage.check()
+        if not result.folder.exists():
+            _journal(name).forget()  # of an import of this name whose folder somebody deleted
         _put_in_place(folder / "data", result.folder)
+        moved = [(photo.split, str(result.folder.resolve() / photo.file.relative_to(folder / "data"))) for photo in there]
+        _journal(name).follow(dict(zip(known, moved)))
     return result
 
 
@@ -128,7 +134,7 @@ def list_imports() -> list[Imported]:
 
 
 def remove(name: str) -> None:
-    """Delete an import and its photos. UserError where there is none."""
+    """Delete an import, its photos, and what was decided about them. UserError where there is none."""
     folder = next((there for there in _folders() if there.name == name), None)
     if folder is None:
         raise UserError(f"There is no import called {name}. See `data list` for the names of all.")
@@ -136,6 +142,7 @@ def remove(name: str) -> None:
         # Renamed first: what is half deleted can never be opened.
         gone = folder.with_name(f"{NEW}{secrets.token_hex(4)}")
         folder.rename(gone)
+        _journal(name).forget()
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -160,6 +167,11 @@ def _folders() -> list[Path]:
     with contextlib.suppress(OSError):
         return [folder for folder in sorted(imports_folder().iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
     return []
+
+
+def _journal(name: str) -> Journal:
+    """The one that ``journal_of`` gives while the import is there."""
+    return Journal(str((imports_folder() / name).resolve()))
 
 
 def _record(folder: Path) -> dict:
@@ -210,9 +222,9 @@ def _as_sentence() -> Iterator[None]:
         raise UserError(f"The photos could not be stored ({error.strerror}). Nothing was kept; check the permissions of {imports_folder()}.") from None
 
 
-def _take_known(name: str, stage: Stage) -> int:
-    """Where photos are added: those that are there already, in the splits that they came with; returns how many."""
-    folder = imports_folder() / name
+def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
+    """Where photos are added: those that are there already, in the splits that they came with; returns (split, path) of each as it was."""
+    folder, known = (imports_folder() / name).resolve(), []
     made_here = _record(folder).get("cut", ())
     for file in sorted(folder.glob("*/*/*")):
         stage.check()
@@ -222,8 +234,13 @@ def _take_known(name: str, stage: Stage) -> int:
             os.link(file, copy)
         except OSError:  # a disk without links
             shutil.copyfile(file, copy)
-        stage.photos.append(Taken(copy, (file.name,), look_at(copy), label, "" if split in made_here else split))
-    return len(stage.photos)
+        try:
+            looked = look_at(copy)
+        except Unfit as error:  # not left out as others are: it would be gone from the import
+            raise UserError(f"{split}/{label}/{file.name} of {name} {error} Remove {name} and import its photos again.") from None
+        stage.photos.append(Taken(copy, (file.name,), looked, label, "" if split in made_here else split))
+        known.append((split, str(file)))
+    return known
 
 
 def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserError:
@@ -283,7 +300,7 @@ def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str
             folder.mkdir(parents=True)
             taken[folder] = set()
         stage.check()
-        photo.file.rename(folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder]))
+        photo.file = photo.file.rename(folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder]))
         counts[photo.split][photo.label] += 1
     return {split: dict(sorted(classes.items())) for split, classes in counts.items() if classes}
 

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 
 from filelock import FileLock
@@ -93,6 +93,21 @@ class Journal:
                 raise UserError("There is no such decision to take back." if number else "There is no decision to take back.")
             jsonl.append(self.file, {"undo": chosen[-1].number, "time": round(time.time(), 3)})
         return chosen[-1]
+
+    def follow(self, moved: Mapping[tuple[str, str], tuple[str, str]]) -> None:
+        """Take the decisions about photos that lie elsewhere now anew, about where they lie. moved: new (split, path) by the old one."""
+        named = {"/".join(old): "/".join(new) for old, new in moved.items()}
+        for decision in self.decisions():
+            photo, to = moved.get(decision.photo, decision.photo), named.get(decision.to, decision.to)
+            if (photo, to) != (decision.photo, decision.to):
+                self.undo(decision.number)
+                self.decide(decision.action, photo, to, decision.why)
+
+    def forget(self) -> None:
+        """Delete it: its photos are gone, and those that come in their place are other ones."""
+        if self.file.exists():
+            with self._changing():
+                self.file.unlink(missing_ok=True)
 
     def _last(self) -> int:
         """The highest number ever given, so that none is given twice."""

@@ -108,16 +108,18 @@ def _base_of_reviewed(text: str) -> str | None:
 
 @functools.lru_cache(maxsize=8)
 def _open_folder(folder: str, _changed: int) -> DatasetDict:
-    from datasets import DatasetDict, load_dataset
+    from datasets import DatasetDict
 
     path = Path(folder)
     parquet = _parquet_files(path)
     with _as_user_error(folder, "Check that its files are complete."):
         if parquet:
+            from vit_demo.data.parquet import read
+
             # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
             # One by one: together, all splits would get the class names of the first, whatever order their own are in.
-            splits = {split: load_dataset("parquet", data_files={split: files}, split=split) for split, files in patterns.items()}
+            splits = {split: read(split, files) for split, files in patterns.items()}
             return normalise(DatasetDict(splits), folder)
         photos = _image_folder_files(path)
         if photos:
@@ -278,10 +280,12 @@ def _complete(data: Dataset) -> Dataset:
 
 
 def _paths(data: Dataset) -> list[str]:
+    """By the names that the photos have, if any; the photos themselves are not read, which of a large data set would take minutes."""
     from datasets import Image
 
-    stored = data.select_columns(["image"]).cast_column("image", Image(decode=False))
-    return [row["image"]["path"] or f"row {index}" for index, row in enumerate(stored)]
+    stored = data.select_columns(["image"]).cast_column("image", Image(decode=False)).with_format("arrow")
+    names = [name for table in stored.iter(1000) for chunk in table["image"].chunks for name in chunk.field("path").to_pylist()]
+    return [name or f"row {index}" for index, name in enumerate(names)]
 
 
 def _cut(train: Dataset, missing: list[str], name: str) -> dict[str, Dataset]:

@@ -11,6 +11,7 @@ from html import escape
 from pathlib import PurePath
 
 from vit_demo.data.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKAGE, UNLIKE, Finding
+from vit_demo.data.found import MAYBE, name_of
 from vit_demo.data.journal import Decision
 from vit_demo.words import label_title
 
@@ -131,6 +132,26 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
         what = "Two photos with the same pixels" if finding.note.startswith("the same") else f"Two photos that look alike ({finding.note.partition(',')[0]})"
         return f"{what}, in {photos[0].split} and {photos[1].split}" if finding.kind == LEAKAGE else f"{what}, both in {photos[0].split}"
     return f"{TITLES[finding.kind]}: {finding.note}" if finding.note else TITLES[finding.kind]
+
+
+def found_title(name: str) -> str:
+    """Of one of ``data.found.NAMES``."""
+    title = TITLES[name.removesuffix(MAYBE)].lower()
+    return f"{title}, to look at" if name.endswith(MAYBE) else title
+
+
+def found_words(finding: Finding, photo: tuple[str, str]) -> str:
+    """A finding as it is told of one of its photos (split, path)."""
+    other = next((f": {'/'.join(PurePath(path).parts[-2:])} in {split}" for split, path in finding.photos if (split, path) != photo), "")
+    more = f", looks more like {label_title(finding.suggestion)}" if finding.suggestion else ""
+    return found_title(name_of(finding)) + other + more
+
+
+def decided_words(decision: Decision) -> str:
+    """A decision as it is told of its photo."""
+    what = {"keep": "keep it", "exclude": "leave it out", "relabel": f"it is {label_title(decision.to)}", "move": f"into split {decision.to}"}[decision.action]
+    why = TITLES.get(decision.why)
+    return f"{what} ({why.lower()})" if why else what
 
 
 def short(path: str) -> str:

@@ -7,7 +7,6 @@ loaded anew finds the import again.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -28,8 +27,9 @@ from vit_demo.review import clean_label
 from vit_demo.ui import bringview as view
 from vit_demo.ui.components import PhotoFiles, polite
 from vit_demo.ui.tabs.data.opened import open_source, sources
+from vit_demo.ui.tabs.data.sent import values_of
 
-STAGE = """<div class="bring">
+STAGE = """<div class="bring" data-most="MOST">
 <p class="note">In a zip or tar, put the photos into a folder for each class (rust/photo.jpg, or train/rust/photo.jpg). Or choose a CSV of paths and labels
 together with its photos, or photos that all show the same.</p>
 <form class="bring-form">
@@ -53,9 +53,9 @@ PARQUET = ".parquet"
 def build(tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
     """Lay out the view. Inputs: its tab, the views of the Data tab, the photos that are chosen. Returns events upon which other photos are to be opened."""
     script = (settings.ASSETS / "theme" / "bring.js").read_text(encoding="utf-8")
-    most = settings.load().max_archive_bytes / 2**30
-    files = PhotoFiles(file_count="multiple", label=f"Files, at most {most:.0f} GB", height=150, elem_id="bring-files")
-    stage = gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, padding=False, elem_id="data-bring")
+    most = settings.load().max_archive_bytes
+    files = PhotoFiles(file_count="multiple", label=f"Files, at most {most / 2**30:.0f} GB", height=150, elem_id="bring-files")
+    stage = gr.HTML({}, html_template=STAGE.replace("MOST", str(most)), js_on_load=script, apply_default_css=False, padding=False, elem_id="data-bring")
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": AT_ONCE}
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
     stage.upload(begin, files, stage, **quiet)
@@ -134,12 +134,7 @@ def remove(source: str, event: gr.EventData) -> tuple:
 
 def understood(text: Any) -> dict[str, str]:
     """What a page sends; whatever is not as it should be is as in NOTHING."""
-    try:
-        given = json.loads(text)
-    except (TypeError, ValueError):
-        given = {}
-    given = given if isinstance(given, dict) else {}
-    return {name: given[name] if isinstance(given.get(name), str) else usual for name, usual in NOTHING.items()}
+    return values_of(text, NOTHING)
 
 
 def source_of(paths: list[Path], label: str) -> Path | Files | None:

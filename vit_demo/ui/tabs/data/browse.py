@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Sequence
 from html import escape
 from pathlib import PurePath
@@ -20,17 +19,22 @@ import numpy as np
 from vit_demo import settings
 from vit_demo.data import browse
 from vit_demo.data.browse import FINE, Catalogue, Photo, Query
+from vit_demo.data.found import decided
+from vit_demo.data.journal import journal_of
+from vit_demo.data.sources import MENDED, SAMPLE
 from vit_demo.data.thumbnails import thumbnails
 from vit_demo.errors import UserError
+from vit_demo.ui.checkview import decided_words, found_title, found_words
 from vit_demo.ui.components import table
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, scored_runs, with_run
+from vit_demo.ui.tabs.data.sent import values_of
 from vit_demo.words import label_title, percent
 
 PAGE = 24
-# Letters that are searched for.
-MOST_TEXT = 200
+# Letters that are searched for. Findings of one photo that are told.
+MOST_TEXT, MOST_TOLD = 200, 6
 # How many people may have a page made at the same time; others wait.
 AT_ONCE = 4
 # What is asked for when a data set is opened. photo: its number among those found, -1 for the page of all.
@@ -93,28 +97,27 @@ def news(source: str | None) -> dict:
     """Inputs: source, None where no photos are shown yet. Outputs: what can be chosen by now; the script asks anew where the page offers less."""
     if source is None:
         return gr.skip()
-    return {"runs": [run for run, _ in scored_runs()], "measured": open_source(source).catalogue.known.problems is not None}
+    return {"runs": [run for run, _ in scored_runs()], "known": _known(open_source(source).catalogue)}
 
 
 def understood(text: Any) -> dict:
     """What the script asks for; whatever is not as it should be is left as when the data set was opened."""
-    try:
-        given = json.loads(text)
-    except (TypeError, ValueError):
-        given = {}
-    given = given if isinstance(given, dict) else {}
-    asked = {name: given[name] if type(given.get(name)) is type(usual) else usual for name, usual in NOTHING.items()}
-    return {**asked, "key": str(given.get("key") or ""), "fields": given.get("fields") is True}
+    return values_of(text, {**NOTHING, "key": "", "fields": False})
+
+
+def _known(catalogue: Catalogue) -> str:
+    """Changes with what is known of the photos themselves."""
+    return f"{catalogue.known.problems is not None} {catalogue.known.turn}"
 
 
 def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
     asked = {name: asked[name] for name in (*NOTHING, "key")}
     catalogue = with_run(one, asked["run"]) if asked["run"] else one.catalogue
     found = catalogue.find(query_of(asked))
-    answer = {"fields": _fields(catalogue)} if fields else {}
+    answer = {"fields": _fields(catalogue, asked["problem"]), "known": _known(catalogue)} if fields else {}
     if asked["photo"] >= 0 and len(found):
         asked["photo"] = min(asked["photo"], len(found) - 1)
-        answer["photo"] = _photo(catalogue, int(found[asked["photo"]]), model)
+        answer["photo"] = _photo(one.source, catalogue, int(found[asked["photo"]]), model)
         return {**answer, "asked": asked, "total": len(found), "size": PAGE}
     pages = max(1, -(-len(found) // PAGE))
     asked |= {"photo": -1, "page": min(max(asked["page"], 0), pages - 1)}
@@ -132,8 +135,8 @@ def query_of(asked: dict) -> Query:
     )
 
 
-def _fields(catalogue: Catalogue) -> list[dict]:
-    """The lists to choose from, of what is known: {"name", "title", "options": [[value, text], ...]}."""
+def _fields(catalogue: Catalogue, problem: str) -> list[dict]:
+    """The lists to choose from, of what is known: {"name", "title", "options": [[value, text], ...]}. problem: the one that is asked for."""
     known = catalogue.known
     sorts = [*SORTS, *(SORTS_OF_RUNS if known.said is not None else []), *(SORTS_OF_NUMBERS if known.problems is not None else [])]
     fields = [
@@ -145,9 +148,16 @@ def _fields(catalogue: Catalogue) -> list[dict]:
     if known.said is not None:
         fields.append(("right", "Right or wrong", [("", "both"), ("wrong", "wrong"), ("right", "right")]))
         fields.append(("said", "The run says", [("", "anything"), *((name, label_title(name)) for name in known.said_names)]))
-    if known.problems is not None:
-        fields.append(("problem", "Quality", [("", "any"), (FINE, "no problem"), *((name, PROBLEMS.get(name, name)) for name in known.problem_names)]))
+    if known.problems is not None or known.found is not None:
+        fields.append(("problem", "Problem", [("", "any"), (FINE, "none found"), *_problems(known, problem)]))
     return [{"name": name, "title": title, "options": options} for name, title, options in [*fields, ("sort", "Order", sorts)]]
+
+
+def _problems(known: browse.Known, asked: str) -> list[tuple[str, str]]:
+    """(name, title) of what photos can be found by: what a check found first, of that only what there is or is asked for."""
+    there = int(np.bitwise_or.reduce(known.found[known.found > 0], initial=0)) if known.found is not None else 0
+    found = {name: found_title(name) for bit, name in enumerate(known.found_names) if there >> bit & 1 or name == asked}
+    return list({**found, **{name: PROBLEMS.get(name, name) for name in known.problem_names}}.items())
 
 
 def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
@@ -166,16 +176,35 @@ def _uri(jpeg: bytes) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
 
 
-def _photo(catalogue: Catalogue, position: int, model: str) -> dict:
-    """A photo large, and all that is known of it."""
+def _photo(source: str, catalogue: Catalogue, position: int, model: str) -> dict:
+    """A photo large, and all that is known of it. source: how the photos were opened, of which the journal tells what was decided."""
     name = PurePath(catalogue.path(position)).name
+    rows = _looked(catalogue, position) + _decided(source, catalogue, position)
     try:
         photo = catalogue.photo(*catalogue.place(position))
     except UserError as error:
-        return {"source": "", "name": name, "about": _about(catalogue, position, None) + f'<p class="note">{escape(str(error))}</p>'}
+        return {"source": "", "name": name, "about": _about(catalogue, position, None, rows) + f'<p class="note">{escape(str(error))}</p>'}
     out = io.BytesIO()
     shrink(photo.image).save(out, "JPEG", quality=88)
-    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, photo.size) + _steps(photo, model)}
+    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, photo.size, rows) + _steps(photo, model)}
+
+
+def _looked(catalogue: Catalogue, position: int) -> list[Sequence]:
+    """What a check found of a photo, a row each."""
+    found = catalogue.findings(position)
+    if found is None:
+        return []
+    photo = catalogue.place(position)[0], catalogue.path(position)
+    told = [found_words(finding, photo) for finding in found[:MOST_TOLD]] or ["nothing"]
+    if len(found) > MOST_TOLD:
+        told.append(f"and {len(found) - MOST_TOLD:,} more, see Check")
+    return [["The check found", words] for words in told]
+
+
+def _decided(source: str, catalogue: Catalogue, position: int) -> list[Sequence]:
+    """What was decided about a photo, a row each."""
+    journal = journal_of(source.removeprefix(MENDED).strip() or SAMPLE)
+    return [["Decided", decided_words(one)] for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))]
 
 
 def _said(catalogue: Catalogue, position: int) -> str:
@@ -185,7 +214,8 @@ def _said(catalogue: Catalogue, position: int) -> str:
     return title if sure is None else f"{title} {percent(sure)}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None) -> str:
+def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, more: Sequence[Sequence]) -> str:
+    """more: rows that stand last."""
     label, (split, index), numbers = catalogue.label(position), catalogue.place(position), catalogue.numbers(position)
     rows: list[Sequence] = [
         ["Label", label_title(label)], ["Integer id", catalogue.labels.index(label)], ["File", catalogue.path(position)], ["Split, row", f"{split}, {index}"],
@@ -200,7 +230,7 @@ def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None) ->
         rows.append(["Sharpness", f"{numbers['sharpness']:.3f} (under 0.02 is blurred)"])
     if (problems := catalogue.problems(position)) is not None:
         rows.append(["Quality", ", ".join(PROBLEMS.get(name, name) for name in problems) or "no problem found"])
-    return table(["This photo", ""], rows)
+    return table(["This photo", ""], [*rows, *more])
 
 
 def _steps(photo: Photo, model: str) -> str:

@@ -10,7 +10,6 @@ import base64
 import functools
 import io
 import itertools
-import json
 import shutil
 import tempfile
 import zipfile
@@ -28,6 +27,7 @@ from vit_demo.data import checkup, export
 from vit_demo.data.findings import KINDS, LEAKAGE, Finding, find, rare_classes
 from vit_demo.data.journal import Decision, Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
+from vit_demo.data.push import push
 from vit_demo.data.sources import MENDED, SAMPLE, decode, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.review import REVIEW
@@ -36,7 +36,8 @@ from vit_demo.ui.checkview import Choices, Shown
 from vit_demo.ui.components import polite
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.models import get_classifier
-from vit_demo.ui.tabs.data.opened import Opened, open_source, opened
+from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, opened
+from vit_demo.ui.tabs.data.sent import values_of
 
 STAGE = '<div class="check">' + "".join(f'<div data-part="{name}"></div>' for name in ("head", "kinds", "one", "undo", "away", "journal")) + "</div>"
 EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
@@ -77,8 +78,10 @@ def show(source: str | None, model: str) -> dict:
         return gr.skip()
     try:
         source = checked(source)
-        one = open_source(source)
-        key = _key(one, get_classifier(model).checkpoint.folder)
+        one, classifier = open_source(source), get_classifier(model)
+        key = _key(one, classifier.checkpoint.folder)
+        if checkup.found(key) is None and checkup.kept(key):
+            checkup.start(one.catalogue.data, classifier)
     except UserError as error:  # said in the place of what other photos were found to have
         return {"asked": {"turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(str(error))}}
     return _page(one, {**NOTHING, "source": source, "opened": one.key, "check": key})
@@ -118,7 +121,7 @@ def take_away(event: gr.EventData) -> dict:
     if asked["do"] == "push":
         if not may_push():
             raise UserError("This page may not push to the Hugging Face Hub. Log in on the computer where it runs, with `hf auth login`.")
-        gr.Info(f"It is on the Hub: {export.push(data, asked['to'].strip())}", duration=None)
+        gr.Info(f"It is on the Hub: {push(data, asked['to'].strip())}", duration=None)
         return gr.skip()
     file = zipped(data, asked["do"])
     return gr.update(value=str(file), label=f"Download {file.name} ({file.stat().st_size / 1e6:,.1f} MB)", visible=True)
@@ -161,12 +164,7 @@ def checked(source: str) -> str:
 
 def understood(text: Any) -> dict:
     """What a page sends; whatever is not as it should be is as in NOTHING."""
-    try:
-        given = json.loads(text)
-    except (TypeError, ValueError):
-        given = {}
-    given = given if isinstance(given, dict) else {}
-    asked = {name: given[name] if type(given.get(name)) is type(usual) else usual for name, usual in NOTHING.items()}
+    asked = values_of(text, NOTHING)
     asked["photos"] = [tuple(map(str, photo)) for photo in asked["photos"] if isinstance(photo, list) and len(photo) == 2]
     return asked
 
@@ -205,6 +203,7 @@ def _page(one: Opened, asked: dict) -> dict:
     journal = journal_of(asked["source"])
     state, decisions = journal.state(), journal.decisions()
     known = _known(one, job.key, journal.name, state)
+    learn_findings(one, known.found, job.reading.photos)
     finding, at, count = _chosen(known.found, asked)
     photos = [_shown(one, photo, decisions) for photo in finding.photos] if finding else []
     shown |= {"kind": finding.kind if finding else "", "at": at, "photos": finding.photos if finding else []}

@@ -121,7 +121,7 @@ def _seen(catalogue: Catalogue, numbers: Numbers) -> str:
     counts = {title: int(((numbers.problems >= 0) & (numbers.problems >> bit & 1 == 1)).sum()) for bit, title in enumerate(PROBLEMS.values())}
     counts["broken"] = int((~numbers.fine).sum())
     found = ", ".join(f"{title} {count:,}" for title, count in counts.items() if count)
-    told = f"Not as they should be: {found}. Browse lists them by quality." if found else "No photo is broken, dark, bright, blurred or tiny."
+    told = f"Not as they should be: {found}. Browse lists them by problem." if found else "No photo is broken, dark, bright, blurred or tiny."
     read = "In a figure with boxes, the box holds the middle half of the photos, the mark in it is the median, and 5 % lie beyond either end of the line."
     return f'<p class="numbers-seen"><b>{sentence}</b> {escape(told)} {read}</p>'
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 import secrets
 import threading
 from collections import OrderedDict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from vit_demo import settings
 from vit_demo.data import imports, numbers
 from vit_demo.data.browse import Catalogue
+from vit_demo.data.findings import Finding
+from vit_demo.data.found import add_findings
 from vit_demo.data.reviewed import review_to_look_at
 from vit_demo.data.sources import BEANS, SAMPLE, open_dataset
 from vit_demo.errors import UserError
@@ -33,13 +36,19 @@ SCORED = ("validation", "test")
 
 @dataclass(frozen=True)
 class Opened:
-    """key: what a page asks for it by, so that the next page of photos need not look through the folder for changes."""
+    """key: what a page asks for it by, so that the next page of photos need not look through the folder for changes.
+
+    source: how it was opened. Two are the same by their key, however much is known of the photos by then.
+    """
 
     key: str
-    catalogue: Catalogue
+    catalogue: Catalogue = field(compare=False)
+    source: str = field(default="", compare=False)
 
 
 _opened: OrderedDict[str, Opened] = OrderedDict()
+# By key, the findings that its catalogue has.
+_learned: dict[str, tuple[Finding, ...]] = {}
 _with_runs: OrderedDict[tuple, tuple[Catalogue, Catalogue]] = OrderedDict()
 _lock = threading.RLock()
 
@@ -66,7 +75,7 @@ def open_source(source: str | None) -> Opened:
         catalogue = Catalogue(data)
         found = numbers.kept(catalogue)
         # Drawn, so that a page from before a restart does not get another data set.
-        one = Opened(secrets.token_hex(8), catalogue if found is None else found.add_to(catalogue))
+        one = Opened(secrets.token_hex(8), catalogue if found is None else found.add_to(catalogue), (source or "").strip())
         _opened[one.key] = one
         while len(_opened) > KEEP:
             _opened.popitem(last=False)
@@ -87,7 +96,18 @@ def learn(one: Opened, found: numbers.Numbers) -> None:
     with _lock:
         kept = _opened.get(one.key)
         if kept is not None and kept.catalogue.known.problems is None:
-            _opened[one.key] = Opened(one.key, found.add_to(kept.catalogue))
+            _opened[one.key] = replace(kept, catalogue=found.add_to(kept.catalogue))
+
+
+def learn_findings(one: Opened, found: tuple[Finding, ...], looked_at: Sequence[tuple[str, str]]) -> None:
+    """From now on its photos can be found by what a check found of those that were looked at. found: the same object while it is the same."""
+    with _lock:
+        kept = _opened.get(one.key)
+        if kept is not None and _learned.get(one.key) is not found:
+            _opened[one.key] = replace(kept, catalogue=add_findings(kept.catalogue, found, looked_at))
+            _learned[one.key] = found
+            for gone in [key for key in _learned if key not in _opened]:
+                del _learned[gone]
 
 
 def scored_runs() -> list[tuple[str, str]]:
