@@ -15,7 +15,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.test_cli import Outcome, assert_one_sentence, beans
+from tests.commands import Outcome, assert_one_sentence, beans
 from vit_demo import cli, cli_explain, cli_faithfulness, cli_options
 from vit_demo.explain.maps import MapRequest, explain
 from vit_demo.explain.saliency import ATTENTION_METHODS, CLASS_METHODS, DEFAULT, saliency

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image
 
 from tests.browser.conftest import PHONE
+from tests.browser.test_diagnose_phone import switch
 from tests.browser.test_page import choose, sideways_overflow
 from vit_demo import review
 from vit_demo.data.reviewed import review_to_look_at
@@ -27,6 +28,12 @@ def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, dra
     form.locator("select").select_option(label=say("diagnose.correction.other"))
     name.fill("Powdery mildew")
     form.locator("[name=note]").fill("by the well")
+    # Another language asks in its own words, and what was filled in stays.
+    switch(phone, "Français")
+    form.get_by_role("button", name=say("diagnose.correction.store", "fr")).wait_for()
+    assert name.input_value() == "Powdery mildew" and form.locator("[name=note]").input_value() == "by the well" and not keep.is_checked()
+    switch(phone, "English")
+    store.wait_for()
     for thing in (form.locator("summary"), form.locator("select"), name, form.locator(".correction-keep"), store):
         place = thing.bounding_box()
         assert place["height"] >= THUMB and place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"]

@@ -21,12 +21,12 @@ PAUSE_LATER = """() => {
 
 @pytest.fixture
 def begin(server, monkeypatch):
-    """Start a run of so many epochs of 15 steps on the server's home folder. It is stopped after the test."""
+    """Start a run of so many epochs of 15 steps on the server's home folder. It is stopped after the test. other: settings of it."""
     monkeypatch.setenv("VIT_DEMO_HOME", str(server.home))
     started = []
 
-    def submit(epochs: int, evaluate_every: int) -> runs.Run:
-        config = TrainingConfig(epochs=epochs, batch_size=16, evaluate_every=evaluate_every, learning_rate=1e-3, resolutions=(64,), device="cpu")
+    def submit(epochs: int, evaluate_every: int, **other) -> runs.Run:
+        config = TrainingConfig(epochs=epochs, batch_size=16, evaluate_every=evaluate_every, learning_rate=1e-3, device="cpu", **other)
         started.append(queue.submit(config))
         return started[0]
 
@@ -61,7 +61,7 @@ def wait_for_frames(page, least: int) -> None:
 
 
 def test_a_film_is_played_and_moved_while_the_run_goes_on(page, begin, server):
-    run = begin(epochs=100, evaluate_every=10)
+    run = begin(epochs=100, evaluate_every=10, resolutions=(64,))
     open_film(page, run, server)
     wait_for_frames(page, 3)
     assert page.locator(".film-photos figure").count() == 3 and page.locator(".film-is").all_inner_texts()[1] == "It is: Bean rust"
@@ -88,8 +88,8 @@ def test_a_film_is_played_and_moved_while_the_run_goes_on(page, begin, server):
     assert (moment(page), picture(page)) == stopped and stopped[1] != first
 
 
-def test_a_film_plays_to_the_end_of_a_run_and_follows_a_reload(page, begin, server):
-    run = begin(epochs=1, evaluate_every=3)
+def test_a_film_plays_to_the_end_of_a_run_and_follows_a_reload(page, begin, server, little):
+    run = begin(epochs=1, evaluate_every=3, model=little.model)  # a small one: it is its end that is waited for
     open_film(page, run, server)
     wait_for_frames(page, 2)
     page.click(".film-play")

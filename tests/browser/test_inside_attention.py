@@ -29,8 +29,14 @@ def press(page, element: str, across: float, down: float) -> None:
     picture.click(position={"x": size["width"] * across, "y": size["height"] * down})
 
 
-def test_a_small_picture_opens_large_and_a_new_photo_starts_from_cls(page, real_photos):
+def test_the_view_on_a_desktop(page, real_photos):
+    """One page for all of it: to open it takes longer than to look at it."""
     open_view(page, "attention")
+    _gives_its_pictures_and_numbers_away(page)
+    _opens_a_small_picture_large_and_starts_a_new_photo_from_cls(page, real_photos)
+
+
+def _opens_a_small_picture_large_and_starts_a_new_photo_from_cls(page, real_photos):
     sentence = page.locator("#inside-sentence")
     sentence.get_by_text("layer 11, mean of 3 heads").wait_for()
     press(page, "inside-heads", 0.5, 0.6)
@@ -48,8 +54,7 @@ def test_a_small_picture_opens_large_and_a_new_photo_starts_from_cls(page, real_
     sentence.get_by_text("The [CLS] token, in layer 3, head 0").wait_for()
 
 
-def test_pictures_and_numbers_can_be_taken_away(page):
-    open_view(page, "attention")
+def _gives_its_pictures_and_numbers_away(page):
     page.wait_for_selector("#inside-head-facts table")
     with page.expect_download() as taken:
         page.click("#inside-attention-numbers")

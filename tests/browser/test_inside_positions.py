@@ -30,8 +30,15 @@ def picture(page, name: str):
     return found
 
 
-def test_a_clicked_position_shows_its_map_before_and_after(page):
-    open_view(page)
+def test_the_view_on_a_desktop(page):
+    """One page for all of it: to open it takes longer than to look at it."""
+    _asks_the_server_only_when_there_is_something_to_draw(page)
+    _shows_the_map_of_a_clicked_position_before_and_after(page)
+    _gives_its_numbers_and_figures_away(page)
+    _lets_the_model_answer_at_other_resolutions(page)
+
+
+def _shows_the_map_of_a_clicked_position_before_and_after(page):
     sheet = picture(page, "similarity-sheet")
     large, after = (picture(page, name).get_attribute("src") for name in ("similarity", "map-after"))
     size = sheet.bounding_box()
@@ -47,8 +54,7 @@ def test_a_clicked_position_shows_its_map_before_and_after(page):
     words.get_by_text("Row 12, column 7").first.wait_for()
 
 
-def test_the_model_answers_at_other_resolutions(page):
-    open_view(page)
+def _lets_the_model_answer_at_other_resolutions(page):
     table = page.locator("#inside-answers-table")
     table.get_by_text("224 x 224 px, its own").wait_for()
     box = page.locator("#inside-resolution input[type=number]")
@@ -61,8 +67,7 @@ def test_the_model_answers_at_other_resolutions(page):
     assert [text.split(" x ")[0] for text in table.locator("tbody th").all_inner_texts()] == ["112", "160", "192", "224", "288", "320", "384"]
 
 
-def test_numbers_and_figures_can_be_taken_away(page):
-    open_view(page)
+def _gives_its_numbers_and_figures_away(page):
     with page.expect_download() as coming:
         page.click("#inside-filters-file")
     with np.load(coming.value.path()) as numbers:
@@ -80,7 +85,7 @@ def test_numbers_and_figures_can_be_taken_away(page):
     assert coming.value.suggested_filename.endswith(".png")
 
 
-def test_the_server_is_asked_only_when_there_is_something_to_draw(page):
+def _asks_the_server_only_when_there_is_something_to_draw(page):
     asked = []
     page.on("request", lambda request: asked.append(request.url) if request.url.endswith("queue/join?") else None)
     open_view(page)

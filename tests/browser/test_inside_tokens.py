@@ -29,10 +29,16 @@ def click_at(page, element: str, across: float, down: float) -> None:
     picture.click(position={"x": size["width"] * across, "y": size["height"] * down})
 
 
-def test_a_clicked_patch_is_followed_through_all_steps(page, drawn_photo, tmp_path):
+def test_the_view_on_a_desktop(page, drawn_photo, tmp_path):
+    """One page for all of it: to open it takes longer than to look at it."""
+    open_view(page, drawn_photo)
+    _follows_a_clicked_patch_through_all_steps(page, drawn_photo, tmp_path)
+    _tries_out_another_patch_size_and_gives_its_numbers_away(page)
+
+
+def _follows_a_clicked_patch_through_all_steps(page, drawn_photo, tmp_path):
     from PIL import Image
 
-    open_view(page, drawn_photo)
     sentence = page.locator("#tokens-sentence")
     pixel_values = LeafClassifier.open(device="cpu").preprocess([Image.open(drawn_photo)])
     values = patchify(pixel_values, 16)[0].numpy()
@@ -55,8 +61,7 @@ def test_a_clicked_patch_is_followed_through_all_steps(page, drawn_photo, tmp_pa
         assert np.allclose(numbers["token"], numbers["projected"] + numbers["position"], atol=1e-6)
 
 
-def test_another_patch_size_is_tried_out_and_taken_away(page, tmp_path):
-    open_view(page)
+def _tries_out_another_patch_size_and_gives_its_numbers_away(page):
     why = page.locator("#tokens-why")
     why.get_by_text("197 tokens").wait_for()
     page.locator("#tokens-patch-size").get_by_text("8", exact=True).click()

@@ -20,6 +20,13 @@ def picture(page, number: int) -> str:
     return page.locator(f"#inside-why-map-{number} img").get_attribute("src")
 
 
+def test_the_check_belongs_to_the_map_that_is_shown_and_occlusion_shows_how_far_it_is(page):
+    open_tab(page, "Look inside")
+    page.wait_for_selector("#inside-why-map-0 img")
+    _checks_the_map_that_is_shown(page)
+    _shows_how_far_occlusion_is(page)
+
+
 def test_it_opens_first_and_shows_another_class_a_comparison_and_other_methods(page, real_photos):
     open_tab(page, "Look inside")
     choose(page, "inside-photo", real_photos["bean_rust"])
@@ -49,9 +56,7 @@ def test_it_opens_first_and_shows_another_class_a_comparison_and_other_methods(p
     assert Image.open(taken.value.path()).size == (448, 448)
 
 
-def test_the_check_belongs_to_the_map_that_is_shown(page):
-    open_tab(page, "Look inside")
-    page.wait_for_selector("#inside-why-map-0 img")
+def _checks_the_map_that_is_shown(page):
     page.click("#inside-trust")
     page.wait_for_selector("#inside-trust-areas table")
     for plot in ("inside-trust-deletion", "inside-trust-insertion"):
@@ -75,9 +80,7 @@ def test_the_check_belongs_to_the_map_that_is_shown(page):
     assert page.locator("#inside-trust-results:visible").count() == 0
 
 
-def test_occlusion_shows_how_far_it_is(page):
-    open_tab(page, "Look inside")
-    page.wait_for_selector("#inside-why-map-0 img")
+def _shows_how_far_occlusion_is(page):
     pick(page, "method", "Occlusion (slow)")
     page.locator("#inside-why-method-words").get_by_text("covering the photo").wait_for()
     page.locator("#inside-why-words").get_by_text("covering helps").wait_for()

@@ -1,17 +1,25 @@
-"""The result of a run on the page: a short fine-tune of the drawn leaves, its matrix, its photos, and the other split."""
+"""The result of a run on the page: a short fine-tune of the drawn leaves, its matrix, its photos, the other split, and its model to take away."""
 
 from __future__ import annotations
+
+import zipfile
+from pathlib import Path
 
 import pytest
 
 from tests.browser.conftest import PHONE
 from tests.browser.test_page import open_tab
 
+NOT_CUT = "innerWidth < 500 && document.documentElement.scrollWidth === document.documentElement.clientWidth"
+
 
 @pytest.fixture
-def result(page):
+def result(page, little):
     """The Result tab of a run that has ended; looked at before it has, so that it must come by itself."""
     open_tab(page, "Fine-tune")
+    # A small model, since what is looked at here is how its answers are shown.
+    page.locator("#train-model input").fill(little.model)
+    page.locator("#train-model input").press("Enter")
     page.locator("#train-epochs input").fill("1")
     page.click("#train-start")
     page.get_by_role("tab", name="Result", exact=True).click()
@@ -52,8 +60,13 @@ def test_the_result_opens_its_photos(result):
     # The other split, said to be another one.
     page.locator("#result-split").get_by_text("validation photos").click()
     page.locator("#result-about").get_by_text("The weights were chosen on these").wait_for()
+    page.click("#result-away-make")
+    page.locator("#result-away table").get_by_text("Small (int8)").wait_for()
+    with page.expect_download() as download:
+        page.click("#result-away-file")
+    with zipfile.ZipFile(download.value.path()) as packed:
+        assert {"model.onnx", "model-int8.onnx", "README.md"} <= {Path(name).name for name in packed.namelist()}
     page.set_viewport_size(PHONE)
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    page.wait_for_function(NOT_CUT)
     buttons = page.locator("#result-matrix td button").evaluate_all("all => all.map(one => one.getBoundingClientRect()).map(box => [box.left, box.right])")
     assert buttons and all(0 <= left < right <= PHONE["width"] for left, right in buttons)

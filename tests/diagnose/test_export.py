@@ -15,12 +15,14 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.training.conftest import squares
 from vit_demo import cli, settings
 from vit_demo.abstention import Abstention
 from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose import export as exports
 from vit_demo.diagnose.diagnosis import abstention_of
-from vit_demo.diagnose.export import About, engines_of_export, export, fingerprint, open_engine, read_about
+from vit_demo.diagnose.export import About, compare, engines_of_export, export, fingerprint, open_engine, read_about
+from vit_demo.training.evaluation import evaluate
 from vit_demo.vit import LeafClassifier
 
 pytest.importorskip("onnx")
@@ -187,6 +189,67 @@ def test_export_and_predict_by_command(classifier: LeafClassifier, home: Path, t
         answers[engine] = json.loads(capsys.readouterr().out)
     assert {(answer["label"], answer["temperature"]) for answer in answers.values()} == {(answers["torch"]["label"], 1.5)}
     assert answers["onnx"]["scores"] == pytest.approx(answers["torch"]["scores"], abs=0.05)
+
+
+def test_an_export_is_a_model_by_itself(classifier: LeafClassifier, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Its labels, processor and abstention are those of its own folder, with the model that it was made from gone."""
+    model, folder = tmp_path / "model", tmp_path / "leaf"
+    shutil.copytree(classifier.checkpoint.folder, model)
+    Abstention(LAYER, 1.5, tuple(classifier.labels), None, None).save(model)
+    Image.new("RGB", (60, 40), (30, 140, 50)).save(tmp_path / "leaf.png")
+
+    def told(*command: str, model: Path = folder) -> dict:
+        assert cli.main([*command, "--model", str(model), "--json"]) == 0
+        return json.loads(capsys.readouterr().out)
+
+    export(LeafClassifier.open(model, device="cpu"), folder)
+    photo = str(tmp_path / "leaf.png")
+    wanted, scored = told("predict", photo, model=model), told("evaluate", "--engine", "onnx", model=model)
+    shutil.rmtree(model)
+    for engine in ("onnx", "onnx-int8"):
+        found = told("predict", photo, "--engine", engine)
+        assert (found["label"], found["temperature"], found["verdict"]) == (wanted["label"], 1.5, wanted["verdict"])
+        assert found["scores"] == pytest.approx(wanted["scores"], abs=0.05)
+    assert told("evaluate", "--engine", "onnx") == scored
+    assert not (home / "exports").exists() or len(list((home / "exports").iterdir())) == 1
+
+
+def test_where_an_export_cannot_be_used_it_says_what_to_give(exported: tuple[Path, About], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "leaf"
+    shutil.copytree(exported[0], folder)
+    Image.new("RGB", (60, 40)).save(tmp_path / "leaf.png")
+
+    def said(*command: str) -> str:
+        assert cli.main([*command, "--model", str(folder)]) == 2
+        return capsys.readouterr().err
+
+    assert "Add --engine onnx" in said("predict", str(tmp_path / "leaf.png")) and "Add --engine onnx" in said("evaluate")
+    assert "Give the model that it was made from" in said("export", "--out", str(tmp_path / "again"))
+    (folder / "model.onnx").unlink()
+    assert "Export it again" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx")
+    (folder / "export.json").write_text("{}")
+    assert "this version" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx-int8")
+    (folder / "preprocessor_config.json").unlink()
+    assert "preprocessor_config.json" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx-int8")
+
+
+def test_each_engine_is_scored_by_its_own_file(classifier: LeafClassifier, exported: tuple[Path, About], tmp_path: Path) -> None:
+    """And not by torch, however torch computes here: the int8 file is put aside for one that always says the last class."""
+    other = LeafClassifier.open(classifier.checkpoint.folder, device="cpu")
+    with torch.no_grad():
+        other.model.classifier.bias[-1] += 100
+    shutil.copytree(exported[0], tmp_path / "leaf")
+    export(other, tmp_path / "other")
+    shutil.copyfile(tmp_path / "other" / "model.onnx", tmp_path / "leaf" / "model-int8.onnx")
+    colours = dict(zip(classifier.labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60))))
+    test = squares(tmp_path / "squares", train=1, validation=1, test=4, colours=colours)
+    asked = []
+    rows = compare(classifier, tmp_path / "leaf", lambda model, name, layer: asked.append(name) or evaluate(model, open_dataset(test)["test"], layer=layer))
+    assert asked == list(rows) == ["torch", "onnx", "onnx-int8"]
+    with torch.no_grad():
+        always = float((classifier.logits([row["image"] for row in open_dataset(test)["test"]]).argmax(dim=1) == 2).float().mean())
+    assert rows["onnx"]["agreement"] == 1 and rows["onnx-int8"]["agreement"] == always < 1
+    assert rows["onnx-int8"]["accuracy"] == pytest.approx(1 / 3) and rows["torch"]["n"] == 12
 
 
 def test_each_engine_is_as_silent_as_torch_on_leaves(home: Path) -> None:

@@ -115,6 +115,7 @@ def test_what_cannot_be_answered_is_refused_with_a_sentence(client, folder):
         ({"api_name": "/diagnose"}, "no photo"), ({"api_name": "/diagnose_batch"}, "at least one photo"), ({"language": "xx", "api_name": "/diagnose"}, "xx"),
         ({"photo": handle_file(str(folder / "notes.jpg")), "api_name": "/diagnose"}, "is not a photo"),
         ({"photos": [handle_file(str(folder / "leaf1.jpg"))] * 13, "api_name": "/diagnose"}, "at most 12"),
+        ({"photo": [handle_file(str(folder / "leaf1.jpg"))] * 2, "api_name": "/diagnose"}, "^Several photos go in photos, as a list; photo takes one.$"),
     ):
         with pytest.raises(AppError, match=words):
             client.predict(**named)

@@ -73,10 +73,11 @@ def test_what_is_no_photo_leaves_no_map_of_the_photo_before(tmp_path, tiny_model
     lie = tmp_path / "notes.jpg"
     lie.write_text("this is a shopping list")
     said, answer, why, picture, note = one.show(str(lie), str(tiny_model), "sw")
-    assert "is not a photo" in answer and say("diagnose.refused", "sw") in answer
+    assert f'lang="sw">{say("diagnose.refused.no_photo", "sw", name="notes.jpg")}' in answer and say("diagnose.refused", "sw") in answer
     assert picture["value"] is None and not why["visible"] and note == ""
     told, _ = one.retell("fr", said)
-    assert "is not a photo" in told and say("diagnose.refused", "fr") in told
+    assert escape(say("diagnose.refused.no_photo", "fr", name="notes.jpg")) in told and say("diagnose.refused", "fr") in told
+    assert "notes.jpg is not a photo. Choose a picture file: JPEG, " in one.retell("en", said)[0]
 
 
 def test_without_a_photo_it_says_what_to_wait_for(tiny_model):

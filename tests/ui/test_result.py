@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,11 +21,14 @@ from vit_demo.data.sources import open_dataset
 from vit_demo.settings import EMBEDDED_MODEL
 from vit_demo.training import card, predictions, runs
 from vit_demo.training.config import TrainingConfig
-from vit_demo.training.evaluation import Evaluation, score
+from vit_demo.training.evaluation import Evaluation, evaluate, score
 from vit_demo.training.runs import Run
 from vit_demo.ui import resultview
 from vit_demo.ui.figures.reliability import reliability_figure
+from vit_demo.ui.runtext import accuracy_text
+from vit_demo.ui.tabs.finetune import away
 from vit_demo.ui.tabs.finetune.result import PAGE, choose_cell, list_photos, open_photo, show, turn_back, turn_forward
+from vit_demo.vit import LeafClassifier
 
 LABELS = ["blue", "green", "red"]
 
@@ -309,3 +313,30 @@ def test_a_thumbnail_is_small() -> None:
     found = Image.effect_noise((3000, 2000), 60).convert("RGB")
     html = resultview.photo_list([(predictions.Prediction(0, "a.jpg", "green", "red", 0.5), found)])
     assert len(html) < 40_000
+
+
+# Away from the server
+
+
+def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(home: Path, tiny_model: Path, tmp_path: Path, refusal) -> None:
+    pytest.importorskip("onnxruntime")
+    labels = LeafClassifier.open(tiny_model).labels
+    data = squares(tmp_path / "leaves", train=1, validation=1, test=5, colours=dict(zip(labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60)))))
+    run = runs.create(TrainingConfig(data=str(data)))
+    assert "no model" in refusal(away.take_away, run.id) and "no model" in refusal(away.take_away, None)
+    shutil.copytree(tiny_model, run.model_folder)
+    said: list[str] = []
+    html, file, made = away.take_away(run.id, lambda done, desc, unit="": said.append(desc))
+    rows = [words(row).replace("\N{NO-BREAK SPACE}", " ") for row in html.split("<tr>")[2:]]
+    right = evaluate(LeafClassifier.open(tiny_model, device="cpu"), open_dataset(data)["test"])
+    assert re.match(rf"Full \(fp32\) 0.1 \d+\.\d {re.escape(accuracy_text(right.accuracy, right.interval))} 100.0 %", rows[0])
+    assert rows[1].startswith("Small (int8) 0.1 ") and f"The model of the run {run.name}, scored on 15 test photos." in words(html)
+    assert said[0] == "Exporting the model" and {"full (fp32)", "small (int8)", "as it is here"} == {one.split(", ")[1] for one in said[1:]}
+    with zipfile.ZipFile(file["value"]) as packed:
+        names = {name.removeprefix(f"vit_demo-{run.id}/") for name in packed.namelist()}
+        assert {"model.onnx", "model-int8.onnx", "config.json", "preprocessor_config.json", "README.md", "export.json"} <= names
+        assert json.loads(packed.read(f"vit_demo-{run.id}/config.json"))["id2label"]["1"] == labels[1]
+    assert made == run.id and away.forget(run.id, made) == away.forget("another", "") == (gr.skip(),) * 3
+    assert away.forget("another", made)[1]["visible"] is False
+    shutil.rmtree(data)
+    assert str(data) in refusal(away.take_away, run.id)
