@@ -25,6 +25,8 @@ INDEX = "model.safetensors.index.json"
 ABSTENTION = "abstention.safetensors"
 # Also: what to do about an answer, see :mod:`vit_demo.diagnose.notes`.
 NOTES = "notes.json"
+# What is known of an export, in its folder, which has no weights: see :mod:`vit_demo.diagnose.export`.
+EXPORT = "export.json"
 EMBEDDED = "embedded"
 # The model_type of a ViT with a CNN in front, as :mod:`vit_demo.hybrid` saves it.
 HYBRID_TYPE = "vit_resnet_hybrid"
@@ -112,6 +114,18 @@ def locate(spec: str | Path | None = None, revision: str | None = None) -> Check
 def locate_resnet(spec: str | Path) -> Checkpoint:
     """Find a ResNet for the front of a hybrid; a spec, its checks and their errors as in :func:`locate`."""
     return _find(str(spec).strip(), None, _RESNET)
+
+
+def locate_export(spec: str | Path | None) -> Checkpoint | None:
+    """The export in this folder; None where there is none, or weights lie beside it. Raises UserError where its own files are missing or broken."""
+    folder = existing_path(str(spec or "").strip() or EMBEDDED)
+    if folder is None or not (folder / EXPORT).is_file() or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file():
+        return None
+    folder = folder.resolve()
+    config = _read_json(folder / CONFIG, folder.name)
+    _refuse_foreign(config, folder.name, _VIT)
+    _read_json(folder / PROCESSOR, folder.name)
+    return Checkpoint(folder, folder.name, None, _labels(config, folder.name), config["model_type"])
 
 
 def _find(text: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
@@ -214,6 +228,10 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
         if shards and all(Path(shard).name == shard and shard.endswith(".safetensors") for shard in shards):
             return [folder / shard for shard in sorted(shards)]
         raise _broken(INDEX, name)
+    if (folder / EXPORT).is_file():
+        raise UserError(
+            f"{name} is an export, made for use without this program. Give the model that it was made from; predict and evaluate take it with --engine onnx."
+        )
     raise UserError(f"The model {name} has no weights in safetensors format ({WEIGHTS}). Other formats can hide code and are not opened.")
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from vit_demo import __version__, cli_calibrate, cli_data, cli_explain, cli_export, cli_faithfulness, cli_predict, cli_review, cli_runs, cli_train, settings
-from vit_demo.cli_options import add_data, add_model, open_model
+from vit_demo.cli_options import add_data, add_engine, add_model, open_model
 from vit_demo.errors import UserError
 
 
@@ -72,6 +72,7 @@ def parser() -> argparse.ArgumentParser:
 def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_model(parser)
+    add_engine(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_evaluate)
 
@@ -82,7 +83,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from vit_demo.training.evaluation import evaluate
 
     data = open_dataset(options.data, options.data_revision)[options.split]
-    result = evaluate(open_model(options), data)
+    classifier, layer = open_model(options), None
+    if options.engine != "torch":
+        from vit_demo.diagnose.export import exported
+
+        classifier = exported(classifier, options.engine)
+        layer = classifier.layer
+    result = evaluate(classifier, data, layer=layer)
     if result.broken:
         print(f"{result.broken} photos cannot be read and do not count.", file=sys.stderr)
     if options.json:

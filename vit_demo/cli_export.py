@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import sys
 from pathlib import Path
@@ -32,18 +31,18 @@ def _export(options: argparse.Namespace) -> None:
     from dataclasses import asdict
 
     from vit_demo.data.sources import open_dataset
-    from vit_demo.diagnose.export import engines_of_export, export, milliseconds
+    from vit_demo.diagnose.export import compare, export
+    from vit_demo.training.evaluation import evaluate
 
     # First, since a data set that cannot be opened should not cost an export.
     test = open_dataset(options.data, options.data_revision)["test"]
     options.device = options.device or "cpu"  # where the exports run too
-    classifier = open_model(options)
+    classifier, line = open_model(options), Line()
     about = export(classifier, options.out)
-    engines = engines_of_export(classifier, options.out)
-    weights = sum(file.stat().st_size for file in classifier.checkpoint.folder.glob("model*.safetensors"))
-    rows = {name: {"bytes": about.bytes.get(name, weights), "ms": milliseconds(engine, classifier)} for name, engine in engines.items()}
-    for name, found in _scores(engines, classifier, test, about.layer).items():
-        rows[name] |= found
+    rows = compare(
+        classifier, options.out,
+        lambda asked, name, layer: evaluate(asked, test, lambda done, total: line(f"Scoring test photos with {name}", done, total), layer),
+    )
     if options.json:
         print(json.dumps({"folder": str(options.out), **asdict(about), "engines": rows}))
         return
@@ -56,17 +55,3 @@ def _export(options: argparse.Namespace) -> None:
         accuracy = f"{row['accuracy']:.4f} ({low:.4f} to {high:.4f})"
         print(f"{name:10}{row['bytes'] / 1e6:7.1f}{row['ms']:12.1f}  {accuracy:52}{row['agreement']:.4f}")
 
-
-def _scores(engines: dict, classifier, data, layer: int) -> dict[str, dict]:
-    """Accuracy of each engine on a split, with its interval, and the share of photos for which it says the same class as the first, torch."""
-    from vit_demo.training.evaluation import evaluate
-
-    line, said, found = Line(), {}, {}
-    for name, engine in engines.items():
-        asked = copy.copy(classifier)  # the same photos, labels and processor, another forward
-        asked.logits_and_tokens = engine.logits_and_tokens
-        scored = evaluate(asked, data, lambda done, total, name=name: line(f"Scoring test photos with {name}", done, total), layer)
-        said[name] = scored.logits.argmax(axis=1)
-        agreement = float((said[name] == said["torch"]).mean())
-        found[name] = {"accuracy": scored.accuracy, "interval": list(scored.interval), "n": scored.n, "broken": scored.broken, "agreement": agreement}
-    return found

@@ -16,7 +16,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from vit_demo.cli_options import add_model, open_model
+from vit_demo.cli_options import add_engine, add_model, open_model
 from vit_demo.errors import UserError
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES
 
@@ -32,7 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--language", default=DEFAULT_LANGUAGE, choices=LANGUAGES, help="of the answers in words (default: %(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl; photos that are in it already are not done again")
     parser.add_argument("--together", action="store_true", help="the photos show one plant: up to 12 leaves, one answer")
-    parser.add_argument("--engine", default="torch", choices=("torch", "onnx", "onnx-int8"), help="what computes: torch, or an export (default: %(default)s)")
+    add_engine(parser)
     parser.set_defaults(run=_predict)
 
 

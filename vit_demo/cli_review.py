@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from dataclasses import asdict
 from datetime import datetime
 
+from vit_demo.cli_options import confirmed
 from vit_demo.errors import UserError
 
 ID_SHOWN = 12
@@ -66,11 +66,8 @@ def _remove(options: argparse.Namespace) -> None:
 def _clear(options: argparse.Namespace) -> int | None:
     from vit_demo import review
 
-    if not options.yes:
-        print(f"Delete all {len(review.corrections())} photos of the review set? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("Nothing was deleted.", file=sys.stderr)
-            return 1
+    if not options.yes and not confirmed(f"Delete all {len(review.corrections())} photos of the review set?"):
+        return 1
     print(f"{review.clear()} photos are deleted.")
     return None
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
 
+from vit_demo.cli_options import confirmed
 from vit_demo.errors import UserError
 
 LATEST = "the id of a run, as `runs list` shows it, or `latest`"
@@ -157,11 +157,8 @@ def _delete(options: argparse.Namespace) -> int | None:
     from vit_demo.training import runs
 
     found = {run.id: run for run in map(_find, options.run_ids)}
-    if not options.yes:
-        print(f"Delete {', '.join(found)} with all models in {'it' if len(found) == 1 else 'them'}? [y/N] ", end="", file=sys.stderr, flush=True)
-        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
-            print("Nothing was deleted.", file=sys.stderr)
-            return 1
+    if not options.yes and not confirmed(f"Delete {', '.join(found)} with all models in {'it' if len(found) == 1 else 'them'}?"):
+        return 1
     for run in found.values():
         runs.delete(run)
         print(json.dumps({"id": run.id, "deleted": True}) if options.json else f"The run {run.id} is deleted.")

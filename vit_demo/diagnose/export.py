@@ -16,23 +16,26 @@ import shutil
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from vit_demo import abstention, settings
-from vit_demo.checkpoints import ABSTENTION
+from vit_demo.checkpoints import ABSTENTION, EXPORT, locate_export
 from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.engines import FILES, Engine, OnnxEngine, engine_of, onnxruntime
+from vit_demo.diagnose.exported import ExportedClassifier
 from vit_demo.errors import UserError
 from vit_demo.vit import LeafClassifier
 
-# What is known of an export, in its folder; by this file a folder is known to be one.
-ABOUT = "export.json"
+# By this file a folder is known to be an export.
+ABOUT = EXPORT
 FORMAT = "vit_demo export 1"
 # Beside a model, the folder of its export.
 FOLDER = "onnx"
@@ -227,15 +230,51 @@ def open_engine(classifier: LeafClassifier, name: str) -> Engine:
     For the others than torch the export beside the model is used (folder ``onnx``), else one that is made once and kept under
     ``settings.home``; either only if it was made from these weights.
     """
+    if isinstance(classifier, ExportedClassifier):
+        return classifier
     if name not in FILES:
         return engine_of(classifier)
+    folder = folder_of_export(classifier)
+    return OnnxEngine(folder / FILES[name], read_about(folder).layer, classifier)
+
+
+def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
+    """What :func:`open_engine` opens, as a model in place of this one. name: onnx or onnx-int8."""
+    return classifier if isinstance(classifier, ExportedClassifier) else open_export(folder_of_export(classifier), name)
+
+
+def open_export(folder: Path, name: str) -> ExportedClassifier:
+    """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and where the export is not whole."""
+    if name not in FILES:
+        raise UserError(f"{folder} is an export, which torch cannot compute. Add --engine onnx or --engine onnx-int8, or give the model it was made from.")
+    found, about = locate_export(folder), read_about(folder)
+    if found is None or about is None or about.format != FORMAT:
+        raise UserError(f"The export {folder} cannot be read by this version of the program. Export the model again.")
+    return ExportedClassifier(found, found.folder / FILES[name], about.layer)
+
+
+def folder_of_export(classifier: LeafClassifier) -> Path:
+    """Where the export of these very weights is; made if there is none."""
     weights = fingerprint(classifier)
     kept = settings.load().home / "exports" / weights
     for folder in (classifier.checkpoint.folder / FOLDER, kept):
         about = read_about(folder)
         if about and about.format == FORMAT and about.weights == weights and about.layer == _layer(classifier):
-            return OnnxEngine(folder / FILES[name], about.layer, classifier)
-    return OnnxEngine(kept / FILES[name], export(classifier, kept).layer, classifier)
+            return folder
+    export(classifier, kept)
+    return kept
+
+
+def pack(folder: Path, file: Path) -> None:
+    """Write all files of an export into a zip file, in a folder of its name. Raises UserError where there is no room."""
+    try:
+        # Not squeezed: weights hardly become smaller by it, and it takes long.
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+            for part in sorted(folder.iterdir()):
+                packed.write(part, f"{file.stem}/{part.name}")
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise UserError(f"The zip file cannot be written ({error.strerror}). Make room on the disk and try again.") from None
 
 
 def _layer(classifier: LeafClassifier) -> int:
@@ -245,8 +284,26 @@ def _layer(classifier: LeafClassifier) -> int:
 
 def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Engine]:
     """All engines by name, those of an export from its folder."""
+    return {"torch": engine_of(classifier), **{name: open_export(folder, name) for name in FILES}}
+
+
+def compare(classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, int], Any]) -> dict[str, dict]:
+    """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's forward), accuracy (of n photos, with its
+    95 % interval; broken could not be read) and agreement, the share of photos for which it says the same class as torch.
+
+    score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the layer whose [CLS] token is exported.
+    """
     layer = read_about(folder).layer
-    return {"torch": engine_of(classifier), **{name: OnnxEngine(folder / file, layer, classifier) for name, file in FILES.items()}}
+    rows, said = {}, {}
+    for name, engine in engines_of_export(classifier, folder).items():
+        weights = [folder / FILES[name]] if name in FILES else classifier.checkpoint.folder.glob("model*.safetensors")
+        found = score(engine if name in FILES else classifier, name, layer)
+        said[name] = found.logits.argmax(axis=1)
+        rows[name] = {
+            "bytes": sum(file.stat().st_size for file in weights), "ms": milliseconds(engine, classifier), "accuracy": found.accuracy,
+            "interval": list(found.interval), "n": found.n, "broken": found.broken, "agreement": float((said[name] == said["torch"]).mean()),
+        }
+    return rows
 
 
 def milliseconds(engine: Engine, classifier: LeafClassifier, rounds: int = 15) -> float:

@@ -37,7 +37,8 @@ OTHER = {"weights": "model", "columns": "list of columns"}
 def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> dict:
     """What has to be the same for rows to stand in one file: the model by its weights, what computes it, the language, the columns."""
     digest = hashlib.sha256()
-    for file in sorted(classifier.checkpoint.folder.glob("*.safetensors")):
+    folder = classifier.checkpoint.folder
+    for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx")]):
         with file.open("rb") as weights:
             digest.update(file.name.encode() + hashlib.file_digest(weights, "sha256").digest())
     columns = [*COLUMNS, *(f"score_{label}" for label in classifier.labels)]

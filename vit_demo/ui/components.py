@@ -8,9 +8,20 @@ from html import escape
 from typing import Any
 
 import gradio as gr
+from gradio.data_classes import ImageData
 
 from vit_demo.errors import UserError
 from vit_demo.words import percent
+
+
+class OnePhoto(ImageData):
+    """The file of a photo. A list, which a program may send and the stock class answers with a traceback, is refused with a sentence."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, **options: Any) -> OnePhoto:
+        if isinstance(obj, list):
+            raise gr.Error("Several photos go in photos, as a list; photo takes one.", print_exception=False)
+        return super().model_validate(obj, **options)
 
 
 class PhotoInput(gr.Image):
@@ -23,6 +34,7 @@ class PhotoInput(gr.Image):
     # The page draws it as the stock component. It has no __init__ of its own, since gradio reads
     # the properties to send from the signature of that method.
     is_template = True
+    data_model = OnePhoto
 
     def preprocess(self, payload: Any) -> str | None:
         return None if payload is None else payload.path

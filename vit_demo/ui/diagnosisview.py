@@ -10,6 +10,7 @@ from vit_demo.diagnose.notes import Fact, Note, read_note
 from vit_demo.diagnose.telling import class_name
 from vit_demo.explain.saliency import DEFAULT
 from vit_demo.ui.components import bars
+from vit_demo.ui.refusal import why_html
 from vit_demo.vit import LeafClassifier
 from vit_demo.words import capital, joined, percent_in, say
 
@@ -36,15 +37,15 @@ class View:
         return percent_in(self.language, share)
 
 
-def empty(language: str) -> str:
-    return f'<div class="answer answer-empty" lang="{language}">{escape(say("diagnose.empty", language))}</div>'
+def empty(language: str, key: str = "diagnose.empty") -> str:
+    return f'<div class="answer answer-empty" lang="{language}">{escape(say(key, language))}</div>'
 
 
-def refused(why: str, language: str) -> str:
-    """why: the sentence of the UserError, which is English."""
+def refused(why: str, language: str, key: str = "diagnose.refused") -> str:
+    """why: the sentence of the UserError, which is English. key: of what stands before it."""
     return (
-        f'<div class="answer answer-refused" role="alert" lang="{language}"><p><b>{escape(say("diagnose.refused", language))}</b></p>'
-        f'<p lang="en">{escape(why)}</p></div>'
+        f'<div class="answer answer-refused" role="alert" lang="{language}"><p><b>{escape(say(key, language))}</b></p>'
+        f"<p>{why_html(why, language)}</p></div>"
     )
 
 

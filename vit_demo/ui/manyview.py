@@ -24,6 +24,7 @@ from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.errors import UserError
 from vit_demo.pixels import upright_rgb
 from vit_demo.ui.diagnosisview import View
+from vit_demo.ui.refusal import why_html
 from vit_demo.vit import LeafClassifier
 from vit_demo.words import joined, say
 
@@ -181,7 +182,7 @@ def _row_html(view: View, row: Row) -> str:
     answer = row.answer
     name = f'<span class="many-name">{escape(answer.photo)}</span>'
     if isinstance(answer, Refusal):
-        said = f'<b>{view.say("diagnose.many_refused")}</b><span class="many-why" lang="en">{escape(answer.error)}</span>'
+        said = f'<b>{view.say("diagnose.many_refused")}</b><span class="many-why">{why_html(answer.error, view.language)}</span>'
         return f'<li class="many-refused"><span class="many-thumb"></span><div>{said}{name}</div></li>'
     warnings = "".join(f'<span class="many-why">{view.say(f"quality.{problem}")}</span>' for problem in answer.quality)
     picture = f'<img class="many-thumb" alt="" loading="lazy" src="data:image/jpeg;base64,{row.thumb}">'

@@ -202,6 +202,26 @@ def photo_facts(prediction: Prediction, split: str) -> str:
     )
 
 
+def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> str:
+    """What each model of the export of a run is worth.
+
+    name: of the run. rows: of ``diagnose.export.compare``. titles: by engine. size: of the zip file in bytes.
+    """
+    cells = [
+        [
+            title, f"{rows[engine]['bytes'] / 1e6:.1f}", f"{rows[engine]['ms']:.1f}",
+            accuracy_text(rows[engine]["accuracy"], rows[engine]["interval"]), _whole(percent(rows[engine]["agreement"])),
+        ]
+        for engine, title in titles.items()
+    ]
+    words = (
+        f"The model of the run {name}, scored on {rows['torch']['n']} test photos. One photo: what the model alone takes on the processor of this server "
+        f"(median of 15), more when the server is busy. Same answer: test photos that get the class which the run's own model says. "
+        f"The zip file has {size / 1e6:.1f} MB."
+    )
+    return table(["Model", "Size (MB)", "One photo (ms)", "Right (95 % interval)", "Same answer"], cells) + note(words)
+
+
 def how_sure(scores: dict, split: str) -> str:
     """The reliability diagram in a sentence and a table."""
     found = scores[split]

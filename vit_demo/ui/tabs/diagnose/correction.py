@@ -24,9 +24,30 @@ SURE = (None, "diagnosis")
 # In the list of classes: no class is called so.
 OTHER = " "
 # The name is asked for only where none of the classes is chosen; the browser says what is missing before anything is sent.
-SCRIPT = """element.addEventListener('change', event => {
+# In another language the form is written anew: it closes and hides the name, and what was filled in may go. It is put back for the same photo.
+SCRIPT = """let kept = null;
+const what = form => [form.elements.photo.value, ...Array.from(form.elements.label.options, option => option.value).sort()].join('\\n');
+const keep = () => {
+    const form = element.querySelector('form');
+    if (form) kept = {what: what(form), given: [...new FormData(form)], open: form.closest('details').open};
+};
+element.addEventListener('input', keep);
+element.addEventListener('toggle', keep, true);
+new MutationObserver(() => {
+    const form = element.querySelector('form');
+    if (!form || !kept || what(form) !== kept.what) {
+        kept = null;
+        return;
+    }
+    for (const [name, value] of kept.given) {
+        if (form.elements[name].type === 'checkbox') form.elements[name].checked = true; else form.elements[name].value = value;
+    }
+    form.elements.label.dispatchEvent(new Event('change', {bubbles: true}));
+    form.closest('details').open = kept.open;
+}).observe(element, {childList: true, subtree: true, attributeFilter: ['lang']});
+element.addEventListener('change', event => {
     const form = event.target.closest('form');
-    const named = form.elements.other, wanted = 'other' in form.elements.label.selectedOptions[0].dataset;
+    const named = form.elements.other, wanted = 'other' in (form.elements.label.selectedOptions[0]?.dataset ?? {});
     named.required = wanted;
     named.closest('label').hidden = !wanted;
 });

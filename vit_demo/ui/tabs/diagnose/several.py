@@ -13,12 +13,15 @@ from vit_demo.diagnose.several import MOST, Together, combine, is_healthy
 from vit_demo.diagnose.telling import counted, sentence
 from vit_demo.errors import UserError
 from vit_demo.ui.components import bars, photo_files
-from vit_demo.ui.diagnosisview import View, folded, notes_html
+from vit_demo.ui.diagnosisview import View, empty, folded, notes_html, refused
 from vit_demo.ui.manyview import thumbnail
 from vit_demo.ui.models import get_classifier
+from vit_demo.ui.refusal import why_html
 from vit_demo.ui.tabs.diagnose.asked import Asked
 from vit_demo.vit import LeafClassifier
 from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
+
+EMPTY, REFUSED = "diagnose.several.empty", "diagnose.several.refused"
 
 
 def build(asked: Asked) -> None:
@@ -26,7 +29,7 @@ def build(asked: Asked) -> None:
     # What the last answer was, so that another language can tell it again.
     said = gr.JSON(None, visible=False)
     photos = photo_files(label=say("diagnose.several.photos", most=MOST), height=180, elem_id="several-photos")
-    answer = gr.HTML(empty(DEFAULT_LANGUAGE), padding=False, elem_id="several-answer")
+    answer = gr.HTML(empty(DEFAULT_LANGUAGE, EMPTY), padding=False, elem_id="several-answer")
     asked.speaks(photos, lambda code: gr.update(label=say("diagnose.several.photos", code, most=MOST)))
     gr.on(
         [photos.change, asked.model.change], show, [photos, asked.model, asked.language], [said, answer],
@@ -38,14 +41,14 @@ def build(asked: Asked) -> None:
 def show(photos: list[str] | None, model: str, language: str) -> tuple[dict | None, str]:
     """Inputs: photo files, model, language. Outputs: what was said, the answer in HTML."""
     if not photos:
-        return None, empty(language)
+        return None, empty(language, EMPTY)
     try:
         classifier = get_classifier(model)
         leaves = ask(classifier, photos)
         found = combine(leaves)
         pictures = [thumbnail(Path(photo)) if isinstance(leaf, Diagnosis) else "" for photo, leaf in zip(photos, leaves, strict=True)]
     except UserError as error:
-        return {"error": str(error)}, refused(str(error), language)
+        return {"error": str(error)}, refused(str(error), language, REFUSED)
     said = {"model": model, "leaves": [leaf.to_dict() for leaf in leaves], "pictures": pictures}
     return said, together_html(View(classifier, language), found, pictures)
 
@@ -62,27 +65,15 @@ def retell(language: str, said: dict | None) -> str | dict:
     if language not in LANGUAGES:
         return gr.skip()
     if said is None:
-        return empty(language)
+        return empty(language, EMPTY)
     if "error" in said:
-        return refused(said["error"], language)
+        return refused(said["error"], language, REFUSED)
     try:
         view = View(get_classifier(said["model"]), language)
     except UserError as error:  # its folder was deleted since
-        return refused(str(error), language)
+        return refused(str(error), language, REFUSED)
     leaves = [Refusal(**leaf) if "error" in leaf else Diagnosis(**leaf) for leaf in said["leaves"]]
     return together_html(view, combine(leaves), said["pictures"])
-
-
-def empty(language: str) -> str:
-    return f'<div class="answer answer-empty" lang="{language}">{escape(say("diagnose.several.empty", language))}</div>'
-
-
-def refused(why: str, language: str) -> str:
-    """why: the sentence of the UserError, which is English."""
-    return (
-        f'<div class="answer answer-refused" role="alert" lang="{language}"><p><b>{escape(say("diagnose.several.refused", language))}</b></p>'
-        f'<p lang="en">{escape(why)}</p></div>'
-    )
 
 
 def together_html(view: View, found: Together, pictures: list[str]) -> str:
@@ -126,7 +117,7 @@ def _headline(view: View, found: Together) -> str:
 def _leaf(view: View, leaf: Diagnosis | Refusal, picture: str) -> str:
     """One photo with its own answer, or why it was not used."""
     if isinstance(leaf, Refusal):
-        return f'<li class="several-refused"><span class="several-thumb"></span><span lang="en">{escape(leaf.error)}</span></li>'
+        return f'<li class="several-refused"><span class="several-thumb"></span>{why_html(leaf.error, view.language)}</li>'
     quality = "".join(f"<br>{view.say(f'quality.{problem}')}" for problem in leaf.quality)
     own = escape(sentence(view.classifier, leaf, view.language))
     return f'<li><img class="several-thumb" src="data:image/jpeg;base64,{picture}" alt="" /><span>{own}{quality}</span></li>'

@@ -17,6 +17,7 @@ from vit_demo.ui import resultview
 from vit_demo.ui.components import polite
 from vit_demo.ui.figures.overlay import shrink
 from vit_demo.ui.figures.reliability import reliability_figure
+from vit_demo.ui.tabs.finetune import away
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 PAGE = 24
@@ -58,6 +59,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox) -> None:
         gr.Markdown("### Is it as sure as it is right?")
         plot = gr.Plot(show_label=False, elem_id="result-plot")
         sure = gr.HTML(elem_id="result-sure")
+        away.build(run)
     cell, seen, listed = (gr.Textbox("", visible=False) for _ in range(3))
     page = gr.Number(0, visible=False, precision=0)
     place = [run, split, cell, page]

@@ -1,0 +1,73 @@
+"""A finished run's model to take away from the server: as ONNX in two sizes, what each is worth, and all of it in one file."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import gradio as gr
+
+from vit_demo.data.sources import open_dataset
+from vit_demo.diagnose.export import compare, folder_of_export, pack
+from vit_demo.errors import UserError
+from vit_demo.training import runs
+from vit_demo.training.evaluation import evaluate
+from vit_demo.ui import resultview
+from vit_demo.ui.components import polite
+from vit_demo.vit import LeafClassifier
+
+# What each engine of an export is called, beside torch, which stays here.
+TITLES = {"onnx": "Full (fp32)", "onnx-int8": "Small (int8)"}
+LEAD = (
+    "This makes a zip file with the model in the ONNX format, its classes, how a photo must be prepared, and a README with a program of twenty lines that "
+    "uses it. It runs on another computer, without this program and without the internet. Making and scoring it takes a minute or more."
+)
+# As in ui.tabs.inside.trust.
+PROGRESS = gr.Progress()
+
+
+def build(run: gr.Dropdown) -> None:
+    """Lay out the offer. Inputs: the run that is shown."""
+    gr.Markdown("### Away from the server")
+    told = gr.HTML(resultview.note(LEAD), elem_id="result-away")
+    with gr.Row(elem_classes="actions"):
+        make = gr.Button("Take it away from the server", min_width=200, elem_id="result-away-make")
+        file = gr.DownloadButton("Download it (zip)", variant="primary", min_width=200, visible=False, elem_id="result-away-file")
+    made = gr.Textbox("", visible=False)
+    outputs = [told, file, made]
+    make.click(polite(take_away), run, outputs, api_visibility="private", show_progress="full", show_progress_on=told)
+    # What was made of one run must not stand below another.
+    run.change(forget, [run, made], outputs, api_visibility="private", show_progress="hidden")
+
+
+def forget(run_id: str | None, made: str) -> tuple:
+    """Inputs: run, the run that was exported. Outputs: the offer as at first, no file, no such run; nothing where that is this one or none."""
+    return (gr.skip(),) * 3 if made in ("", run_id) else (resultview.note(LEAD), gr.update(visible=False, value=None), "")
+
+
+def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
+    """Inputs: run. Outputs: what each model of the export is worth, the zip file, the run."""
+    run = runs.find(run_id)
+    if run is None or not run.has_model():
+        raise UserError("This run has no model. Choose a finished run.")
+    config = run.config()
+    test = open_dataset(config.data, config.data_revision)["test"]
+    progress(0, desc="Exporting the model")
+    # Where the export runs too, so that all are compared on the same.
+    classifier = LeafClassifier.open(run.folder, device="cpu")
+    folder = folder_of_export(classifier)
+
+    def score(asked: LeafClassifier, name: str, layer: int):
+        what = f"Scoring the test photos, {TITLES.get(name, 'as it is here').lower()}"
+        return evaluate(asked, test, lambda done, total: progress((done, total), desc=what, unit="photos"), layer)
+
+    rows = compare(classifier, folder, score)
+    file = _folder() / f"vit_demo-{run.id}.zip"
+    pack(folder, file)
+    return resultview.away(run.name, rows, TITLES, file.stat().st_size), gr.update(visible=True, value=str(file)), run.id
+
+
+@functools.cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="vit_demo-away-"))
