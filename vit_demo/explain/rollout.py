@@ -48,8 +48,9 @@ def cls_rollout(attentions: Sequence[Tensor], residual: float = 0.5) -> Tensor:
             row = (1 - residual) * attention[:, :, 0].mean(dim=1, dtype=torch.promote_types(attention.dtype, torch.float32))
             row[:, 0] += residual
         else:
-            step = (1 - residual) * attention.mean(dim=1, dtype=row.dtype)
-            row = _product(row[:, None], step)[:, 0] + residual * row
+            # A mean over heads that is taken already is not taken again.
+            mean = attention[:, 0].to(row.dtype) if attention.shape[1] == 1 else attention.mean(dim=1, dtype=row.dtype)
+            row = (1 - residual) * _product(row[:, None], mean)[:, 0] + residual * row
         row = row / row.sum(dim=-1, keepdim=True)
     return row
 
