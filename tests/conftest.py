@@ -56,6 +56,22 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture
+def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a CPU with bfloat16 of its own, which computes the same where it is emulated."""
+    from vit_demo import vit
+
+    monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: device_type == "cpu")
+
+
+@pytest.fixture
+def tiny(tiny_model: Path):
+    """The small random model, opened for this test alone."""
+    from vit_demo.vit import LeafClassifier
+
+    return LeafClassifier.open(tiny_model, device="cpu")
+
+
 @pytest.fixture(scope="session")
 def refusal() -> Callable[..., str]:
     """Call a function that must raise UserError; returns its text, which must be one or two plain sentences."""

@@ -3,33 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 import torch
 from transformers.activations import ACT2FN
 
+from tests.engines import photos_of
 from vit_demo import packed, vit
 from vit_demo.encoder import encode, onednn_fuses
 from vit_demo.packed import CpuEngine, encoder_of, engine_of
 from vit_demo.vit import LeafClassifier
 
 LAYER = 1
-
-
-@pytest.fixture
-def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a CPU with bfloat16 of its own, which computes the same where it is emulated."""
-    monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: device_type == "cpu")
-
-
-@pytest.fixture
-def tiny(tiny_model: Path) -> LeafClassifier:
-    return LeafClassifier.open(tiny_model, device="cpu")
-
-
-def photos_of(classifier: LeafClassifier, count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(count))
 
 
 @torch.no_grad()

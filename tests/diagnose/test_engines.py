@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from tests.engines import photos_of
 from vit_demo import vit
 from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose import ahead
@@ -19,21 +20,6 @@ from vit_demo.diagnose.engines import OnnxEngine, engine_of
 from vit_demo.vit import LeafClassifier
 
 LAYER = 1
-
-
-@pytest.fixture
-def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a CPU with bfloat16 of its own, which computes the same where it is emulated."""
-    monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: device_type == "cpu")
-
-
-@pytest.fixture
-def tiny(tiny_model: Path) -> LeafClassifier:
-    return LeafClassifier.open(tiny_model, device="cpu")
-
-
-def photos_of(classifier: LeafClassifier, count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(count))
 
 
 def test_the_real_diagnosis_is_the_same(in_bf16: None, monkeypatch: pytest.MonkeyPatch) -> None:
