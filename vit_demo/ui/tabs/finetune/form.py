@@ -21,7 +21,7 @@ from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
 RECIPE_LINES = {
     "fast": "small photos first; the usual choice",
-    "thorough": "as fast, only longer, for the last percent",
+    "thorough": "longer, with all weights and patches, for the last percent",
     "tutorial": "as the Hugging Face tutorial does it; slower, to compare with",
     "probe": "all but the last layer stays as it is; learns the least, needs the fewest photos",
 }
