@@ -105,6 +105,16 @@ def train(options: argparse.Namespace) -> int:
     """Run the command; returns the exit status."""
     processes = int(os.environ.get("WORLD_SIZE") or 1)  # as `accelerate launch` and `torchrun` say it
     try:
+        return _train(options, processes)
+    finally:
+        if processes > 1:
+            from vit_demo.training.processes import leave
+
+            leave()
+
+
+def _train(options: argparse.Namespace, processes: int) -> int:
+    try:
         earlier = _earlier(options) if options.resume else None
         config = earlier.config() if earlier else config_of(options)
         if options.seeds is not None:
