@@ -37,7 +37,7 @@ SETTINGS = {
         "label_smoothing": "share of each label that is spread over all classes",
         "average": "decay per step of a moving average of the weights, which is then the model; 0 is none",
         "seed": "of order, augmentation and patch dropout",
-        "resolutions": "sides in pixels for equal parts of the run, e.g. 96,128,160,224",
+        "resolutions": "sides in pixels for equal parts of the run, e.g. 112,160,224",
         "small_first": "begin with small photos and let them grow",
         "patch_dropout": "share of the patches that is left out in each step",
         "augment": "how photos are changed at random while training",

@@ -27,8 +27,8 @@ def classifier(tiny_model: Path) -> LeafClassifier:
     ("settings", "sides"),
     [
         ({"small_first": False}, (32,)),
-        ({"small_first": True}, (16, 16, 24, 32)),  # 3/7, 4/7 and 5/7 of 32 in whole patches
-        ({"small_first": True, "resolutions": (56,)}, (24, 32, 40, 56)),
+        ({"small_first": True}, (16, 24, 32)),  # a half and 5/7 of 32 in whole patches
+        ({"small_first": True, "resolutions": (56,)}, (32, 40, 56)),
         ({"small_first": True, "resolutions": (16, 40)}, (16, 40)),
         ({"small_first": False, "resolutions": (40,)}, (40,)),
         ({"small_first": True, "resolutions": (8,)}, None),  # below what the settings take

@@ -40,14 +40,16 @@ def saliency(
     """A map of each photo, float32 (B, rows, columns) on the CPU; larger is more, by the scale of the method.
 
     pixel_values: (B, 3, H, W). method: one of METHODS; "attention" is that of the last layer, as a mean over
-    its heads. dtype: of the model's products, float32 or bfloat16; None for float32, and for bfloat16 with the
-    masked relevance where the hardware has it: a mean over random halves is no more exact than that.
+    its heads. dtype: of the model's products, float32 or bfloat16; None for bfloat16 where the hardware has it and
+    there are several photos or it is the masked relevance (a mean over random halves is no more exact than that),
+    else float32.
     Raises UserError for another method or class.
     """
     if method not in METHODS:
         raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
     if dtype is None:
-        dtype = torch.bfloat16 if method == MASKED and bf16_is_faster(pixel_values.device.type) else torch.float32
+        fast = (method == MASKED or len(pixel_values) > 1) and bf16_is_faster(pixel_values.device.type)
+        dtype = torch.bfloat16 if fast else torch.float32
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == MASKED else 1))
 

@@ -72,7 +72,7 @@ class TrainingConfig:
     freeze: bool = False
     attention_only: bool = True
     engine: str = "own"
-    epochs: int = 4
+    epochs: int = 3
     batch_size: int = 32
     learning_rate: float = 4e-4
     warmup: float = 0.1

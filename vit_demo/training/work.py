@@ -14,7 +14,7 @@ from vit_demo.training.runs import Run
 from vit_demo.vit import LeafClassifier
 
 # With small_first the sides of the parts are these shares of the last one.
-GROWTH = (3 / 7, 4 / 7, 5 / 7, 1)
+GROWTH = (1 / 2, 5 / 7, 1)
 
 
 @dataclass(frozen=True)
@@ -64,9 +64,9 @@ class Work:
 def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, ...]:
     """The photo sides in pixels for equal parts of a run, the last the one that the model is used at.
 
-    With ``small_first`` they are 3/7, 4/7, 5/7 and the whole of it, rounded to whole patches (96, 128,
-    160 and 224 for a model of 224): most of what is learned early needs no detail, and the encoder's
-    time grows with the area or faster. Raises UserError for a side that is no multiple of the patch size.
+    With ``small_first`` they are half, 5/7 and the whole of it, rounded to whole patches (112, 160 and 224
+    for a model of 224): most of what is learned early needs no detail, and the encoder's time grows with
+    the area or faster. Raises UserError for a side that is no multiple of the patch size.
     """
     sides = config.resolutions or (classifier.image_size[0],)
     patch = classifier.patch_size

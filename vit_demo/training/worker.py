@@ -15,7 +15,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vit_demo import settings
+from vit_demo import collector_paused, settings
 from vit_demo.errors import UserError
 from vit_demo.training import queue
 from vit_demo.training.runs import WAITING, Run
@@ -59,9 +59,10 @@ def _heed_signals(run: Run) -> None:
 def _work(run: Run, listener: Callable | None = None) -> dict:
     try:
         # Imported only now: claim and queue must not wait for torch.
-        import torch
+        with collector_paused():
+            import torch
 
-        from vit_demo.training.loop import fine_tune
+            from vit_demo.training.loop import fine_tune
 
         if settings.load().threads:
             torch.set_num_threads(settings.load().threads)
