@@ -209,6 +209,16 @@ def test_maps_in_bf16_rank_the_patches_as_those_in_fp32(shared):
             assert spearmanr(exact[number].flatten(), fast[number].flatten()).statistic > 0.97, method
 
 
+def test_several_photos_are_explained_in_the_fast_type_and_one_exactly(classifier, monkeypatch):
+    photos = pixels(32, 3)
+    for faster in (True, False):
+        monkeypatch.setattr("vit_demo.explain.saliency.bf16_is_faster", lambda _device, faster=faster: faster)
+        several = torch.bfloat16 if faster else torch.float32
+        for method in ("rollout", "relevance"):
+            torch.testing.assert_close(saliency(classifier, photos, method), saliency(classifier, photos, method, dtype=several), rtol=0, atol=0)
+            torch.testing.assert_close(saliency(classifier, photos[:1], method), saliency(classifier, photos[:1], method, dtype=torch.float32), rtol=0, atol=0)
+
+
 def test_nothing_is_left_behind(classifier):
     before = {name: tensor.clone() for name, tensor in classifier.model.state_dict().items()}
     photos = pixels(32)

@@ -40,16 +40,13 @@ def saliency(
     """A map of each photo, float32 (B, rows, columns) on the CPU; larger is more, by the scale of the method.
 
     pixel_values: (B, 3, H, W). method: one of METHODS; "attention" is that of the last layer, as a mean over
-    its heads. dtype: of the model's products, float32 or bfloat16; None for bfloat16 where the hardware has it and
-    there are several photos or it is the masked relevance (a mean over random halves is no more exact than that),
-    else float32.
+    its heads. dtype: of the model's products, float32 or bfloat16; None for that of :func:`usual_type`.
     Raises UserError for another method or class.
     """
     if method not in METHODS:
         raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
     if dtype is None:
-        fast = (method == MASKED or len(pixel_values) > 1) and bf16_is_faster(pixel_values.device.type)
-        dtype = torch.bfloat16 if fast else torch.float32
+        dtype = usual_type(method, len(pixel_values), pixel_values.device.type)
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == MASKED else 1))
 
@@ -62,6 +59,15 @@ def saliency(
         few = min(FEW, max(1, size // threads), -(-len(pixel_values) // threads))
         return torch.cat(list(side_by_side(explained, pixel_values.split(few), ahead=threads)))
     return torch.cat([explained(part) for part in pixel_values.split(size)])
+
+
+def usual_type(method: str, photos: int, device: str) -> torch.dtype:
+    """The type of the products for so many photos at once, where none is asked for.
+
+    bfloat16 where the hardware has it for several photos, which someone waits for, and for the masked relevance: a mean over
+    random halves is no more exact than that. Of one photo the map is as exact as the attention shown beside it.
+    """
+    return torch.bfloat16 if (method == MASKED or photos > 1) and bf16_is_faster(device) else torch.float32
 
 
 def photos_at_once(classifier: Classifier, grid: PatchGrid) -> int:

@@ -20,7 +20,7 @@ from vit_demo.errors import UserError
 from vit_demo.explain import faithfulness
 from vit_demo.explain.maps import Classifier
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.saliency import DEFAULT, METHODS, saliency
+from vit_demo.explain.saliency import DEFAULT, METHODS, saliency, usual_type
 from vit_demo.explain.target import Target
 
 RAW = "attention"
@@ -173,7 +173,7 @@ def areas_of(
     names = (*plan.measured, RANDOM, CENTRED)
     found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in names}
     for numbers, pixel_values, target in _alike(classifier, batches):
-        maps = {method: saliency(classifier, pixel_values, method, target).numpy() for method in plan.measured}
+        maps = _maps(classifier, pixel_values, target, plan)
         grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
         for index, number in enumerate(numbers):
             heats = {
@@ -190,6 +190,12 @@ def areas_of(
     return {name: Areas(*np.array([areas[number] for number in sorted(areas)]).T) for name, areas in found.items()}
 
 
+def _maps(classifier: Classifier, pixel_values: Tensor, target: Target, plan: Plan) -> dict[str, np.ndarray]:
+    """The maps of each method, (B, rows, columns), each as it is shown of its photo alone."""
+    device = pixel_values.device.type
+    return {method: saliency(classifier, pixel_values, method, target, usual_type(method, 1, device)).numpy() for method in plan.measured}
+
+
 def sanity(
     classifier: Classifier, batches: Iterable[tuple[Sequence[int], Tensor]], plan: Plan, report: Callable[[int], object] | None = None
 ) -> dict[str, dict[str, np.ndarray]]:
@@ -201,13 +207,12 @@ def sanity(
     blocks = len(classifier.model.base_model.layers)
     parts = {"head": HEAD, f"block {blocks // 2}": HALF, "embeddings": ALL}
     photos = list(_alike(classifier, batches))
-    before = [{method: saliency(classifier, pixel_values, method, target).numpy() for method in plan.measured} for _, pixel_values, target in photos]
+    before = [_maps(classifier, pixel_values, target, plan) for _, pixel_values, target in photos]
     found: dict[str, dict[str, dict[int, float]]] = {method: {part: {} for part in parts.values()} for method in plan.measured}
     done = 0
     for name, twin in faithfulness.randomised(classifier, plan.seed):
         for (numbers, pixel_values, target), own in zip(photos, before) if name in parts else ():
-            for method in plan.measured:
-                other = saliency(twin, pixel_values, method, target).numpy()
+            for method, other in _maps(twin, pixel_values, target, plan).items():
                 correlations = map(faithfulness.rank_correlation, own[method], other)
                 found[method][parts[name]].update(zip(numbers, correlations))
             done += len(numbers)
