@@ -108,11 +108,17 @@ def test_the_phone_speaks_the_language_that_it_is_set_to(phone_in, drawn_photo):
 
 
 def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, drawn_photo):
+    asked = []
+    phone.on("request", lambda request: asked.append(request.post_data) if "/queue/join" in request.url else None)
     choose(phone, "diagnose-photo", drawn_photo)
     phone.wait_for_selector(".answer-label")
     label = phone.locator(".answer-label").inner_text()
-    asked = []
-    phone.on("request", lambda request: asked.append(request.post_data) if "/queue/join" in request.url else None)
+    # What follows an answer, such as the photos that it looks like, is asked for a little later.
+    known = -1
+    while known < len(asked):
+        known = len(asked)
+        phone.wait_for_timeout(1500)
+    asked.clear()
     switch(phone, "Français")
     phone.locator(".answer").get_by_text(say("diagnose.all", "fr")).wait_for()
     phone.locator("#diagnose-examples").get_by_text("dessinées").wait_for()
