@@ -25,7 +25,7 @@ def diagnose(page: Page) -> None:
 
 
 def inside(page: Page) -> None:
-    page.get_by_role("tab", name="Look inside").click()
+    page.get_by_role("tab", name="Look inside", exact=True).click()
     page.wait_for_selector("#inside-why-map-0 img")
     page.locator("#inside-trust").click()
     page.wait_for_selector("#inside-trust-areas table")
@@ -33,31 +33,31 @@ def inside(page: Page) -> None:
 
 
 def data(page: Page) -> None:
-    page.get_by_role("tab", name="Data").click()
+    page.get_by_role("tab", name="Data", exact=True).click()
     page.wait_for_selector("#data-gallery img")
     page.locator("#data-gallery img").nth(2).click()
     page.wait_for_selector("#data-steps table")
 
 
 def finetune(page: Page) -> None:
-    page.get_by_role("tab", name="Fine-tune").click()
+    page.get_by_role("tab", name="Fine-tune", exact=True).click()
     page.wait_for_selector("#train-plot .js-plotly-plot")
 
 
 def result(page: Page) -> None:
-    page.get_by_role("tab", name="Result").click()
+    page.get_by_role("tab", name="Result", exact=True).click()
     page.locator("#result-meaning").get_by_text("test photos").wait_for()
 
 
 def film(page: Page) -> None:
-    page.get_by_role("tab", name="Where it looked").click()
+    page.get_by_role("tab", name="Where it looked", exact=True).click()
     slider = page.locator(".film input[type=range]")
     slider.wait_for()
     slider.press("End")
 
 
 def runs(page: Page) -> None:
-    page.get_by_role("tab", name="All runs").click()
+    page.get_by_role("tab", name="All runs", exact=True).click()
     page.wait_for_selector("table.runs tbody tr[data-run]")
 
 
