@@ -117,5 +117,5 @@ def sweep(folder: Path, most: int = MOST_BYTES) -> None:
         if total <= LEAVE * most:
             break
         with contextlib.suppress(OSError):
-            file.unlink()
+            file.unlink(missing_ok=True)  # what others, who make room at the same time, have removed makes room too
             total -= size
