@@ -5,12 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-SETTINGS = "import gc\nfrom vit_demo import collector_paused\n"
+BEGIN = "import gc\nfrom vit_demo import collector_paused\n"
 
 
 def run(code: str) -> None:
     """In a process of its own: what is set apart stays so for the rest of it."""
-    done = subprocess.run([sys.executable, "-c", SETTINGS + code], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", BEGIN + code], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
 
 

@@ -114,3 +114,18 @@ def test_a_full_folder_is_emptied_without_being_asked(home, monkeypatch) -> None
     monkeypatch.setattr(thumbnails.sweep, "__defaults__", (4000,))
     thumbnails.thumbnails([{"bytes": encoded((100 + number, 100)), "path": None} for number in range(30)])
     assert 0 < sum(file.stat().st_size for file in kept(home)) <= 4000
+
+
+def test_two_that_make_room_at_once_remove_no_more_than_one(home, monkeypatch) -> None:
+    thumbnails.thumbnails([{"bytes": encoded((100 + number, 100)), "path": None} for number in range(30)])
+    folder, remove, others = home / "cache" / "thumbnails", Path.unlink, [lambda: thumbnails.sweep(folder, 4000)]
+
+    def unlink(file: Path, missing_ok: bool = False) -> None:
+        while others:  # as soon as this one begins to remove, another one does all of its work
+            others.pop()()
+        remove(file, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    thumbnails.sweep(folder, 4000)
+    sizes = [file.stat().st_size for file in kept(home)]
+    assert thumbnails.LEAVE * 4000 - max(sizes, default=0) < sum(sizes) <= 4000
