@@ -6,11 +6,10 @@
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from browser import browser, open_page, url_of_arguments
+from playwright.sync_api import Page
 
 FOLDER = Path(__file__).parent / "inside"
 # By the view: what is waited for, and the element of each picture.
@@ -38,17 +37,10 @@ def compare(page: Page) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:7860")
-    options = parser.parse_args()
+    url = url_of_arguments(__doc__)
     FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(60_000)
-        page.goto(options.url)
-        page.wait_for_selector("#diagnose-photo")
-        page.wait_for_timeout(2000)
+    with browser() as opened:
+        page = open_page(opened, url, {"width": 1280, "height": 900})
         page.get_by_role("tab", name="Look inside").click()
         compare(page)
         page.wait_for_timeout(1500)
@@ -64,7 +56,6 @@ def main() -> None:
             page.wait_for_timeout(2500)
             for name, element in pictures.items():
                 page.locator(element).screenshot(path=FOLDER / f"{name}.png")
-        browser.close()
 
 
 if __name__ == "__main__":

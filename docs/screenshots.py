@@ -8,11 +8,10 @@ Shows drawn leaves only. The Fine-tune pictures show the newest run, so do one f
 
 from __future__ import annotations
 
-import argparse
-import shutil
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from browser import browser, open_page, url_of_arguments
+from playwright.sync_api import Page
 
 FOLDER = Path(__file__).parent / "screenshots"
 SIZES = {"desktop": {"width": 1280, "height": 860}, "phone": {"width": 390, "height": 844}}
@@ -62,22 +61,16 @@ def runs(page: Page) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--url", default="http://127.0.0.1:7860")
-    options = parser.parse_args()
+    url = url_of_arguments(__doc__)
     FOLDER.mkdir(exist_ok=True)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+    with browser() as opened:
         for size_name, size in SIZES.items():
-            page = browser.new_page(viewport=size, device_scale_factor=1)
-            page.goto(options.url)
-            page.wait_for_selector("#diagnose-photo")
+            page = open_page(opened, url, size)
             for show in (diagnose, inside, data, finetune, result, film, runs):
                 show(page)
                 page.wait_for_timeout(1500)
                 # Full pages, as a reader would scroll them.
                 page.screenshot(path=FOLDER / f"{show.__name__}-{size_name}.png", full_page=True)
-        browser.close()
 
 
 if __name__ == "__main__":

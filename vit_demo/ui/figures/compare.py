@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vit_demo.training.curves import Curves, Series
-from vit_demo.ui.figures.training import FONT
+from vit_demo.ui.figures.training import FONT, MODEBAR
 
 # Told apart also by those who see few colours (Okabe and Ito 2008), with a blue and a brown of their own at the end.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A4B1E")
@@ -53,7 +53,7 @@ def compare_figure(compared: list[Compared], along: str = "steps") -> go.Figure:
             )
     figure.update_layout(
         uirevision=f"{along}:{'|'.join(run.name for run in compared)}", height=660, margin={"l": 52, "r": 12, "t": 32, "b": 40 + 22 * len(compared)},
-        font=FONT, template="plotly_white", legend={"orientation": "h", "y": -0.1, "yanchor": "top", "x": 0}, hovermode="x",
+        font=FONT, template="plotly_white", legend={"orientation": "h", "y": -0.1, "yanchor": "top", "x": 0}, hovermode="x", modebar=MODEBAR,
     )
     figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text=ALONG[along], row=3, col=1)

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from vit_demo.explain.costs import Cost
 from vit_demo.ui.figures.compare import COLOURS
-from vit_demo.ui.figures.training import FONT
+from vit_demo.ui.figures.training import FONT, MODEBAR
 
 # By name: the attribute of a cost, and the title of the axis with its unit.
 MEASURES = {
@@ -51,7 +51,7 @@ def costs_figure(ways: list[Way], chosen: str, measure: str) -> go.Figure:
         )
     figure.update_layout(
         uirevision=measure, height=560, margin={"l": 8, "r": 12, "t": 36, "b": 8}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}, hovermode="closest",
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}, hovermode="closest", modebar=MODEBAR,
     )
     figure.update_xaxes(title_text="side of the photo (pixels)", automargin=True)
     figure.update_yaxes(title_text=title, type="log", dtick=1, exponentformat="SI", ticksuffix=SUFFIX[measure], automargin=True)

@@ -11,7 +11,7 @@ from PIL import Image
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.ui.figures.compare import COLOURS, DASHES
 from vit_demo.ui.figures.overlay import heat_overlay, mark_patch
-from vit_demo.ui.figures.training import FONT, GREEN, ORANGE
+from vit_demo.ui.figures.training import FONT, GREEN, MODEBAR, ORANGE
 
 START = "start"
 # So many classes can be told apart in one figure.
@@ -93,7 +93,7 @@ def _layout(figure: go.Figure, height: int, legend_rows: int = 0) -> None:
     figure.update_layout(
         height=height + 22 * legend_rows, margin={"l": 56, "r": 12, "t": 34, "b": 48 + 26 * legend_rows}, font=FONT, template="plotly_white",
         legend={"orientation": "h", "y": -0.2, "yanchor": "top", "x": 0}, hovermode="x unified" if legend_rows else "closest",
-        modebar={"color": "#57534e", "bgcolor": "rgba(0,0,0,0)"},
+        modebar={"color": "#57534e", "bgcolor": "rgba(0,0,0,0)", **MODEBAR},
     )
     # Upright and small, so that "start" and "0" stand apart on a phone and the legend has its place.
     figure.update_xaxes(title_text="after layer", type="category", tickangle=0, tickfont_size=10)

@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
 from vit_demo.ui.figures.compare import COLOURS
-from vit_demo.ui.figures.training import BLUE, FONT, GREEN, ORANGE
+from vit_demo.ui.figures.training import BLUE, FONT, GREEN, MODEBAR, ORANGE
 
 Place = tuple[int, int]  # row and column on a grid
 # Blue for opposite, nearly white for unrelated, red for alike; told apart also by those who see few colours.
@@ -21,8 +21,6 @@ PICTURE_SIDE = 420
 LARGEST_SHEET = 1200
 GAP = 4
 FRAME = "#111827"
-# Of the buttons over a plot the camera stays: on a phone all of them would lie under the plot's label.
-MODEBAR = {"remove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]}
 
 
 def filter_sheet(tiles: np.ndarray) -> Image.Image:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.tokens import PatchRow
 from vit_demo.ui.figures.overlay import draw_grid, mark_grid_patch, mark_patch
-from vit_demo.ui.figures.training import FONT, ORANGE
+from vit_demo.ui.figures.training import FONT, MODEBAR, ORANGE
 
 # Red above zero, blue below, white at zero: also told apart by those who see few colours.
 SCALE = "RdBu_r"
@@ -102,6 +102,7 @@ def vectors_figure(rows: dict[str, np.ndarray], key: str) -> go.Figure:
     )
     figure.update_layout(
         uirevision=key, height=158 + 40 * len(names), margin={"l": 8, "r": 12, "t": 82, "b": 44}, font=FONT, template="plotly_white",
+        modebar=MODEBAR,
     )
     figure.update_xaxes(title_text="number of the value", title_standoff=6, showgrid=False)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, showgrid=False)

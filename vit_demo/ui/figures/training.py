@@ -15,6 +15,8 @@ from vit_demo.training.curves import Curves, Series
 
 GREEN, ORANGE, BLUE = "#15803d", "#c2410c", "#1d4ed8"
 FONT = {"family": "system-ui, sans-serif", "size": 13}
+# Of the buttons over a plot the camera and the way back from a zoom stay: on a phone all of them would cover its label or legend.
+MODEBAR = {"remove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]}
 
 
 def curves_plot(curves: Curves, run_id: str) -> PlotData:
@@ -49,7 +51,7 @@ def _frame() -> dict:
         figure.add_trace(go.Scatter(name=name, line={"color": colour, "width": 2}, **style), row=row, col=1)
     figure.update_layout(
         height=460, margin={"l": 56, "r": 12, "t": 64, "b": 44}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified", modebar=MODEBAR,
     )
     figure.update_xaxes(title_text="step", row=2, col=1)
     figure.update_yaxes(title_text="loss (nats)", rangemode="tozero", row=1, col=1)

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from vit_demo.explain.faithfulness import Curves
 from vit_demo.ui.figures.compare import COLOURS, DASHES
-from vit_demo.ui.figures.training import FONT
+from vit_demo.ui.figures.training import FONT, MODEBAR
 
 
 def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
@@ -28,7 +28,7 @@ def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
             )
     figure.update_layout(
         height=640 + 11 * len(curves), margin={"l": 56, "r": 12, "t": 40, "b": 60 + 11 * len(curves)}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0},
+        legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0}, modebar=MODEBAR,
     )
     figure.update_annotations(font_size=13)
     figure.update_xaxes(title_text="share of the patches", tickformat=".0%", row=2, col=1)

@@ -8,7 +8,7 @@ from PIL import Image
 
 from vit_demo.ui.figures.compare import COLOURS
 from vit_demo.ui.figures.overlay import heat_overlay
-from vit_demo.ui.figures.training import FONT, ORANGE
+from vit_demo.ui.figures.training import FONT, MODEBAR, ORANGE
 
 # The map itself drawn strongest; told apart by dashes too.
 STYLES = ((ORANGE, "solid", 4), (COLOURS[0], "dot", 2), (COLOURS[6], "dash", 2))
@@ -36,7 +36,7 @@ def curve_figure(shares: np.ndarray, lines: dict[str, np.ndarray], changed: str)
         )
     figure.update_layout(
         height=340, margin={"l": 56, "r": 12, "t": 34, "b": 110}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0}, hovermode="x unified",
+        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0}, hovermode="x unified", modebar=MODEBAR,
     )
     figure.update_xaxes(title_text=f"patches {changed}", tickformat=".0%", range=[-0.02, 1.02])
     figure.update_yaxes(title_text="probability", tickformat=".0%", range=[-0.03, 1.05])
