@@ -122,6 +122,9 @@ def test_on_a_phone_nothing_is_cut_and_a_link_opens_its_run(phone, server, made)
     phone.goto(f"{server.url}/?run={made[1].id}")
     settle(phone)
     phone.locator("#train-status b").get_by_text("Finished").wait_for()
+    # The run stands below the settings, and is brought into view.
+    inside = "() => { const {top, bottom} = document.getElementById('train-status').getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; }"
+    phone.wait_for_function(inside)
     for text in ("Choices a learner wants", "When to stop, and where the numbers go", "The same as a command line"):
         phone.get_by_text(text).click()
     assert sideways_overflow(phone) <= 0

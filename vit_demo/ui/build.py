@@ -19,6 +19,7 @@ from vit_demo.training import runs
 from vit_demo.ui import models
 from vit_demo.ui.tabs import data, finetune
 from vit_demo.ui.tabs.diagnose import page as diagnose
+from vit_demo.ui.tabs.finetune.live import SHOW_LINKED_RUN
 from vit_demo.ui.tabs.inside import page as inside
 
 TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
@@ -51,7 +52,7 @@ def build() -> gr.Blocks:
         tabs.select(follow_run, None, fine_tune.timers, **quiet)
         checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **quiet)
         page.load(restore_model, remembered, model, **quiet)
-        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet)
+        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet).then(None, None, None, js=SHOW_LINKED_RUN)
     return page
 
 

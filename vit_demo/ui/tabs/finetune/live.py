@@ -26,7 +26,17 @@ NAME_IN_ADDRESS = """(run, seen) => {
 }"""
 # A plot that is drawn while it is hidden does not know how wide it will be.
 FIT_PLOTS = "() => { requestAnimationFrame(() => window.dispatchEvent(new Event('resize'))); }"
-# On a phone the run is below the settings.
+# On a phone the run is below the settings: whoever comes with a link to it is taken there once its tab is drawn, else nothing moves.
+SHOW_LINKED_RUN = """() => {
+    if (!new URL(location.href).searchParams.get('run')) return;
+    const until = Date.now() + 10000;
+    const look = () => {
+        const run = document.getElementById('train-run'), shown = document.querySelector('#train-status .run-about');
+        if (shown?.offsetParent && run) { if (run.getBoundingClientRect().top > innerHeight) run.scrollIntoView({block: 'start'}); }
+        else if (Date.now() < until) setTimeout(look, 100);
+    };
+    look();
+}"""
 SCROLL_TO_RUN = "(...values) => { document.getElementById('train-run')?.scrollIntoView({behavior: 'smooth', block: 'start'}); return values; }"
 
 
