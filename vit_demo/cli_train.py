@@ -36,6 +36,7 @@ SETTINGS = {
         "layer_decay": "factor on the rate for each layer further from the last; 1 is none",
         "label_smoothing": "share of each label that is spread over all classes",
         "average": "decay per step of a moving average of the weights, which is then the model; 0 is none",
+        "overshoot": "share by which the end weights are also tried further on; validation decides; 0 is none",
         "seed": "of order, augmentation and patch dropout",
         "resolutions": "sides in pixels for equal parts of the run, e.g. 112,160,224",
         "small_first": "begin with small photos and let them grow",

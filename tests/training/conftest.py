@@ -108,13 +108,13 @@ def wait_for() -> Callable[..., None]:
 # Said here in full, since the defaults are a recipe's and change with it.
 PLAIN = {
     "device": "cpu", "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, "warmup": 0.0, "weight_decay": 0.0, "layer_decay": 1.0, "label_smoothing": 0.0,
-    "average": 0.0, "resolutions": (), "small_first": False, "patch_dropout": 0.0, "augment": "flips", "evaluate_every": 0, "film": 0,
+    "average": 0.0, "overshoot": 0.0, "resolutions": (), "small_first": False, "patch_dropout": 0.0, "augment": "flips", "evaluate_every": 0, "film": 0,
 }
 
 # All that is random in a step or kept from one to the next; 36 photos in batches of 7, of which the last is not whole.
 EVERYTHING = {
     "epochs": 2, "batch_size": 7, "learning_rate": 5e-3, "warmup": 0.1, "weight_decay": 0.01, "layer_decay": 0.7, "label_smoothing": 0.1, "average": 0.9,
-    "patch_dropout": 0.25, "augment": "strong", "resolutions": (24, 32), "evaluate_every": 5, "precision": "fp32",
+    "overshoot": 0.1, "patch_dropout": 0.25, "augment": "strong", "resolutions": (24, 32), "evaluate_every": 5, "precision": "fp32",
 }
 
 

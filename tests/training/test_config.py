@@ -44,7 +44,7 @@ WHOLE = {
 }
 REAL = {
     "learning_rate": (1e-8, 1.0), "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "layer_decay": (0.1, 1.0), "label_smoothing": (0.0, 0.5),
-    "average": (0.0, 0.99999), "patch_dropout": (0.0, 0.9), "time_limit": (0.0, 1e6),
+    "average": (0.0, 0.99999), "overshoot": (0.0, 1.0), "patch_dropout": (0.0, 0.9), "time_limit": (0.0, 1e6),
 }
 SWITCHES = ("half", "freeze", "attention_only", "small_first")
 TEXTS = ("data", "model", "hybrid", "extra_data", "data_revision", "model_revision")
@@ -195,7 +195,7 @@ def test_the_tutorials_recipe_refuses_what_the_trainer_does_not_do(name: str) ->
     other = {
         "hybrid": "new", "head_init": "normal", "freeze": True, "attention_only": True, "warmup": 0.2, "weight_decay": 0.1, "layer_decay": 0.5,
         "label_smoothing": 0.1,
-        "average": 0.9, "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
+        "average": 0.9, "overshoot": 0.1, "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
         "time_limit": 5.0, "checkpoint_every": 3, "film": 2,
     }
     with pytest.raises(UserError) as refused:
@@ -229,3 +229,9 @@ def test_a_run_from_before_the_mlps_could_be_frozen_learns_them_when_it_goes_on(
     earlier = json.loads(TrainingConfig().to_json())
     del earlier["attention_only"]
     assert TrainingConfig.from_json(json.dumps(earlier)) == TrainingConfig(attention_only=False)
+
+
+def test_a_run_from_before_the_overshoot_goes_on_without() -> None:
+    earlier = json.loads(TrainingConfig().to_json())
+    del earlier["overshoot"]
+    assert TrainingConfig.from_json(json.dumps(earlier)) == TrainingConfig(overshoot=0.0)

@@ -237,6 +237,31 @@ def test_the_weights_of_the_lowest_validation_loss_are_saved(train: Train, noise
     assert f"Training ended at step {looks[-1][0]} of" in short.events("warning")[0]["message"] and short.run.state()["status"] == "finished"
 
 
+@pytest.mark.parametrize(("settings", "kept"), [({"learning_rate": 2e-3}, True), ({"data": "noise", "epochs": 20}, False)])
+def test_the_end_weights_are_tried_further_on_and_validation_decides(train: Train, noise: Path, tiny_model: Path, settings: dict, kept: bool) -> None:
+    """Too short a run wants to go further; one that has learned its noisy labels by heart does not."""
+    settings = {**settings, **({"data": str(noise)} if "data" in settings else {}), "augment": "none", "evaluate_every": 1000}
+    plain, moved = train(**settings), train(**settings, overshoot=0.5)
+    (said,) = moved.events("best")
+    assert said["overshoot"] == (0.5 if kept else 0.0) and plain.events("best")[0]["overshoot"] == 0.0
+    (loss,) = validated(plain).values()
+    assert list(validated(moved).values()) == [loss] and (said["loss"] < loss if kept else said["loss"] == loss)
+    data = open_dataset(moved.run.config().data)
+    begin = dict(LeafClassifier.open(tiny_model, device="cpu", labels=label_names(data)).model.named_parameters())
+    ends = [dict(LeafClassifier.open(done.run.folder, device="cpu").model.named_parameters()) for done in (plain, moved)]
+    for name, end in ends[0].items():
+        expected = begin[name] + 1.5 * (end - begin[name]) if kept else end
+        assert torch.allclose(ends[1][name], expected, atol=1e-6), name
+    assert kept or all(torch.equal(end, ends[1][name]) for name, end in ends[0].items())
+    scored = evaluate(LeafClassifier.open(moved.run.folder, device="cpu"), data["validation"])
+    assert scored.loss == pytest.approx(said["loss"], rel=1e-4)
+
+
+def test_a_stopped_run_is_not_moved_on(train: Train) -> None:
+    (said,) = train(before=Run.request_stop, epochs=9, overshoot=0.5).events("best")
+    assert said["overshoot"] == 0.0
+
+
 # Ending early
 
 

@@ -42,7 +42,9 @@ class TrainingConfig:
         first rises from 0. weight_decay: of AdamW. layer_decay: factor on the learning rate for each
         layer further from the head; 1 is none. label_smoothing: share of each label that is spread
         over all classes. average: decay per step of a moving average of the weights, which is then
-        the model; 0 is none. seed: of order, augmentation and patch dropout.
+        the model; 0 is none. overshoot: at the end the weights are also tried this share further along the straight way
+        from where they began (Ilharco et al. 2023, "Editing models with task arithmetic", a factor of 1 + overshoot), and
+        validation decides; 0 is none. seed: of order, augmentation and patch dropout.
         resolutions: sides in pixels for equal parts of the run, first to last, each a multiple of the
         patch size; empty means the model's own throughout. The last is the one the model is used at.
         small_first: grow towards the last resolution in steps of its own choice (see
@@ -80,6 +82,7 @@ class TrainingConfig:
     layer_decay: float = 1.0
     label_smoothing: float = 0.0
     average: float = 0.0
+    overshoot: float = 0.1
     seed: int = 42
     resolutions: tuple[int, ...] = ()
     small_first: bool = True
@@ -122,7 +125,7 @@ class TrainingConfig:
                 raise UserError(f"The setting {name} must be a whole number from {low} to {high}, not {value}.")
         for name, low, high in (
             ("learning_rate", 1e-8, 1.0), ("warmup", 0.0, 0.9), ("weight_decay", 0.0, 1.0), ("layer_decay", 0.1, 1.0),
-            ("label_smoothing", 0.0, 0.5), ("average", 0.0, 0.99999), ("patch_dropout", 0.0, 0.9), ("time_limit", 0.0, 1e6),
+            ("label_smoothing", 0.0, 0.5), ("average", 0.0, 0.99999), ("overshoot", 0.0, 1.0), ("patch_dropout", 0.0, 0.9), ("time_limit", 0.0, 1e6),
         ):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
@@ -151,6 +154,7 @@ class TrainingConfig:
             values["resolutions"] = tuple(values.get("resolutions", ()))
             if "freeze" in values:  # written by the program, which before there was a choice let everything learn
                 values.setdefault("attention_only", False)
+                values.setdefault("overshoot", 0.0)  # none of these had one
             return cls(**values)
         except (ValueError, TypeError, AttributeError):
             raise UserError("The settings file of this run is broken or from another version of the program.") from None
@@ -197,18 +201,18 @@ FAST = {
     name: _DEFAULTS[name]
     for name in (
         "engine", "freeze", "attention_only", "epochs", "batch_size", "learning_rate", "warmup", "weight_decay", "layer_decay", "label_smoothing",
-        "average", "resolutions", "small_first", "patch_dropout", "augment", "evaluate_every", "film",
+        "average", "overshoot", "resolutions", "small_first", "patch_dropout", "augment", "evaluate_every", "film",
     )
 }
 # Longer, with all weights and all patches, for when a percent is worth some minutes. How these were chosen stands in docs/recipe.md.
-THOROUGH = {**FAST, "attention_only": False, "learning_rate": 3e-4, "epochs": 8, "patch_dropout": 0.0}
+THOROUGH = {**FAST, "attention_only": False, "learning_rate": 3e-4, "epochs": 8, "patch_dropout": 0.0, "overshoot": 0.0}
 # The tutorial's own settings: a look at validation each 10 steps, nothing mirrored, no warm-up.
 TUTORIAL = {
     **FAST, "engine": "trainer", "attention_only": False, "epochs": 2, "batch_size": 16, "learning_rate": 2e-4, "warmup": 0.0,
-    "small_first": False, "patch_dropout": 0.0, "augment": "none", "evaluate_every": 10, "film": 0,
+    "small_first": False, "patch_dropout": 0.0, "overshoot": 0.0, "augment": "none", "evaluate_every": 10, "film": 0,
 }
 # The encoder as it is, and a new head on what it sees.
-PROBE = {**FAST, "freeze": True, "attention_only": False, "learning_rate": 1e-2, "epochs": 5, "small_first": False, "patch_dropout": 0.0}
+PROBE = {**FAST, "freeze": True, "attention_only": False, "learning_rate": 1e-2, "epochs": 5, "small_first": False, "patch_dropout": 0.0, "overshoot": 0.0}
 RECIPES = {"fast": FAST, "thorough": THOROUGH, "tutorial": TUTORIAL, "probe": PROBE}
 # What may be changed in the tutorial's recipe.
 TRAINER_SETTINGS = (

@@ -77,6 +77,7 @@ class _Loop:
         elif self.config.attention_only and not self.classifier.feature_channels:
             self.classifier.freeze_mlps()
         self.optimizer = _optimizer(self.config, self.model)
+        self.start = _learning(self.model) if self.config.overshoot else {}
         self.forward = forward_of(self.classifier, self.config.precision)
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}
         self.average = _Average(self.config.average, self.model)
@@ -118,11 +119,13 @@ class _Loop:
                     self._say_why(step, tired)
                 break
         self.meter.flush()
+        stopped = stopped and step < work.total_steps
         self.model.load_state_dict(self.best.weights)
         self.model.eval()
+        moved_on = bool(self.start) and not stopped and self._overshoot()
         self.model.requires_grad_(True)
-        work.log.add("best", step=self.best.step, loss=self.best.loss)
-        return stopped and step < work.total_steps
+        work.log.add("best", step=self.best.step, loss=self.best.loss, overshoot=self.config.overshoot if moved_on else 0.0)
+        return stopped
 
     def _step(self, step: int) -> None:
         rows = rows_of(self.config, len(self.work.train), step)
@@ -167,12 +170,8 @@ class _Loop:
         self.meter.flush()
         with self.average.in_place():
             self.model.eval()
-            photos, labels = self.work.validation.pixels, self.work.validation.labels
-            here = self.group.part(len(labels))
-            logits = self.group.gather(self._logits(photos[here], side))
-            loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)))
+            loss, accuracy = self._score(side)
             finite(loss)  # the last step may have broken the weights, and no train loss follows to show it
-            accuracy = float((logits.argmax(dim=-1).numpy() == labels).mean())
             if side == self.work.sides[-1]:
                 self.best.offer(step, loss, self.model)
             self._record(step)  # first, so that who reads of this evaluation finds its frame
@@ -181,6 +180,33 @@ class _Loop:
                 print(f"step {step}/{self.work.total_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
         self._train_mode()
         self.meter.restart()
+
+    def _overshoot(self) -> bool:
+        """Move the best weights on, away from where they began, and leave them there where validation has a lower loss; returns whether it has."""
+        model, best = self.model, self.best
+        with torch.no_grad():
+            for name, end in _learning(model).items():
+                model.get_parameter(name).copy_(torch.lerp(self.start[name], end, 1 + self.config.overshoot))
+        loss, accuracy = self._score(self.work.sides[-1])
+        better = loss < best.loss
+        if self.group.main:
+            print(
+                f"weights moved on by {self.config.overshoot:.0%}  validation loss {loss:.4f}  accuracy {accuracy:.4f}  {'kept' if better else 'not kept'}",
+                flush=True,
+            )
+        if better:
+            best.loss = loss
+        else:
+            model.load_state_dict(best.weights)
+        return better
+
+    def _score(self, side: int) -> tuple[float, float]:
+        """Loss and accuracy of the model as it is on the validation photos, of all processes together."""
+        photos, labels = self.work.validation.pixels, self.work.validation.labels
+        here = self.group.part(len(labels))
+        logits = self.group.gather(self._logits(photos[here], side))
+        loss = float(torch.nn.functional.cross_entropy(logits, torch.from_numpy(labels)))
+        return loss, float((logits.argmax(dim=-1).numpy() == labels).mean())
 
     @torch.inference_mode()
     def _logits(self, photos: np.ndarray, side: int) -> torch.Tensor:
@@ -316,6 +342,11 @@ class _Saves:
 
     def took(self, seconds: float) -> None:
         self._next = time.monotonic() + max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE)
+
+
+def _learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Copies of the weights that learn, by name."""
+    return {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _seed(seed: int, step: int) -> int:

@@ -27,6 +27,7 @@ SETTING_TITLES = {
     "freeze": "Encoder frozen", "attention_only": "MLPs frozen", "epochs": "Epochs", "batch_size": "Batch size (photos)",
     "learning_rate": "Learning rate", "warmup": "Warm-up (share of steps)",
     "weight_decay": "Weight decay", "layer_decay": "Layer-wise rate", "label_smoothing": "Label smoothing", "average": "Weight averaging",
+    "overshoot": "Overshoot (share)",
     "seed": "Seed", "resolutions": "Photo side (px)", "small_first": "Grow from small photos", "patch_dropout": "Patch dropout (share)",
     "augment": "Change photos at random", "precision": "Precision", "evaluate_every": "Look at validation every (steps)",
     "patience": "Stop early after (looks)", "time_limit": "Time limit (min)", "checkpoint_every": "Checkpoint every (steps)", "film": "Photos in the film",

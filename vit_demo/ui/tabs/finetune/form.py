@@ -40,7 +40,7 @@ WHOLE_NUMBERS = {
 }
 NUMBERS = {
     "learning_rate": "learning rate", "warmup": "warm-up", "weight_decay": "weight decay", "layer_decay": "layer-wise rate",
-    "label_smoothing": "label smoothing", "average": "weight averaging", "patch_dropout": "patch dropout", "time_limit": "time limit",
+    "label_smoothing": "label smoothing", "average": "weight averaging", "overshoot": "overshoot", "patch_dropout": "patch dropout", "time_limit": "time limit",
 }
 
 
@@ -145,7 +145,9 @@ def _learner_fields() -> dict[str, gr.components.Component]:
     with gr.Row():
         fields["layer_decay"] = _number("layer_decay", "Layer-wise rate", "factor on the rate a layer deeper; 1: none", step=0.05)
         fields["label_smoothing"] = _number("label_smoothing", "Label smoothing", "share of doubt in each label, 0 to 0.5", step=0.05)
-    fields["average"] = _number("average", "Weight averaging", "decay a step of a moving average of the weights, such as 0.99; 0: none", step=0.001)
+    with gr.Row():
+        fields["average"] = _number("average", "Weight averaging", "decay a step of a moving average of the weights, such as 0.99; 0: none", step=0.001)
+        fields["overshoot"] = _number("overshoot", "Overshoot", "the end weights are also tried this share further on; validation decides; 0: none", step=0.05)
     return fields
 
 
@@ -171,7 +173,8 @@ def _number(name: str, label: str, info: str, **options: Any) -> gr.Number:
 # either it names them, or the tutorial's keeps them from being changed.
 OFFERED = (
     "data", "model", "epochs", "batch_size", "learning_rate", "seed", "freeze", "attention_only", "resolutions", "small_first", "patch_dropout", "augment",
-    "head_init", "hybrid", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "patience", "time_limit", "evaluate_every", "report_to",
+    "head_init", "hybrid", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "overshoot", "patience", "time_limit", "evaluate_every",
+    "report_to",
 )
 DECIDED = tuple(name for name in OFFERED if name in RECIPES["fast"] or name not in TRAINER_SETTINGS)
 
