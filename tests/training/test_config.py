@@ -194,8 +194,8 @@ def test_the_ends_of_a_range_belong_to_it(name: str, value: object) -> None:
 def test_the_tutorials_recipe_refuses_what_the_trainer_does_not_do(name: str) -> None:
     other = {
         "hybrid": "new", "head_init": "normal", "freeze": True, "attention_only": True, "warmup": 0.2, "weight_decay": 0.1, "layer_decay": 0.5,
-        "label_smoothing": 0.1,
-        "average": 0.9, "overshoot": 0.1, "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
+        "label_smoothing": 0.1, "average": 0.9, "overshoot": 0.1,
+        "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
         "time_limit": 5.0, "checkpoint_every": 3, "film": 2,
     }
     with pytest.raises(UserError) as refused:
