@@ -183,3 +183,16 @@ def test_what_cannot_go_on_is_told_and_left_as_it_was(call, place: Place, killed
     going.set_state(status="training")
     assert "still going" in call("train --resume", str(going.folder)).err
     assert sorted(killed.rglob("*")) == kept and going.events_file.is_file()
+
+
+@pytest.mark.parametrize(("processes", "taken_down"), [("1", True), ("2", False)])
+def test_one_of_several_processes_ends_without_taking_python_down(tmp_path: Path, processes: str, taken_down: bool) -> None:
+    """Else a thread of their connection may kill it at its end, now and then; all it has said is there all the same."""
+    code = (
+        "import atexit, sys; from vit_demo.cli import command; atexit.register(print, 'taken down'); "
+        "sys.argv = ['vit_demo', 'runs', 'show', 'none']; command()"
+    )
+    env = {**os.environ, "VIT_DEMO_HOME": str(tmp_path), "WORLD_SIZE": processes}
+    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert ended.returncode == 2 and "none" in ended.stderr
+    assert ("taken down" in ended.stdout) == taken_down

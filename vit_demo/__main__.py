@@ -1,5 +1,3 @@
-import sys
+from vit_demo.cli import command
 
-from vit_demo.cli import main
-
-sys.exit(main())
+command()

@@ -27,6 +27,20 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{message[:1].upper()}{message[1:]}. See {self.prog} --help.\n")
 
 
+def command() -> NoReturn:
+    """The command line of this process, to its end.
+
+    One of several processes ends without taking Python down: threads of their connection may outlive it, and one
+    that wants Python back while that is being taken down kills the process after its work is done.
+    """
+    status = main()
+    if int(os.environ.get("WORLD_SIZE") or 1) > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     options = parser().parse_args(arguments)

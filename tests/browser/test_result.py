@@ -32,7 +32,7 @@ def test_the_result_opens_its_photos(result):
     page.locator("#result-meaning").get_by_text("Of 48 test photos").wait_for()
     page.locator("#result-meaning").get_by_text("it is too kind").wait_for()
     page.wait_for_selector("#result-plot .js-plotly-plot")
-    assert page.locator("#result-sure").get_by_text("expected calibration error").is_visible()
+    page.locator("#result-sure").get_by_text("expected calibration error").wait_for()
     # A cell, touched, opens as many photos as it says.
     cell = page.locator("#result-matrix td button").first
     count = int(cell.inner_text())
