@@ -31,11 +31,14 @@ EMBEDDED = "embedded"
 # The model_type of a ViT with a CNN in front, as :mod:`vit_demo.hybrid` saves it.
 HYBRID_TYPE = "vit_resnet_hybrid"
 
+# The small ViT, before it saw a leaf, that the embedded model was made from.
+PRETRAINED = "WinKawaks/vit-tiny-patch16-224"
+
 # What a person may pick without typing: (name on the Hub, what it is).
 HUB_MODELS = (
     ("google/vit-base-patch16-224-in21k", "ViT-B/16, ImageNet-21k: the tutorial's model, no head yet"),
     ("google/vit-base-patch16-224", "ViT-B/16, ImageNet-21k then ImageNet-1k"),
-    ("WinKawaks/vit-tiny-patch16-224", "ViT-Ti/16, ImageNet-1k: small and quick"),
+    (PRETRAINED, "ViT-Ti/16, ImageNet-1k: small and quick"),
     ("facebook/dino-vits16", "ViT-S/16, self-supervised with DINO, no head yet"),
 )
 
