@@ -1,13 +1,13 @@
 """When the embedded model answers and when it is silent, on real bean leaves and on photos of other things.
 
-    python -m benchmarks.abstention --data ../shared/data/beans --other ../shared/data/not_beans [--layers]
+    python -m benchmarks.abstention --other FOLDER [--layers]
 
 Of the test split: right when made to answer, right among those answered with a diagnosis, answered, not called not known,
 and the expected calibration error (15 bins); of each folder of other photos, the share that gets "unsure" or "not known".
 With 95 % Wilson intervals, against the limits that were set beforehand; these decide the exit status. The other photos were
 used for no fit and no limit. They were looked at when the way of measuring was chosen: --layers prints that comparison, the
 Mahalanobis distance and the 5th nearest neighbour on [CLS] after every block, and the energy of the logits, all fitted on
-the train photos (--extra-data too) with the limit on the validation photos.
+the train photos with the limit on the validation photos.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 
 from vit_demo.abstention import COVERAGE, Answers, fit
-from vit_demo.data.sources import merge_train, open_dataset
+from vit_demo.data.sources import open_dataset
 from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.trace import capture_hidden
@@ -60,9 +60,8 @@ class Report:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder laid out as the beans data set")
+    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
     parser.add_argument("--other", required=True, type=Path, help="folder with one folder a kind of other photos")
-    parser.add_argument("--extra-data", default="sample", help="with --layers: train photos that the model learned from too (default: %(default)s)")
     parser.add_argument("--model", default="embedded", help="model folder or name (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--layers", action="store_true", help="compare every layer and two other measures")
@@ -70,7 +69,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     classifier, data = LeafClassifier.open(options.model, device="cpu"), open_dataset(options.data)
     if options.layers:
-        compare(classifier, merge_train(data, open_dataset(options.extra_data)), options.other)
+        compare(classifier, data, options.other)
         return 0
     report = Report()
     measure(classifier, data["test"], options.other, report)

@@ -1,6 +1,6 @@
 """How faithful the maps of each method are on a test split, and whether the default one beats the others.
 
-    python -m benchmarks.faithfulness --data ../shared/data/beans
+    python -m benchmarks.faithfulness
 
 Deletion and insertion (Petsiuk et al. 2018) of each photo by each method, by a random and by a centred map; means with
 95 % intervals (Student's t over photos), the default method's difference to random, centred and raw attention of the
@@ -24,7 +24,7 @@ MOST_AGREEMENT = 0.2
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="sample", help="folder laid out as the beans data set (default: the drawn sample)")
+    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
     parser.add_argument("--model", default="embedded", help="model folder or name (default: the embedded model)")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")

@@ -1,6 +1,6 @@
 """A whole fine-tune, ours and the peers', on the same model, photos and machine, in one run.
 
-    python -m benchmarks.finetune --data ../shared/data/beans --model ../shared/models/vit-tiny-patch16-224 --seeds 5
+    python -m benchmarks.finetune --seeds 5
 
 Each side is a process of its own, timed from its start to a saved and scored model (imports, photos, training,
 scoring). Ours runs once a seed, between the peers' runs, with the settings given after -- or the defaults:
@@ -32,6 +32,9 @@ from pathlib import Path
 
 import numpy as np
 from scipy import stats
+
+from vit_demo import settings
+from vit_demo.checkpoints import PRETRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.96
@@ -152,8 +155,9 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="parquet folder laid out as the tutorial's")
-    parser.add_argument("--model", help="model folder or name")
+    beans = settings.EMBEDDED_BEANS
+    parser.add_argument("--data", type=Path, default=beans, help="parquet folder laid out as the tutorial's (default: the photos that come with the program)")
+    parser.add_argument("--model", default=PRETRAINED, help="model folder or name (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of ours (default: %(default)s)")
     parser.add_argument("--peer-runs", type=int, default=1, help="runs of each peer (default: %(default)s)")
     parser.add_argument("--sides", default=",".join(SIDES), help="which sides (default: %(default)s)")
@@ -164,8 +168,6 @@ def main() -> None:
     if options.gpu:
         print(gpu_speed())
         return
-    if not options.data or not options.model:
-        parser.error("--data and --model are needed")
     options.model = str(Path(options.model).resolve()) if Path(options.model).exists() else options.model
     results = []
     for side, seed in plan(options.seeds, options.peer_runs, options.sides.split(",")):

@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=42)
     parser.add_argument("--started", type=float, default=time.time(), help="when the process was started, in seconds since 1970")
     options = parser.parse_args()
-    photos = load_dataset("parquet", data_files={split: str(next(options.data.glob(f"**/{split}-*.parquet"))) for split in SPLITS})
+    photos = load_dataset("parquet", data_files={split: sorted(map(str, options.data.glob(f"**/{split}-*.parquet"))) for split in SPLITS})
     processor = ViTImageProcessor.from_pretrained(options.model)
     labels = photos["train"].features["labels"].names
     prepared, settings = (tutorial if options.side == "tutorial" else example)(photos, processor)

@@ -1,6 +1,6 @@
 """From a photo file to a verdict: ours with each engine against transformers' pipeline with the same model, in one run.
 
-    python -m benchmarks.predict --data ../shared/data/beans
+    python -m benchmarks.predict
 
 ours      vit_demo.diagnose.diagnosis.diagnose_files: open and check the file, quality, forward, verdict, with each engine
 pipeline  transformers.pipeline("image-classification"), given the same paths: open, forward, probabilities
@@ -156,7 +156,7 @@ def measure(options: argparse.Namespace, folder: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="embedded", help="model folder or name (default: the embedded model)")
-    parser.add_argument("--data", default="sample", help="its test photos are diagnosed (default: the drawn sample)")
+    parser.add_argument("--data", default="beans", help="its test photos are diagnosed (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch and onnxruntime (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=60, help="turns of each side with one photo (default: %(default)s)")
     parser.add_argument("--photos", type=int, default=1000, help="in the list (default: %(default)s)")

@@ -1,6 +1,6 @@
 """How sure several leaves of one plant make the embedded model, on plants put together from real photos.
 
-    python -m benchmarks.several --data ../shared/data/beans [--choose]
+    python -m benchmarks.several [--choose]
 
 Plants of 1, 3, 6 and 12 leaves are drawn from the test split without replacement: of one class, and mixed ones with leaves of another.
 Of plants of one class: right when made to answer, answered with "diagnosis", right among these, called mixed (wrongly), and the expected
@@ -51,7 +51,7 @@ class Photos:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder laid out as the beans data set")
+    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
     parser.add_argument("--model", default="embedded", help="model folder or name (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--choose", action="store_true", help="compare rules on the validation split instead")

@@ -1,6 +1,6 @@
 """How many wrong labels the first suspects hold: ours against a plain baseline, in one run.
 
-    python -m benchmarks.suspects --data ../shared/data/beans --model ../shared/models/vit-tiny-patch16-224
+    python -m benchmarks.suspects
 
 A seeded draw gives 5 % of the train photos another class. Both sides read the same features of the same frozen model and
 name 60 suspects.
@@ -19,6 +19,7 @@ import argparse
 
 import numpy as np
 
+from vit_demo.checkpoints import PRETRAINED
 from vit_demo.data import suspects
 from vit_demo.data.features import Features, read_features
 from vit_demo.data.sources import decode, label_names, open_dataset
@@ -67,8 +68,8 @@ def choose(features: Features, labels: np.ndarray, classes: int, seeds: int) -> 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="folder laid out as the beans data set")
-    parser.add_argument("--model", required=True, help="model folder or name; one that never saw these labels")
+    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
+    parser.add_argument("--model", default=PRETRAINED, help="model folder or name; one that never saw these labels (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="draws of wrong labels (default: %(default)s)")
     parser.add_argument("--choose", action="store_true", help="print what other settings give, on other draws")
     options = parser.parse_args()

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from vit_demo.checkpoints import EMBEDDED
-from vit_demo.data.sources import SAMPLE, open_dataset
+from vit_demo.data.sources import BEANS, open_dataset
 from vit_demo.explain.saliency import METHODS
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.inside import attention, costs, layers, positions, tokens, why
@@ -62,7 +62,7 @@ def main() -> int:
     late = []
     with tempfile.TemporaryDirectory() as folder:
         photos = []
-        for number, photo in enumerate(open_dataset(SAMPLE)["test"].select(range(options.rounds))["image"]):
+        for number, photo in enumerate(open_dataset(BEANS)["test"].select(range(options.rounds))["image"]):
             photos.append(str(Path(folder) / f"{number}.png"))
             photo.save(photos[-1])
         for name, model in (("ViT-Ti/16", EMBEDDED), ("ViT-B/16", base_model(Path(folder) / "base"))):

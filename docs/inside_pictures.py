@@ -1,4 +1,4 @@
-"""Take the pictures of docs/inside-a-vit.md from the Look inside tab of a page that is already running, on its drawn example.
+"""Take the pictures of docs/inside-a-vit.md from the Look inside tab of a page that is already running, on its first example.
 
     python app.py &
     python docs/inside_pictures.py

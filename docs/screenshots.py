@@ -3,7 +3,7 @@
     python app.py &
     python docs/screenshots.py
 
-Shows drawn leaves only. The Fine-tune pictures show the newest run, so do one first.
+The Fine-tune pictures show the newest run, so do one first.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def main() -> None:
             for show in (diagnose, inside, data, finetune, result, film, runs):
                 show(page)
                 page.wait_for_timeout(1500)
-                # Full pages, as a reader would scroll them.
-                page.screenshot(path=FOLDER / f"{show.__name__}-{size_name}.png", full_page=True)
+                # Full pages, as a reader would scroll them; as JPEG, since most of them is photos.
+                page.screenshot(path=FOLDER / f"{show.__name__}-{size_name}.jpg", full_page=True, type="jpeg", quality=85)
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ class Place:
 
 def make_place(folder: Path, model: Path) -> Place:
     """Photos, a data set, and folders that are none, in an empty folder."""
-    drawn = open_dataset("sample")["test"]
+    leaves = open_dataset("beans")["test"]
     photos = [str(folder / f"leaf{number}.png") for number in range(3)]
     for number, photo in enumerate(photos):
-        drawn[number * 16]["image"].save(photo)
+        leaves[number * 43]["image"].save(photo)
     (folder / "text.jpg").write_text("no photo")
     (folder / "full").mkdir()
     (folder / "full" / "mine.txt").write_text("mine")

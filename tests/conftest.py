@@ -1,4 +1,4 @@
-"""What all tests share. Photos and weights under ../shared are for testing only and never part of the project."""
+"""What all tests share. Photos of other things and weights under ../shared are for testing only and never part of the project."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ SHARED = ROOT.parent / "shared"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with the real photos and the pretrained ViT-Tiny."""
-    if not (SHARED / "data" / "beans").is_dir():
-        pytest.skip("needs the real photos and weights in ../shared, which are not here")
+    """The folder with the pretrained ViT-Tiny and photos of other things."""
+    if not (SHARED / "models").is_dir():
+        pytest.skip("needs the weights and photos in ../shared, which are not here")
     return SHARED
 
 

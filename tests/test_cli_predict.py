@@ -36,11 +36,11 @@ class Outcome:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A drawn leaf of each class as a file."""
-    folder, drawn = tmp_path_factory.mktemp("photos"), open_dataset("sample")["test"]
+    """A leaf of each class as a file."""
+    folder, leaves = tmp_path_factory.mktemp("photos"), open_dataset("beans")["test"]
     files = [str(folder / f"leaf{number}.png") for number in range(3)]
     for number, file in enumerate(files):
-        drawn[number * 16]["image"].save(file)
+        leaves[number * 43]["image"].save(file)
     return files
 
 

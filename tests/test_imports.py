@@ -17,7 +17,7 @@ FLOORS = (
     ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "pixels", "opening", "review", "quality"),
     ("settings", "words", "jsonl", "threads"), ("errors",),
 )
-SIDEWAYS = {("training", "data"), ("training", "explain")}
+SIDEWAYS = {("training", "data"), ("training", "explain"), ("diagnose", "data")}
 # Importable from everywhere: the package itself, for its version.
 FREE = ""
 UI_LIBRARIES = ("gradio", "plotly")

@@ -48,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # As on standard error: a name that the terminal cannot show must not end the command.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
+        _say_which_beans(options)
         threads = settings.load().threads
         if threads and options.command != "serve":
             import torch
@@ -62,6 +63,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     except KeyboardInterrupt:
         return 130
+
+
+def _say_which_beans(options: argparse.Namespace) -> None:
+    """A name that could be meant otherwise: say on standard error how it is read."""
+    from pathlib import Path
+
+    from vit_demo.data.sources import BEANS
+
+    named = {getattr(options, name, None) for name in ("data", "extra_data", "spec")}
+    if BEANS in named and Path(BEANS).is_dir():
+        print(f"{BEANS} is read as the photos that come with the program. For the folder {BEANS} that is here, type ./{BEANS}.", file=sys.stderr)
 
 
 def parser() -> argparse.ArgumentParser:

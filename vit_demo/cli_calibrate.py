@@ -6,7 +6,7 @@ import argparse
 import json
 from dataclasses import asdict
 
-from vit_demo.cli_options import Line, add_model, open_model
+from vit_demo.cli_options import DATA, Line, add_model, open_model
 from vit_demo.errors import UserError
 
 ABOUT = """Fit when a model should say "unsure" or "not known", and write it beside its weights as abstention.safetensors.
@@ -19,7 +19,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     parser.description = ABOUT
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--data", required=True, help="folder of parquet files, image folder, or a name on the Hub; sample: the drawn leaves")
+    parser.add_argument("--data", required=True, help=DATA)
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
     parser.add_argument("--extra-data", help="a second data set whose train photos the model learned from too")
     add_model(parser)

@@ -55,7 +55,7 @@ def add_to(commands) -> None:
 
 def _add_mending(actions) -> None:
     """What can be done with any photos, however they are opened."""
-    spec = {"metavar": "SPEC", "help": "as --data takes it: a folder, import:NAME, a name on the Hub, sample"}
+    spec = {"metavar": "SPEC", "help": "as --data takes it: a folder, import:NAME, a name on the Hub, beans"}
     checked = actions.add_parser("check", help="what is wrong with the photos", description="Find copies, leakage, wrong labels, and bad photos.")
     checked.add_argument("spec", **spec)
     add_model(checked)
@@ -252,6 +252,6 @@ def _push(options: argparse.Namespace) -> None:
 
 def _unmended(spec: str) -> str:
     """Decisions are about the source, whether it is named with or without them."""
-    from vit_demo.data.sources import MENDED, SAMPLE
+    from vit_demo.data.sources import BEANS, MENDED
 
-    return spec.strip().removeprefix(MENDED).strip() or SAMPLE
+    return spec.strip().removeprefix(MENDED).strip() or BEANS

@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from vit_demo.cli_options import Line, add_model, open_model
+from vit_demo.cli_options import DATA, Line, add_model, open_model
 
 ABOUT = """Write a model as ONNX, in fp32 and in int8, with labels, processor, abstention and notes beside it.
 
@@ -21,7 +21,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add_model(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder, or that of an earlier export, which is replaced")
-    parser.add_argument("--data", default="sample", help="folder of parquet files, image folder, or a name on the Hub (default: the drawn sample)")
+    parser.add_argument("--data", default="beans", help=f"{DATA} (default: %(default)s)")
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_export)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 
+# What --data takes.
+DATA = "beans (the photos that come with the program), a folder of parquet files, an image folder, or a name on the Hub"
+
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The flags that open_model reads, and the device."""
@@ -17,7 +20,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def add_data(parser: argparse.ArgumentParser) -> None:
     """The flags that say where the photos are, and which split of them is meant."""
-    parser.add_argument("--data", default="sample", help="folder of parquet files, image folder, or a name on the Hub (default: the drawn sample)")
+    parser.add_argument("--data", default="beans", help=f"{DATA} (default: %(default)s)")
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
     parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
 

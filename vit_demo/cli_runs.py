@@ -57,6 +57,8 @@ def _find(run_id: str):
 
 def describe(run) -> dict:
     """A run for programs: id, name, experiment, status, message, settings, and the result where there is one."""
+    from vit_demo.training.runs import ON_DRAWINGS
+
     state, scores = run.state(), run.scores()
     try:
         config = json.loads(run.config().to_json())
@@ -65,6 +67,7 @@ def describe(run) -> dict:
     result = state.get("result") or {}
     return {
         "id": run.id, "name": run.name, "experiment": run.experiment, "status": state["status"], "message": state.get("message", ""),
+        "note": ON_DRAWINGS if run.learned_from_drawings() else "",
         "created": state.get("created"), "started": state.get("started"), "ended": state.get("ended"), "place": state.get("place", 0),
         "done": state.get("done"), "total": state.get("total"), "can_resume": run.can_resume(),
         "test_accuracy": scores.get("test", {}).get("accuracy"), "validation_accuracy": scores.get("validation", {}).get("accuracy"),
@@ -113,8 +116,11 @@ def _show(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(entry))
         return
-    for title, text in (("Run", run.id), ("Name", run.name if run.name != run.id else ""), ("Experiment", run.experiment), ("Status", entry["status"]),
-                        ("", entry["message"]), ("Created", _moment(entry["created"])), ("Ended", _moment(entry["ended"])), ("Folder", entry["folder"])):
+    rows = {
+        "Run": run.id, "Name": run.name if run.name != run.id else "", "Experiment": run.experiment, "Status": entry["status"], " ": entry["message"],
+        "Note": entry["note"], "Created": _moment(entry["created"]), "Ended": _moment(entry["ended"]), "Folder": entry["folder"],
+    }
+    for title, text in rows.items():
         if text:
             print(f"{title:12}{text}")
     if entry["test_accuracy"] is not None:

@@ -11,12 +11,13 @@ import json
 import os
 import sys
 
+from vit_demo.cli_options import DATA
 from vit_demo.errors import UserError
 
 # What --help says of each setting; the names, the usual values and the choices are those of TrainingConfig.
 SETTINGS = {
     "Photos and model": {
-        "data": "folder of parquet files, image folder, or a name on the Hub; sample is the drawn sample",
+        "data": DATA,
         "data_revision": "branch, tag or commit of the data on the Hub",
         "extra_data": "a second data set, of which only the train photos are used",
         "model": "run or model folder, or a name on the Hub; embedded is the embedded model",

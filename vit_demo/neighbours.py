@@ -2,6 +2,7 @@
 
 One safetensors file beside the model's folder, never inside it: a model that is exported or published takes none of its
 training photos along. Whoever writes it and whoever reads it are two rooms; numbers and JPEG bytes in, numbers and bytes out.
+Of the embedded model, whose photos come with the program, the file holds no pictures: the number of each photo stands for it.
 """
 
 from __future__ import annotations
@@ -28,8 +29,13 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 
 @dataclass(frozen=True)
 class Neighbour:
-    """A picture that looks alike. label: its true class. jpeg: the small picture. distance: 1 - cosine of the angle, 0 to 2."""
+    """A picture that looks alike.
 
+    number: its place among those of the file. label: its true class. jpeg: the small picture, empty where the file holds none.
+    distance: 1 - cosine of the angle, 0 to 2.
+    """
+
+    number: int
     label: str
     jpeg: bytes
     distance: float
@@ -39,7 +45,8 @@ class Neighbour:
 class Pictures:
     """N pictures of a model's own classes.
 
-    layer: features (N, D) are the [CLS] token after so many blocks. targets: class ids (N,) into labels. jpegs: the small pictures.
+    layer: features (N, D) are the [CLS] token after so many blocks. targets: class ids (N,) into labels. jpegs: the small pictures,
+    or none at all.
     """
 
     layer: int
@@ -50,13 +57,13 @@ class Pictures:
 
     def save(self, file: Path) -> None:
         """Write them in place of an earlier file; a reader finds the old or the new one, never half of it."""
-        ends = np.cumsum([0, *map(len, self.jpegs)], dtype=np.int64)
         arrays = {
             "features": np.clip(self.features, -LARGEST_HALF, LARGEST_HALF).astype(np.float16),
             "targets": np.asarray(self.targets, dtype=np.int64),
-            "ends": ends,
-            "jpegs": np.frombuffer(b"".join(self.jpegs), dtype=np.uint8),
         }
+        if self.jpegs:
+            arrays["ends"] = np.cumsum([0, *map(len, self.jpegs)], dtype=np.int64)
+            arrays["jpegs"] = np.frombuffer(b"".join(self.jpegs), dtype=np.uint8)
         file.parent.mkdir(parents=True, exist_ok=True)
         fresh = file.with_name(f"{file.name}.new")
         try:
@@ -84,17 +91,33 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
     99.7 %: there the pictures only repeat the answer.
     """
     with _opened(file) as stored:
-        features, targets, ends = (stored.get_tensor(name) for name in ("features", "targets", "ends"))
-        labels, jpegs = json.loads(stored.metadata()["labels"]), stored.get_slice("jpegs")
-        size = jpegs.get_shape()[0]
-        if not (len(targets) == len(features) == len(ends) - 1 and feature.shape == features.shape[1:] and ends[-1] == size and (np.diff(ends) > 0).all()):
+        features, targets = (stored.get_tensor(name) for name in ("features", "targets"))
+        labels, jpegs = json.loads(stored.metadata()["labels"]), _Jpegs(stored)
+        if not len(targets) == len(features) or feature.shape != features.shape[1:] or jpegs.count not in (None, len(targets)):
             raise _broken()
         features = features.astype(np.float64)
         scale = features.std(axis=0)
         scale[scale == 0] = 1
         distances = cdist(feature[None] / scale, features / scale, "cosine")[0]
         found = np.argsort(np.nan_to_num(distances, nan=2.0), kind="stable")[:count]
-        return [Neighbour(str(labels[targets[row]]), bytes(jpegs[int(ends[row]) : int(ends[row + 1])]), float(distances[row])) for row in found]
+        return [Neighbour(int(row), str(labels[targets[row]]), jpegs.read(row), float(distances[row])) for row in found]
+
+
+class _Jpegs:
+    """The small pictures of an open file, each read when it is asked for. count: how many, None where the file holds none."""
+
+    def __init__(self, stored):
+        self.count = None
+        names = set(stored.keys())
+        if not names & {"jpegs", "ends"}:
+            return
+        self._ends, self._bytes = stored.get_tensor("ends"), stored.get_slice("jpegs")
+        if self._ends[-1] != self._bytes.get_shape()[0] or not (np.diff(self._ends) > 0).all():
+            raise _broken()
+        self.count = len(self._ends) - 1
+
+    def read(self, row: int) -> bytes:
+        return b"" if self.count is None else bytes(self._bytes[int(self._ends[row]) : int(self._ends[row + 1])])
 
 
 class _opened:

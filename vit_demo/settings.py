@@ -13,7 +13,9 @@ from vit_demo.errors import UserError
 PACKAGE = Path(__file__).resolve().parent
 ASSETS = PACKAGE.parent / "assets"
 EMBEDDED_MODEL = ASSETS / "models" / "leaf-vit-tiny"
-EMBEDDED_SAMPLE = ASSETS / "sample"
+EMBEDDED_BEANS = ASSETS / "beans"
+# Where the embedded model sees each of its train photos, see vit_demo.neighbours.
+EMBEDDED_SIMILAR = ASSETS / "models" / "leaf-vit-tiny-similar.safetensors"
 
 
 @dataclass(frozen=True)

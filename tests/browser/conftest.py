@@ -154,11 +154,11 @@ def little(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Little
 
 
 @pytest.fixture(scope="session")
-def real_photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def real_photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One real test photo of each class as a JPEG file, by class name."""
     from vit_demo.data.sources import open_dataset
 
-    test = open_dataset(shared / "data" / "beans")["test"]
+    test = open_dataset("beans")["test"]
     names = test.features["labels"].names
     folder = tmp_path_factory.mktemp("photos")
     files = {}
@@ -169,10 +169,6 @@ def real_photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.fixture(scope="session")
-def drawn_photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn leaf as a file, for machines without the real photos."""
-    from vit_demo.data.sources import open_dataset
-
-    file = tmp_path_factory.mktemp("drawn") / "leaf.png"
-    open_dataset("sample")["test"][0]["image"].save(file)
-    return file
+def leaf_photo(real_photos: dict[str, Path]) -> Path:
+    """A photo of a leaf, where any will do."""
+    return real_photos["angular_leaf_spot"]

@@ -67,5 +67,5 @@ def test_a_zip_is_brought_in_looked_at_and_removed(phone, tmp_path):
     row.locator("summary").click()
     row.get_by_role("button", name="Yes, delete").click()
     phone.get_by_text("my-farm is removed.").wait_for()
-    phone.locator("#data-summary").get_by_text("336 photos of 3 classes:").wait_for()
-    assert row.count() == 0 and phone.locator("#data-source input").input_value() == "336 drawn leaves, in the app"
+    phone.locator("#data-summary").get_by_text("1,295 photos of 3 classes:").wait_for()
+    assert row.count() == 0 and phone.locator("#data-source input").input_value() == "beans: 1,295 leaves, in the app"

@@ -19,13 +19,13 @@ COPY, WRONG = "planted_copy.jpg", "planted_wrong.jpg"
 
 
 @pytest.fixture(scope="module")
-def archive(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of 55 real photos: one of train is in test once more, and a healthy one of train is called bean rust."""
     from datasets import Image
 
     from vit_demo.data.sources import open_dataset
 
-    data, place = open_dataset(shared / "data" / "beans"), tmp_path_factory.mktemp("beans") / "beans"
+    data, place = open_dataset("beans"), tmp_path_factory.mktemp("beans") / "beans"
     for split, count in (("train", 12), ("validation", 3), ("test", 3)):
         part = data[split].cast_column("image", Image(decode=False))
         for label, name in enumerate(part.features["labels"].names):

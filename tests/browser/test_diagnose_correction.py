@@ -17,11 +17,11 @@ from vit_demo.words import say
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 
 
-def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, drawn_photo, monkeypatch):
+def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, leaf_photo, monkeypatch):
     monkeypatch.setenv("VIT_DEMO_HOME", str(server.home))
     form = phone.locator("#diagnose-correction")
     assert form.locator("form").count() == 0
-    choose(phone, "diagnose-photo", drawn_photo)
+    choose(phone, "diagnose-photo", leaf_photo)
     form.get_by_text(say("diagnose.correction.title")).click()
     name, keep, store = form.locator("[name=other]"), form.locator("[name=keep]"), form.get_by_role("button", name=say("diagnose.correction.store"))
     assert name.is_hidden() and not keep.is_checked()
@@ -48,7 +48,7 @@ def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, dra
     assert (kept.label, kept.note, kept.said.model) == ("Powdery mildew", "by the well", "embedded")
     # What the Data tab shows of them.
     found = review_to_look_at()
-    with Image.open(drawn_photo) as sent:
+    with Image.open(leaf_photo) as sent:
         assert label_names(found) == ["Powdery mildew"] and [row["image"].size for row in found["train"]] == [sent.size]
     file = Path(kept.file)
     form.get_by_role("button", name=say("diagnose.correction.remove")).click()

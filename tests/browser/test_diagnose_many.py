@@ -14,10 +14,10 @@ from vit_demo.words import say
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 
 
-def test_a_zip_becomes_a_table_that_is_filtered_and_taken_away(phone, drawn_photo, tmp_path):
+def test_a_zip_becomes_a_table_that_is_filtered_and_taken_away(phone, leaf_photo, tmp_path):
     with zipfile.ZipFile(tmp_path / "leaves.zip", "w") as out:
         for number in range(60):
-            out.write(drawn_photo, f"field/{number:02}.png")
+            out.write(leaf_photo, f"field/{number:02}.png")
         out.writestr("field/broken.png", b"no photo")
         out.writestr("__MACOSX/field/._00.png", b"nothing that anybody means")
     phone.get_by_role("tab", name=say("diagnose.many")).click()

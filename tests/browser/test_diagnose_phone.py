@@ -38,9 +38,9 @@ def phone_in(browser, server):
 
 
 @pytest.fixture(scope="module")
-def large_photo(drawn_photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A drawn leaf as a phone sends it: 12 megapixels with the noise of a sensor, lying on its side by EXIF."""
-    leaf = np.asarray(Image.open(drawn_photo).convert("RGB").resize((4000, 3000)), dtype=np.float32)
+def large_photo(leaf_photo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A leaf as a phone sends it: 12 megapixels with the noise of a sensor, lying on its side by EXIF."""
+    leaf = np.asarray(Image.open(leaf_photo).convert("RGB").resize((4000, 3000)), dtype=np.float32)
     noisy = leaf + np.random.default_rng(0).normal(0, 6, (3000, 4000, 1))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -67,12 +67,12 @@ def size_shown(page) -> list[int]:
     return page.locator("#diagnose-photo img").evaluate("image => [image.naturalWidth, image.naturalHeight]")
 
 
-def test_photo_answer_and_notes_stand_in_one_column_for_a_thumb(phone, drawn_photo):
+def test_photo_answer_and_notes_stand_in_one_column_for_a_thumb(phone, leaf_photo):
     chooser = phone.locator("#diagnose-photo input[type=file]")
     # This is what makes a phone offer its camera.
     assert "image/" in chooser.get_attribute("accept")
     phone.locator("#diagnose-photo").get_by_text("Touch here to take or choose a photo").wait_for()
-    choose(phone, "diagnose-photo", drawn_photo)
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     assert float(phone.locator(".answer-label").evaluate("label => parseFloat(getComputedStyle(label).fontSize)")) >= 24
     places = [phone.locator(name).bounding_box() for name in ("#diagnose-photo", "#diagnose-answer", "#diagnose-examples")]
@@ -99,18 +99,18 @@ def test_a_note_says_what_to_do_and_where_that_is_written(phone, real_photos):
     assert "no laboratory test" in phone.locator(".answer-limits").inner_text()
 
 
-def test_the_phone_speaks_the_language_that_it_is_set_to(phone_in, drawn_photo):
+def test_the_phone_speaks_the_language_that_it_is_set_to(phone_in, leaf_photo):
     phone = phone_in("sw-KE")
     phone.locator("#diagnose-photo").get_by_text(say("diagnose.touch", "sw")).wait_for()
-    choose(phone, "diagnose-photo", drawn_photo)
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.locator(".answer").get_by_text(say("diagnose.all", "sw")).wait_for()
     assert sideways_overflow(phone) <= 0
 
 
-def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, drawn_photo):
+def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, leaf_photo):
     asked = []
     phone.on("request", lambda request: asked.append(request.post_data) if "/queue/join" in request.url else None)
-    choose(phone, "diagnose-photo", drawn_photo)
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     label = phone.locator(".answer-label").inner_text()
     # What follows an answer, such as the photos that it looks like, is asked for a little later.
@@ -145,11 +145,11 @@ def test_a_large_photo_is_scaled_down_before_it_is_sent(phone, large_photo):
     phone.wait_for_selector(".answer-label")
 
 
-def test_what_is_small_or_animated_is_sent_as_it_is(phone, drawn_photo, tmp_path):
+def test_what_is_small_or_animated_is_sent_as_it_is(phone, leaf_photo, tmp_path):
     animated = tmp_path / "moving.webp"
     frames = [Image.effect_noise((2000, 60), sigma).convert("RGB") for sigma in (20, 90)]
     frames[0].save(animated, save_all=True, append_images=frames[1:], duration=200)
-    for file in (drawn_photo, animated):
+    for file in (leaf_photo, animated):
         with Image.open(file) as picture:
             size = list(picture.size)
         assert uploaded(phone, file).read_bytes() == file.read_bytes()

@@ -13,8 +13,8 @@ from vit_demo.words import say
 
 @pytest.fixture
 def leaves(tmp_path) -> list:
-    """Three drawn leaves of one class, which the embedded model is sure of."""
-    test = open_dataset("sample")["test"]
+    """Three leaves of one class, which the embedded model is sure of."""
+    test = open_dataset("beans")["test"]
     files = [tmp_path / f"leaf{number}.png" for number in range(3)]
     for number, file in enumerate(files):
         test[number]["image"].save(file)

@@ -10,8 +10,8 @@ from tests.browser.test_page import choose, sideways_overflow
 from vit_demo.words import say
 
 
-def test_an_answer_shows_what_it_looks_like(phone, drawn_photo):
-    choose(phone, "diagnose-photo", drawn_photo)
+def test_an_answer_shows_what_it_looks_like(phone, leaf_photo):
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     title = phone.locator("#diagnose-similar summary")
     title.wait_for()
@@ -21,21 +21,21 @@ def test_an_answer_shows_what_it_looks_like(phone, drawn_photo):
     sizes = phone.locator(".similar-pictures img").evaluate_all("images => images.map(image => [image.naturalWidth, image.getBoundingClientRect().width])")
     assert len(sizes) == 3 and all(natural == 160 and 60 < shown < PHONE["width"] / 3 for natural, shown in sizes)
     assert all(label in ("Angular leaf spot", "Bean rust", "Healthy") for label in phone.locator(".similar-pictures span").all_inner_texts())
-    assert "drawn, not photographed" in phone.locator("#diagnose-similar").inner_text() and sideways_overflow(phone) <= 0
+    assert say("diagnose.similar.learned") in phone.locator("#diagnose-similar").inner_text() and sideways_overflow(phone) <= 0
     # A model of its own is not there, so nothing can be written.
     assert phone.locator("#diagnose-edit").count() == 0
     phone.click("#diagnose-photo button[aria-label='Remove Image']")
     phone.locator(".similar").wait_for(state="detached")
 
 
-def test_a_note_on_an_own_model_is_written_and_shown_at_once(phone, drawn_photo, tiny_model, tmp_path):
+def test_a_note_on_an_own_model_is_written_and_shown_at_once(phone, leaf_photo, tiny_model, tmp_path):
     own = Path(shutil.copytree(tiny_model, tmp_path / "own"))
     phone.get_by_text("Choose another model").click()
     field = phone.locator("#model-in-use input")
     field.fill(str(own))
     field.press("Enter")
     phone.wait_for_selector("#diagnose-edit")
-    choose(phone, "diagnose-photo", drawn_photo)
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     phone.get_by_text(say("diagnose.edit.title")).click()
     text = phone.locator("#diagnose-edit-text textarea")

@@ -43,8 +43,9 @@ def start(page, epochs: int, little: Little | None = None) -> None:
 
 
 def test_train_watch_reload_and_use(page, browser, server, real_photos):
-    start(page, epochs=2)
+    start(page, epochs=1)
     wait_for_status(page, "Training")
+    page.locator("#train-status").get_by_text("has learned from these photos before").wait_for()
     seen = wait_for_points(page, 1)
     total = int(re.search(r"step \d+ of (\d+)", page.inner_text("#train-status"))[1])
     page.reload()
@@ -60,9 +61,9 @@ def test_train_watch_reload_and_use(page, browser, server, real_photos):
     wait_for_status(page, "Finished")
     assert points(page) == list(range(1, total + 1))
     assert points(page, "validation accuracy")[-1] == total and points(page, "validation loss") == points(page, "validation accuracy")
-    assert re.search(r"of 48 test photos right; with 95 % confidence between", page.inner_text("#train-status"))
+    assert re.search(r"of 128 test photos right; with 95 % confidence between", page.inner_text("#train-status"))
     page.get_by_role("tab", name="Result").click()
-    page.locator("#result-meaning").get_by_text("Of 48 test photos").wait_for()
+    page.locator("#result-meaning").get_by_text("Of 128 test photos").wait_for()
     page.click("#train-use")
     page.get_by_text("The other tabs now use this model.").wait_for()
     open_tab(page, "Diagnose")

@@ -28,19 +28,19 @@ def open_view(page) -> None:
 
 
 def draw(page) -> None:
-    """The map of the sample's test photos, which are chosen from the start."""
+    """The map of the test photos of beans, which are chosen from the start."""
     open_view(page)
-    page.locator("#inside-atlas-draw", has_text="48 photos").or_(page.locator(".atlas-canvas")).first.wait_for()
+    page.locator("#inside-atlas-draw", has_text="128 photos").or_(page.locator(".atlas-canvas")).first.wait_for()
     if page.locator("#inside-atlas-draw").is_visible():
         page.click("#inside-atlas-draw")
     page.locator(".atlas-canvas").wait_for(timeout=120_000)
-    page.locator("#inside-atlas-words", has_text="48 photos.").wait_for()
+    page.locator("#inside-atlas-words", has_text="128 photos.").wait_for()
 
 
 def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_path):
     open_view(page)
     # Nothing is computed before someone asks for it.
-    page.locator("#inside-atlas-draw", has_text="Draw the map of 48 photos").wait_for()
+    page.locator("#inside-atlas-draw", has_text="Draw the map of 128 photos").wait_for()
     assert not page.locator(".atlas-canvas").is_visible()
     draw(page)
     assert "How far to trust it: 0.9" in page.inner_text("#inside-atlas-words")
@@ -64,7 +64,7 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
         page.click("#inside-atlas-csv")
     saved.value.save_as(tmp_path / "map.csv")
     lines = (tmp_path / "map.csv").read_text(encoding="utf-8").splitlines()
-    assert saved.value.suggested_filename == "map-tsne.csv" and len(lines) == 49 and lines[0].startswith("file,split,row (from 0),label,prediction")
+    assert saved.value.suggested_filename == "map-tsne.csv" and len(lines) == 129 and lines[0].startswith("file,split,row (from 0),label,prediction")
     before = page.locator("#inside-photo img").first.get_attribute("src")
     page.click("#inside-atlas-look")
     page.wait_for_function("before => document.querySelector('#inside-photo img').src !== before", arg=before)
@@ -100,10 +100,10 @@ def test_a_map_on_a_phone_by_touch_and_by_keyboard_and_after_a_reload(phone):
     phone.locator("#inside-atlas-facts", has_text="wrong").wait_for()
     # The last choice comes back with the page.
     phone.check("#inside-atlas-split input[value=train]")
-    phone.locator("#inside-atlas-draw", has_text="Draw the map of 240 photos").wait_for()
+    phone.locator("#inside-atlas-draw", has_text="Draw the map of 1,034 photos").wait_for()
     phone.reload()
     settle(phone)
     open_view(phone)
-    phone.locator("#inside-atlas-draw", has_text="Draw the map of 240 photos").wait_for()
+    phone.locator("#inside-atlas-draw", has_text="Draw the map of 1,034 photos").wait_for()
     assert phone.is_checked("#inside-atlas-split input[value=train]")
     assert sideways_overflow(phone) <= 0

@@ -29,18 +29,18 @@ def click_at(page, element: str, across: float, down: float) -> None:
     picture.click(position={"x": size["width"] * across, "y": size["height"] * down})
 
 
-def test_the_view_on_a_desktop(page, drawn_photo, tmp_path):
+def test_the_view_on_a_desktop(page, leaf_photo, tmp_path):
     """One page for all of it: to open it takes longer than to look at it."""
-    open_view(page, drawn_photo)
-    _follows_a_clicked_patch_through_all_steps(page, drawn_photo, tmp_path)
+    open_view(page, leaf_photo)
+    _follows_a_clicked_patch_through_all_steps(page, leaf_photo, tmp_path)
     _tries_out_another_patch_size_and_gives_its_numbers_away(page)
 
 
-def _follows_a_clicked_patch_through_all_steps(page, drawn_photo, tmp_path):
+def _follows_a_clicked_patch_through_all_steps(page, leaf_photo, tmp_path):
     from PIL import Image
 
     sentence = page.locator("#tokens-sentence")
-    pixel_values = LeafClassifier.open(device="cpu").preprocess([Image.open(drawn_photo)])
+    pixel_values = LeafClassifier.open(device="cpu").preprocess([Image.open(leaf_photo)])
     values = patchify(pixel_values, 16)[0].numpy()
     # The middle of the patch in row 3, column 10 of 14.
     click_at(page, "tokens-photo", 10.5 / 14, 3.5 / 14)

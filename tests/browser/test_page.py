@@ -39,14 +39,15 @@ def test_a_real_photo_is_diagnosed(page, real_photos):
     assert page.locator("#diagnose-map img").evaluate("image => image.naturalWidth") > 100
 
 
-def test_an_example_is_one_click_and_says_that_it_is_drawn(page):
-    page.get_by_text("drawn, not photographed").wait_for()
+def test_an_example_is_one_click_and_is_no_photo_that_the_model_learned_from(page):
+    page.get_by_text("The model did not learn from them").wait_for()
+    assert page.locator("button.gallery-item").count() == 6
     page.locator("button.gallery-item").first.click()
     page.wait_for_selector(".answer-label")
 
 
-def test_what_is_no_photo_is_refused_in_words_in_the_place_of_the_answer(page, drawn_photo, tmp_path):
-    choose(page, "diagnose-photo", drawn_photo)
+def test_what_is_no_photo_is_refused_in_words_in_the_place_of_the_answer(page, leaf_photo, tmp_path):
+    choose(page, "diagnose-photo", leaf_photo)
     page.wait_for_selector(".answer-label")
     page.click("#diagnose-photo button[aria-label='Remove Image']")
     page.get_by_text("The answer appears here").wait_for()
@@ -57,8 +58,8 @@ def test_what_is_no_photo_is_refused_in_words_in_the_place_of_the_answer(page, d
     assert page.locator(".answer-label").count() == 0
 
 
-def test_phone_shows_the_answer_without_sideways_scrolling(phone, drawn_photo):
-    choose(phone, "diagnose-photo", drawn_photo)
+def test_phone_shows_the_answer_without_sideways_scrolling(phone, leaf_photo):
+    choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     assert sideways_overflow(phone) <= 0
     for name, landmark in (("Look inside", "#inside-photo img"), ("Data", "#data-gallery img"), ("Fine-tune", "#train-start")):
@@ -110,29 +111,31 @@ def test_layer_head_and_rollout_change_the_picture(page):
 def test_data_set_is_filtered_paged_and_opened_also_by_the_keyboard(page):
     open_tab(page, "Data")
     page.wait_for_selector("#data-gallery img")
-    assert "336 photos of 3 classes" in page.inner_text("#data-summary")
+    assert "1,295 photos of 3 classes" in page.inner_text("#data-summary")
     where, which = page.locator("#data-where"), page.locator("#data-detail [role=status]")
-    assert "Page 1 of 14, 336 photos" in where.inner_text()
+    assert "Page 1 of 54, 1,295 photos" in where.inner_text()
     page.click("#data-next")
-    where.get_by_text("Page 2 of 14").wait_for()
+    where.get_by_text("Page 2 of 54").wait_for()
     page.keyboard.press("ArrowRight")
-    where.get_by_text("Page 3 of 14").wait_for()
-    page.fill("#data-page", "14")
+    where.get_by_text("Page 3 of 54").wait_for()
+    page.fill("#data-page", "54")
     page.keyboard.press("Enter")
-    where.get_by_text("Page 14 of 14").wait_for()
+    where.get_by_text("Page 54 of 54").wait_for()
     page.select_option("#data-split", "test")
-    where.get_by_text("Page 1 of 2, 48 photos").wait_for()
+    where.get_by_text("Page 1 of 6, 128 photos").wait_for()
     page.select_option("#data-label", "healthy")
-    where.get_by_text("16 photos").wait_for()
-    page.locator("#data-gallery button").nth(14).click()
-    which.get_by_text("Photo 15 of 16").wait_for()
+    where.get_by_text("Page 1 of 2, 42 photos").wait_for()
+    page.click("#data-next")
+    where.get_by_text("Page 2 of 2").wait_for()
+    page.locator("#data-gallery button").nth(16).click()
+    which.get_by_text("Photo 41 of 42").wait_for()
     page.keyboard.press("ArrowRight")
-    which.get_by_text("Photo 16 of 16").wait_for()
+    which.get_by_text("Photo 42 of 42").wait_for()
     assert page.locator("#data-after").is_disabled()
     page.click("#data-before")
-    which.get_by_text("Photo 15 of 16").wait_for()
+    which.get_by_text("Photo 41 of 42").wait_for()
     page.keyboard.press("Escape")
-    where.get_by_text("16 photos").wait_for()
+    where.get_by_text("42 photos").wait_for()
     page.fill("#data-search", "test.3.")
     where.get_by_text("Page 1 of 1, 1 photos").wait_for()
     page.locator("#data-gallery button").first.click()
@@ -144,21 +147,23 @@ def test_data_set_is_filtered_paged_and_opened_also_by_the_keyboard(page):
     assert "3 x 224 x 224" in steps and "normalised" in steps
 
 
-def test_numbers_are_shown_beside_figures_and_browse_can_be_asked_by_them(page):
+def test_numbers_are_shown_beside_figures_and_browse_can_be_asked_by_them(page, little):
     open_tab(page, "Data")
     page.wait_for_selector("#data-gallery img")
     open_tab(page, "Numbers")
     page.get_by_role("heading", name="Colour").wait_for()
-    assert "240" in page.inner_text("#data-counts") and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
+    assert "1,034" in page.inner_text("#data-counts") and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
     assert sideways_overflow(page) <= 0
+    # Another data set is counted while its numbers are looked at.
+    box = page.locator("#data-source input")
+    box.fill(little.data)
+    box.press("Enter")
+    page.locator("#data-counts").get_by_text("36", exact=True).first.wait_for()
+    page.get_by_role("heading", name="Colour").wait_for()
     open_tab(page, "Browse")
     page.wait_for_selector("#data-problem")
-    page.select_option("#data-problem", "blurred")
-    page.locator("#data-where").get_by_text("Page 1 of 1, 1 photos").wait_for()
-    # Another data set is counted while its numbers are looked at.
-    open_tab(page, "Numbers")
-    page.click("#data-open")
-    page.get_by_role("heading", name="Colour").wait_for()
+    page.select_option("#data-problem", "small")
+    page.locator("#data-where").get_by_text("Page 1 of 3, 72 photos").wait_for()
 
 
 def test_a_wrong_source_keeps_the_old_one_and_says_what_to_do(page):
@@ -172,14 +177,14 @@ def test_a_wrong_source_keeps_the_old_one_and_says_what_to_do(page):
     assert page.locator("#data-gallery img").count() > 0
 
 
-def test_the_real_data_set_opens_from_a_folder(page, shared):
+def test_a_data_set_opens_from_a_folder(page, little):
     open_tab(page, "Data")
     page.wait_for_selector("#data-gallery img")
     box = page.locator("#data-source input")
-    box.fill(str(shared / "data" / "beans"))
+    box.fill(little.data)
     box.press("Enter")
-    page.locator("#data-where").get_by_text("1,295 photos").wait_for()
-    assert "train 1,034" in page.inner_text("#data-summary")
+    page.locator("#data-where").get_by_text("72 photos").wait_for()
+    assert "train 36" in page.inner_text("#data-summary")
 
 
 def test_the_api_answers_as_the_page_does(server, real_photos):

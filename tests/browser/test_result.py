@@ -1,4 +1,4 @@
-"""The result of a run on the page: a short fine-tune of the drawn leaves, its matrix, its photos, the other split, and its model to take away."""
+"""The result of a run on the page: a short fine-tune on beans, its matrix, its photos, the other split, and its model to take away."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def result(page, little):
 
 def test_the_result_opens_its_photos(result):
     page = result
-    page.locator("#result-meaning").get_by_text("Of 48 test photos").wait_for()
+    page.locator("#result-meaning").get_by_text("Of 128 test photos").wait_for()
     page.locator("#result-meaning").get_by_text("it is too kind").wait_for()
     page.wait_for_selector("#result-plot .js-plotly-plot")
     page.locator("#result-sure").get_by_text("expected calibration error").wait_for()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from pathlib import Path
 
 import imagehash
 import numpy as np
@@ -91,9 +90,9 @@ def test_fewer_than_two_readable_photos_have_no_pair():
     assert find_pairs(found_prints, early, np.array(["train"] * 12), across=True) == []
 
 
-def test_the_leaf_that_is_in_two_splits_of_the_real_beans_is_among_the_first_candidates(shared: Path):
+def test_the_leaf_that_is_in_two_splits_of_the_real_beans_is_among_the_first_candidates():
     """And none of them is called the same photo. Only the photos round the pair are read, which keeps this short."""
-    data = open_dataset(shared / "data" / "beans")
+    data = open_dataset("beans")
     wanted = {"train": "healthy_train.244.jpg", "validation": "healthy_val.31.jpg"}
     photos, groups, names = [], [], []
     for split, count in (("train", 90), ("validation", 60)):

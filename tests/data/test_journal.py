@@ -51,11 +51,11 @@ def seen(data: DatasetDict) -> dict[str, list[tuple[str, str]]]:
 
 def test_nothing_decided_is_the_data_set_itself(home: Path):
     data = made_up()
-    assert journal_of("sample").decisions() == [] and seen(mend(data, [])) == seen(data) and fingerprint(mend(data, [])) == fingerprint(data)
+    assert journal_of("beans").decisions() == [] and seen(mend(data, [])) == seen(data) and fingerprint(mend(data, [])) == fingerprint(data)
 
 
 def test_photos_are_left_out_relabelled_and_moved_and_the_source_stays(home: Path):
-    data, journal = made_up(), journal_of("sample")
+    data, journal = made_up(), journal_of("beans")
     before = seen(data)
     journal.decide("exclude", ("train", "train/0.png"), why="same")
     journal.decide("relabel", ("train", "train/1.png"), "rust", "label")
@@ -74,7 +74,7 @@ def test_photos_are_left_out_relabelled_and_moved_and_the_source_stays(home: Pat
 
 
 def test_the_last_word_counts_and_each_can_be_taken_back(home: Path):
-    data, journal = made_up(), journal_of("sample")
+    data, journal = made_up(), journal_of("beans")
     first = journal.decide("relabel", ("test", "test/0.png"), "healthy")
     journal.decide("exclude", ("test", "test/0.png"))
     journal.decide("relabel", ("test", "test/0.png"), "rust")
@@ -89,14 +89,14 @@ def test_the_last_word_counts_and_each_can_be_taken_back(home: Path):
 
 
 def test_undo_names_one_decision_and_leaves_the_others(home: Path):
-    journal = journal_of("sample")
+    journal = journal_of("beans")
     numbers = [journal.decide("exclude", ("train", f"train/{row}.png")).number for row in range(3)]
     journal.undo(numbers[1])
-    assert [decision.path for decision in Journal("sample").decisions()] == ["train/0.png", "train/2.png"]
+    assert [decision.path for decision in Journal("beans").decisions()] == ["train/0.png", "train/2.png"]
 
 
 def test_what_cannot_be_decided_is_said(home: Path, refusal):
-    journal = journal_of("sample")
+    journal = journal_of("beans")
     assert "not delete" in refusal(journal.decide, "delete", ("train", "a"))
     assert "class" in refusal(journal.decide, "relabel", ("train", "a")) and "split" in refusal(journal.decide, "move", ("train", "a"))
     assert "no decision" in refusal(journal.undo) and "no such" in refusal(journal.undo, 7)
@@ -106,7 +106,7 @@ def test_what_cannot_be_decided_is_said(home: Path, refusal):
 
 
 def test_what_is_not_there_any_more_does_nothing(home: Path):
-    data, journal = made_up(), journal_of("sample")
+    data, journal = made_up(), journal_of("beans")
     journal.decide("exclude", ("train", "gone.png"))
     journal.decide("relabel", ("train", "train/0.png"), "a class of yesterday")
     journal.decide("move", ("train", "train/0.png"), "holdout")
@@ -117,7 +117,7 @@ def test_each_data_set_has_its_own_journal_and_one_folder_has_one(home: Path, tm
     (tmp_path / "leaves").mkdir()
     monkeypatch.chdir(tmp_path)
     assert journal_of("leaves").file == journal_of(str(tmp_path / "leaves")).file == journal_of("./leaves/").file
-    names = ["sample", "a/b", "a-b", "../../etc/passwd", "x" * 500]
+    names = ["beans", "a/b", "a-b", "../../etc/passwd", "x" * 500]
     files = {journal_of(name).file for name in names}
     assert len(files) == len(names) and all(file.parent == home / "decisions" for file in files)
 
@@ -125,14 +125,14 @@ def test_each_data_set_has_its_own_journal_and_one_folder_has_one(home: Path, tm
 def test_two_threads_lose_no_decision(home: Path):
     def work(name: str) -> None:
         for row in range(20):
-            journal_of("sample").decide("exclude", (name, str(row)))
+            journal_of("beans").decide("exclude", (name, str(row)))
 
     threads = [threading.Thread(target=work, args=(name,)) for name in ("train", "test")]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    decisions = journal_of("sample").decisions()
+    decisions = journal_of("beans").decisions()
     assert len(decisions) == 40 and sorted(decision.number for decision in decisions) == list(range(1, 41))
 
 
@@ -196,11 +196,11 @@ def test_a_mended_source_is_opened_by_name_and_changes_with_each_decision(home: 
     assert "once" in refusal(open_dataset, f"mended:mended:{image_folder}") and "no folder" in refusal(open_dataset, "mended:nowhere")
 
 
-def test_the_drawn_sample_can_be_mended_too(home: Path):
-    sample = open_dataset("sample")
-    before = sample["test"][0]["labels"]
-    journal_of("sample").decide("relabel", ("test", sample["test"]["image_file_path"][0]), label_names(sample)[(before + 1) % 3])
-    changed = np.flatnonzero(np.array(open_dataset("mended:sample")["test"]["labels"]) != np.array(sample["test"]["labels"]))
+def test_the_photos_of_the_program_can_be_mended_too(home: Path):
+    data = open_dataset("beans")
+    before = data["test"][0]["labels"]
+    journal_of("beans").decide("relabel", ("test", data["test"]["image_file_path"][0]), label_names(data)[(before + 1) % 3])
+    changed = np.flatnonzero(np.array(open_dataset("mended:beans")["test"]["labels"]) != np.array(data["test"]["labels"]))
     assert changed.tolist() == [0]
 
 

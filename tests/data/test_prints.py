@@ -83,11 +83,11 @@ def test_too_many_photos_are_each_alone(limit: str, value: int, monkeypatch: pyt
     assert groups_of(embedded()).tolist() == list(range(7))
 
 
-def test_the_real_beans_hold_no_copies(shared: Path) -> None:
+def test_the_real_beans_hold_no_copies() -> None:
     """And a thousand are read in the time that a person waits."""
     from vit_demo.data.sources import open_dataset
 
-    test = open_dataset(shared / "data" / "beans")["test"]
+    test = open_dataset("beans")["test"]
     start = time.monotonic()
     assert len(np.unique(groups_of(test))) == len(test) == 128
     assert time.monotonic() - start < 10

@@ -53,7 +53,7 @@ def folder_of(root: Path, *names: str, count: int = 20) -> str:
 
 
 def test_an_empty_set_says_how_it_is_filled(refusal):
-    for spec in ("review", "sample + review"):
+    for spec in ("review", "beans + review"):
         assert "Diagnose tab" in refusal(open_dataset, spec)
     assert "is empty" in refusal(review_to_look_at)
 
@@ -64,7 +64,7 @@ def test_an_empty_set_says_how_it_is_filled(refusal):
 def test_too_few_to_train_on_say_how_many_are_needed_and_can_be_looked_at(refusal, counts, needed):
     correct(**counts)
     why = refusal(open_dataset, "review")
-    assert f"{needed} in all" in why and all(f"{label}: {count}" in why for label, count in counts.items()) and "sample + review" in why
+    assert f"{needed} in all" in why and all(f"{label}: {count}" in why for label, count in counts.items()) and "beans + review" in why
     data = review_to_look_at()
     assert list(data) == ["train"] and per_class(data["train"]) == counts
     assert review_to_look_at() is data
@@ -103,15 +103,15 @@ def test_two_spellings_are_one_class_as_it_was_spelled_last():
     assert per_class(review_to_look_at()["train"]) == {"Powdery mildew": 2, "healthy": 1}
 
 
-@pytest.mark.parametrize("spec", ["sample + review", "sample+review", "+ review", " sample  +  review "])
+@pytest.mark.parametrize("spec", ["beans + review", "beans+review", "+ review", " beans  +  review "])
 def test_beside_another_it_is_trained_on_and_never_tested_on(spec):
     stored = correct(healthy=2, **{"Bean rust": 1})
-    alone, data = open_dataset("sample"), open_dataset(spec)
+    alone, data = open_dataset("beans"), open_dataset(spec)
     assert label_names(data) == label_names(alone)
-    assert {split: len(part) for split, part in data.items()} == {"train": 243, "validation": 48, "test": 48}
+    assert {split: len(part) for split, part in data.items()} == {"train": 1037, "validation": 133, "test": 128}
     for split in ("validation", "test"):
         assert data[split]["image_file_path"] == alone[split]["image_file_path"] and data[split]["labels"] == alone[split]["labels"]
-    added = data["train"].select(range(240, 243))
+    added = data["train"].select(range(1034, 1037))
     assert per_class(added) == {"healthy": 2, "bean_rust": 1}
     assert set(added["image_file_path"]) == {f"review/{one.id}.jpg" for one in stored}
     assert added[0]["image"].size == (8, 8) and data["train"][0]["image"].size == (256, 256)
@@ -119,10 +119,10 @@ def test_beside_another_it_is_trained_on_and_never_tested_on(spec):
 
 def test_beside_another_it_is_kept_until_it_changes():
     correct(healthy=1)
-    data = open_dataset("sample + review")
-    assert open_dataset("sample + review") is data
+    data = open_dataset("beans + review")
+    assert open_dataset("beans + review") is data
     correct(healthy=1)
-    assert len(open_dataset("sample + review")["train"]) == len(data["train"]) + 1
+    assert len(open_dataset("beans + review")["train"]) == len(data["train"]) + 1
 
 
 def test_a_new_class_needs_enough_photos(refusal, tmp_path):
@@ -145,7 +145,7 @@ def test_a_class_is_matched_as_it_is_written_before_one_that_is_only_spelled_lik
     assert per_class(open_dataset(f"{base}+review")["train"]) == {"Rust": alone["Rust"] + 1, "rust": alone["rust"] + 2}
 
 
-@pytest.mark.parametrize("spec", ["review + review", "sample + review + review"])
+@pytest.mark.parametrize("spec", ["review + review", "beans + review + review"])
 def test_it_cannot_be_added_twice(refusal, spec):
     """Else its photos would stand in train and in test."""
     correct(healthy=1)
@@ -175,5 +175,5 @@ def test_a_photo_that_was_deleted_by_hand_is_left_out_and_one_that_broke_is_brok
 def test_where_it_is_switched_off_it_cannot_be_opened(refusal, monkeypatch):
     correct(healthy=1)
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
-    for open_it in (lambda: open_dataset("review"), lambda: open_dataset("sample + review"), review_to_look_at):
+    for open_it in (lambda: open_dataset("review"), lambda: open_dataset("beans + review"), review_to_look_at):
         assert "switched off" in refusal(open_it)

@@ -23,7 +23,7 @@ LAYER = 1
 
 
 def test_the_real_diagnosis_is_the_same(in_bf16: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    classifier, photo = LeafClassifier.open(device="cpu"), open_dataset("sample")["test"][0]["image"]
+    classifier, photo = LeafClassifier.open(device="cpu"), open_dataset("beans")["test"][0]["image"]
     fast = diagnose(classifier, photo)
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: False)
     exact = diagnose(classifier, photo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import shutil
@@ -14,8 +15,8 @@ from safetensors.numpy import load, save
 
 from vit_demo import neighbours, settings
 from vit_demo.checkpoints import Checkpoint, inspect
-from vit_demo.diagnose import similar as module
-from vit_demo.diagnose.similar import keep_drawn, pictures_file, similar
+from vit_demo.data.sources import open_dataset
+from vit_demo.diagnose.similar import pictures_file, similar
 from vit_demo.neighbours import FILE, Pictures, layer_in, nearest
 from vit_demo.vit import LeafClassifier
 
@@ -24,6 +25,12 @@ LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 
 def photo(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+
+
+def jpeg(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=80)
+    return buffer.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +55,7 @@ def run_folder(tiny_model: Path, tmp_path: Path) -> Path:
     classifier = LeafClassifier.open(folder, device="cpu")
     photos = [photo(seed) for seed in range(12)]
     features = classifier.logits_and_tokens(photos, 2)[1].numpy()
-    Pictures(2, features, np.arange(12) % 3, [module._jpeg(one) for one in photos], LABELS).save(folder / FILE)
+    Pictures(2, features, np.arange(12) % 3, [jpeg(one) for one in photos], LABELS).save(folder / FILE)
     return folder
 
 
@@ -98,7 +105,7 @@ def test_a_photo_that_it_learned_from_is_most_like_itself(run_folder: Path) -> N
     classifier = LeafClassifier.open(run_folder, device="cpu")
     found = similar(classifier, photo(7))
     assert len(found) == 3 and found[0].label == LABELS[7 % 3] and found[0].distance < 1e-3 < found[1].distance <= found[2].distance
-    assert found[0].jpeg == module._jpeg(photo(7)) and Image.open(io.BytesIO(found[0].jpeg)).size == (40, 40)
+    assert found[0].jpeg == jpeg(photo(7)) and Image.open(io.BytesIO(found[0].jpeg)).size == (40, 40)
 
 
 def test_pictures_of_a_deeper_model_are_refused(run_folder: Path, refusal) -> None:
@@ -106,45 +113,31 @@ def test_pictures_of_a_deeper_model_are_refused(run_folder: Path, refusal) -> No
     assert "another model" in refusal(similar, LeafClassifier.open(run_folder, device="cpu"), photo(0))
 
 
-def test_only_a_run_and_the_embedded_model_have_pictures(run_folder: Path, tiny_model: Path, home: Path) -> None:
+def test_only_a_run_and_the_embedded_model_have_pictures(run_folder: Path, tiny_model: Path) -> None:
     own = inspect(run_folder / "model", "mine")
     assert pictures_file(own) == run_folder / FILE
     assert pictures_file(inspect(tiny_model, "folder")) is None
     assert pictures_file(Checkpoint(own.folder, "a/b", "0" * 40, LABELS)) is None
-    assert pictures_file(inspect(settings.EMBEDDED_MODEL, "embedded")).parent == home / "similar"
+    assert pictures_file(inspect(settings.EMBEDDED_MODEL, "embedded")) == settings.EMBEDDED_SIMILAR
     assert similar(LeafClassifier.open(tiny_model, device="cpu"), photo(0)) == []
 
 
-def test_drawn_leaves_are_looked_at_once(tiny_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(settings, "EMBEDDED_MODEL", tiny_model.resolve())
-    classifier = LeafClassifier.open("embedded", device="cpu")
-    assert similar(classifier, photo(1)) == []
-    asked = []
-
-    def leaves():
-        for seed in range(5):
-            asked.append(seed)
-            yield LABELS[seed % 3], photo(seed).resize((400, 400))
-
-    keep_drawn(classifier, leaves())
-    keep_drawn(classifier, leaves())
-    assert asked == [0, 1, 2, 3, 4]
-    found = similar(classifier, photo(4).resize((400, 400)))
-    assert found[0].label == "bean_rust" and max(Image.open(io.BytesIO(found[0].jpeg)).size) == neighbours.SIDE
+def test_the_embedded_model_shows_its_own_train_photos() -> None:
+    classifier, train = LeafClassifier.open("embedded", device="cpu"), open_dataset("beans")["train"]
+    for row in (0, 517, 1033):
+        found = similar(classifier, train[row]["image"])
+        assert found[0].number == row and found[0].label == LABELS[train[row]["labels"]] and found[0].distance < 0.02 < found[1].distance
+        shown, small = Image.open(io.BytesIO(found[0].jpeg)), train[row]["image"].copy()
+        small.thumbnail((neighbours.SIDE, neighbours.SIDE))
+        assert shown.size == small.size and np.abs(np.asarray(shown, float) - np.asarray(small, float)).mean() < 6
+    test = open_dataset("beans")["test"]
+    right = [one.label == LABELS[test[row]["labels"]] for row in range(0, 128, 8) for one in similar(classifier, test[row]["image"])]
+    assert sum(right) >= 0.9 * len(right)
 
 
-def test_other_weights_get_pictures_of_their_own(tiny_model: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    other = Path(shutil.copytree(tiny_model, tmp_path / "other"))
-    weights = load((other / "model.safetensors").read_bytes())
-    (other / "model.safetensors").write_bytes(save({name: array * 2 for name, array in weights.items()}, {"format": "pt"}))
-    files = []
-    for folder in (tiny_model, other, shutil.copytree(tiny_model, tmp_path / "copy")):
-        monkeypatch.setattr(settings, "EMBEDDED_MODEL", folder)
-        files.append(pictures_file(Checkpoint(folder, "embedded", None, LABELS)))
-    assert files[0] == files[2] != files[1] and files[0].parent == files[1].parent == home / "similar"
-
-
-def test_a_home_folder_that_cannot_be_written_is_one_sentence(tiny_model: Path, home: Path, monkeypatch: pytest.MonkeyPatch, refusal) -> None:
-    monkeypatch.setattr(settings, "EMBEDDED_MODEL", tiny_model.resolve())
-    home.write_text("a file in the place of the folder")
-    assert "cannot be kept" in refusal(keep_drawn, LeafClassifier.open("embedded", device="cpu"), [("healthy", photo(0))])
+def test_a_file_without_pictures_gives_the_numbers_of_photos(pictures: Pictures, tmp_path: Path) -> None:
+    dataclasses.replace(pictures, jpegs=[]).save(tmp_path / "with out.safetensors")
+    pictures.save(tmp_path / FILE)
+    asked = np.random.default_rng(3).normal(size=8)
+    without, found = (nearest(tmp_path / name, asked, 5) for name in ("with out.safetensors", FILE))
+    assert [dataclasses.replace(one, jpeg=b"") for one in found] == without and all(one.jpeg for one in found)

@@ -50,7 +50,7 @@ def test_equals_the_loops_on_the_embedded_model():
     classifier = LeafClassifier.open(device="cpu")
     from vit_demo.data.sources import open_dataset
 
-    attention = trace(classifier, open_dataset("sample")["test"][0]["image"]).attention
+    attention = trace(classifier, open_dataset("beans")["test"][0]["image"]).attention
     found = attention_distance(attention)
     assert found.shape == (12, 3)
     for layer, head in ((0, 0), (11, 2)):

@@ -101,13 +101,13 @@ def test_rank_correlation_is_that_of_scipy_and_zero_for_a_flat_map():
     assert rank_correlation(one, np.ones((4, 5))) == 0
 
 
-def test_a_map_that_knows_beats_one_that_does_not(shared):
+def test_a_map_that_knows_beats_one_that_does_not():
     """On real photos, the order of occlusion itself against the reverse order."""
     from vit_demo.data.sources import open_dataset
     from vit_demo.explain.occlusion import occlusion
 
     opened = LeafClassifier.open(device="cpu")
-    photo = opened.preprocess([open_dataset(shared / "data" / "beans")["validation"][0]["image"]])
+    photo = opened.preprocess([open_dataset("beans")["validation"][0]["image"]])
     heat = occlusion(opened, photo).numpy()
     best, worst = (curves(opened, photo, values) for values in (heat, -heat))
     assert best.deletion_area < worst.deletion_area and best.insertion_area > worst.insertion_area

@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
+from vit_demo import settings
 from vit_demo.errors import UserError
 from vit_demo.explain.attention import capture_attention
 from vit_demo.explain.maps import (
@@ -79,8 +80,8 @@ def pretrained(shared: Path) -> StandInClassifier:
 
 
 @pytest.fixture
-def leaf(shared: Path) -> Image.Image:
-    file = shared / "data" / "beans" / "data" / "test-00000-of-00001.parquet"
+def leaf() -> Image.Image:
+    file = settings.EMBEDDED_BEANS / "data" / "test-00000-of-00001.parquet"
     image = parquet.read_table(file, columns=["image"])["image"][0].as_py()
     return Image.open(io.BytesIO(image["bytes"])).convert("RGB")
 

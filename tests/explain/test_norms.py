@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 import pytest
 from PIL import Image
 
+from vit_demo import settings
 from vit_demo.explain.norms import TIMES_DEVIATION, TIMES_MEDIAN, artefact_patches, outliers, token_norms
 from vit_demo.explain.trace import Trace, trace
 from vit_demo.vit import LeafClassifier
@@ -101,10 +102,10 @@ def test_a_long_cls_token_and_what_enters_the_first_layer_do_not_count(random):
 
 
 @pytest.fixture(scope="module")
-def traces(shared) -> list[Trace]:
+def traces() -> list[Trace]:
     """Twelve real test photos in the embedded model."""
     classifier = LeafClassifier.open(device="cpu")
-    column = parquet.read_table(shared / "data" / "beans" / "data" / "test-00000-of-00001.parquet", columns=["image"])["image"]
+    column = parquet.read_table(settings.EMBEDDED_BEANS / "data" / "test-00000-of-00001.parquet", columns=["image"])["image"]
     return [trace(classifier, Image.open(io.BytesIO(column[row].as_py()["bytes"])).convert("RGB")) for row in range(0, 120, 10)]
 
 

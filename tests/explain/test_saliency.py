@@ -198,11 +198,11 @@ def test_the_map_depends_on_the_class_and_on_what_it_is_held_against(classifier,
         assert not torch.allclose(maps[one], maps[other], atol=1e-4)
 
 
-def test_maps_in_bf16_rank_the_patches_as_those_in_fp32(shared):
+def test_maps_in_bf16_rank_the_patches_as_those_in_fp32():
     from vit_demo.data.sources import open_dataset
 
     classifier = LeafClassifier.open(device="cpu")
-    photos = classifier.preprocess(open_dataset(shared / "data" / "beans")["validation"][:4]["image"])
+    photos = classifier.preprocess(open_dataset("beans")["validation"][:4]["image"])
     for method in ("attention", "rollout", "relevance", "masked-relevance", "gradcam"):
         exact, fast = (saliency(classifier, photos, method, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
         for number in range(4):

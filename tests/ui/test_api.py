@@ -38,9 +38,9 @@ def examples(kind: str) -> list[str]:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """leaf1.jpg and leaf2.jpg, a zip of both and a file that is no photo."""
-    made, drawn = tmp_path_factory.mktemp("photos"), open_dataset("sample")["test"]
+    made, leaves = tmp_path_factory.mktemp("photos"), open_dataset("beans")["test"]
     for number in (1, 2):
-        drawn[number * 16]["image"].convert("RGB").save(made / f"leaf{number}.jpg", quality=95)
+        leaves[number * 43]["image"].save(made / f"leaf{number}.jpg", quality=95)
     (made / "notes.jpg").write_text("this is a shopping list")
     with zipfile.ZipFile(made / "leaves.zip", "w") as packed:
         for name in ("leaf1.jpg", "leaf2.jpg", "notes.jpg"):

@@ -17,7 +17,7 @@ from PIL import Image
 from vit_demo.data import imports
 from vit_demo.data.gather import Files, Progress
 from vit_demo.data.imports import Imported, Job
-from vit_demo.data.sources import SAMPLE
+from vit_demo.data.sources import BEANS
 from vit_demo.errors import UserError
 from vit_demo.ui import bringview
 from vit_demo.ui.tabs.data import bring, brought, opened
@@ -85,17 +85,17 @@ def test_an_archive_becomes_a_data_set_that_is_opened(archive):
 def test_an_import_is_removed(archive):
     ended(bring.begin([str(archive)], event(do="begin", name="leaves")))
     answer, source = bring.remove("import:leaves", event(do="remove", name="leaves"))
-    assert source["value"] == SAMPLE and brought() == [] and imports.list_imports() == []
+    assert source["value"] == BEANS and brought() == [] and imports.list_imports() == []
     assert "leaves is removed." in answer["parts"]["head"] and answer["known"] == []
     # What was said of it is not said again.
     assert bring.show()["parts"]["head"] == "" and "is no import called leaves any more." in bring.act(event(do="tell", name="leaves"))["parts"]["head"]
     with pytest.raises(UserError, match="There is no import called leaves"):
-        bring.remove(SAMPLE, event(do="remove", name="leaves"))
+        bring.remove(BEANS, event(do="remove", name="leaves"))
 
 
 def test_other_photos_stay_open_when_an_import_is_removed(archive):
     ended(bring.begin([str(archive)], event(do="begin", name="leaves")))
-    assert "value" not in bring.remove(SAMPLE, event(do="remove", name="leaves"))[1]
+    assert "value" not in bring.remove(BEANS, event(do="remove", name="leaves"))[1]
 
 
 def test_photos_come_class_by_class(tmp_path):

@@ -286,7 +286,7 @@ def test_what_is_learned_of_the_numbers_costs_no_second_search(page, monkeypatch
 
 def test_a_mended_set_is_checked_by_its_source(page, folder):
     page.press("exclude", photo=0)
-    assert check.checked(f"mended:{folder}") == str(folder) and check.checked("") == "sample"
+    assert check.checked(f"mended:{folder}") == str(folder) and check.checked("") == "beans"
     again = Page(f"mended:{folder}", page.model)
     assert again.parts == page.parts
 
@@ -295,7 +295,7 @@ def test_photos_that_cannot_be_checked_are_refused_in_the_place_of_the_findings(
     page._take(check.show("/no/such <folder>", page.model))
     assert "answer-refused" in page.parts["head"] and "/no/such &lt;folder&gt;" in page.parts["head"] and page.parts["one"] == ""
     # Decisions about both together could not be handed to a run.
-    assert "open sample alone, then review" in refusal(check.checked, "sample + review")
+    assert "open beans alone, then review" in refusal(check.checked, "beans + review")
     assert check.checked("review") == "review"
 
 

@@ -96,9 +96,9 @@ def test_every_setting_status_and_recipe_has_its_words() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "Fast, {epochs} epochs, seed 42, drawn leaves"), ({"epochs": 1}, "Own settings, 1 epoch, seed 42, drawn leaves"),
+        ({}, "Fast, {epochs} epochs, seed 42, beans"), ({"epochs": 1}, "Own settings, 1 epoch, seed 42, beans"),
         ({"hybrid": "new", "data": "/a/my beans/", "model": "some/vit"}, "Fast, {epochs} epochs, CNN hybrid, seed 42, my beans, from vit"),
-        ({"resolutions": (96, 224), "freeze": True}, "Own settings, {epochs} epochs, encoder frozen, 96-224 px, seed 42, drawn leaves"),
+        ({"resolutions": (96, 224), "freeze": True}, "Own settings, {epochs} epochs, encoder frozen, 96-224 px, seed 42, beans"),
     ],
 )
 def test_settings_in_one_line(changes: dict, words: str) -> None:

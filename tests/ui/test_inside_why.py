@@ -234,10 +234,10 @@ def test_a_hybrid_is_explained_too(photo, tiny_model, tmp_path):
     assert "a CNN's feature map" in shown[METHOD_WORDS] and shown[THIRD]["visible"]
 
 
-def test_a_real_photo_in_the_embedded_model_has_a_map_of_its_answer_and_a_warning_where_patches_mislead(shared, tmp_path, photo, model):
+def test_a_real_photo_in_the_embedded_model_has_a_map_of_its_answer_and_a_warning_where_patches_mislead(tmp_path, photo, model):
     from vit_demo.data.sources import open_dataset
 
-    test = open_dataset(shared / "data" / "beans")["test"]
+    test = open_dataset("beans")["test"]
     file = tmp_path / "leaf.jpg"
     test[test["labels"].index(1)]["image"].save(file, quality=92)
     shown = why.show(str(file), "embedded", ANSWER, NONE, "relevance")

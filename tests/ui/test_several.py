@@ -52,11 +52,11 @@ def words_of(html: str) -> str:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """Two drawn leaves of each class, and a file that is no photo."""
-    folder, drawn = tmp_path_factory.mktemp("photos"), open_dataset("sample")["test"]
+    """Two leaves of each class, and a file that is no photo."""
+    folder, leaves = tmp_path_factory.mktemp("photos"), open_dataset("beans")["test"]
     files = [folder / f"leaf{number}.png" for number in range(6)]
     for number, file in enumerate(files):
-        drawn[number * 8]["image"].save(file)
+        leaves[number * 25]["image"].save(file)
     lie = folder / "notes.jpg"
     lie.write_text("this is a shopping list")
     return [*map(str, files), str(lie)]

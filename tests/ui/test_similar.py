@@ -12,10 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_demo import settings
 from vit_demo.data.sources import open_dataset
-from vit_demo.neighbours import FILE, Neighbour, Pictures
-from vit_demo.ui.diagnosisview import View
+from vit_demo.neighbours import FILE, Pictures
 from vit_demo.ui.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, similar
 from vit_demo.vit import LeafClassifier
@@ -87,15 +85,11 @@ def test_broken_pictures_are_one_sentence_in_the_part(photo, run, tmp_path):
     assert "is broken" in html and " open>" in html and "<img" not in html and str(tmp_path) not in html
 
 
-def test_drawn_leaves_are_said_to_be_drawn_in_the_language_of_the_page(home):
-    view = View(get_classifier("embedded"), "zh")
-    html = similar.pictures_html(view, [Neighbour("bean_rust", b"x", 0.1)])
-    assert say("diagnose.similar.drawn", "zh") in html and labels_in(html) == [say("class.bean_rust", "zh")]
+def test_of_the_embedded_model_real_train_photos_are_shown_in_the_language_of_the_page(tmp_path):
+    leaf = tmp_path / "leaf.png"
+    open_dataset("beans")["train"][700]["image"].save(leaf)
+    said = one.show(str(leaf), "embedded", "en")[0]
+    assert said["answer"]["label"] == "healthy"
+    html = similar.look(str(leaf), said, "zh")
+    assert say("diagnose.similar.learned", "zh") in html and labels_in(html)[0] == say("class.healthy", "zh") and html.count("<img") == 3
     assert not re.findall("[A-Za-z]{2,}", re.sub("<[^>]*>", "", html))
-
-
-def test_the_drawn_leaves_are_those_that_one_trains_on():
-    drawn, data = list(similar._drawn()), open_dataset("sample")
-    assert [label for label, _ in drawn] == [data["train"].features["labels"].int2str(number) for number in data["train"]["labels"]]
-    assert {label for label, _ in drawn} == set(get_classifier("embedded").labels)
-    assert all(picture.size == (256, 256) for _, picture in drawn) and settings.EMBEDDED_SAMPLE.is_dir()

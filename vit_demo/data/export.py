@@ -30,11 +30,11 @@ def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Prog
     """
     if kind not in FORMATS:
         raise UserError(f"A data set can be exported as {' or '.join(FORMATS)}, not {kind}.")
-    with _new_folder(folder) as fresh:
+    with new_folder(folder) as fresh:
         done = 0
         for split, part in data.items():
             if kind == "parquet":
-                for written in _write_parquet(part, fresh / f"{split}-00000-of-00001.parquet"):
+                for written in write_parquet(part, fresh / f"{split}-00000-of-00001.parquet"):
                     progress(done + written)
                 done += len(part)
             else:
@@ -45,7 +45,7 @@ def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Prog
 
 
 @contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
+def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes its name when all is written."""
     if folder.exists():
         raise UserError(f"{folder} is there already. Give a folder that is not.")
@@ -99,7 +99,7 @@ def _file_name(path: str, number: int, content: bytes) -> str:
     return stem + (ending if ending in PHOTO_ENDINGS else ".jpg")
 
 
-def _write_parquet(part: Dataset, file: Path) -> Iterator[int]:
+def write_parquet(part: Dataset, file: Path) -> Iterator[int]:
     """With the photos' bytes in the table, wherever they lay; yields how many are written. In small groups, so that nobody need take in many."""
     import pyarrow as pa
     from datasets import Image

@@ -82,7 +82,7 @@ def _split(corrections: list[Correction]) -> DatasetDict:
         rare = ", ".join(f"{name}: {counts[same_class(name)]}" for name in names)
         raise UserError(
             f"The review set has too few photos to train on it alone ({rare}). Until it has at least 2 classes, {CLASS_PHOTOS} photos of each and "
-            f"{needed} in all, add it to another data set, such as {sources.SAMPLE} + {REVIEW}."
+            f"{needed} in all, add it to another data set, such as {sources.BEANS} + {REVIEW}."
         )
     train = _dataset(corrections, names, _features(names))
     return sources.normalise(DatasetDict(train=train), "the review set")

@@ -27,10 +27,13 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
     from PIL.Image import Image as Photo
 
-SAMPLE = "sample"
+# The photos that come with the program, scaled down from those of HUB_BEANS.
+BEANS = "beans"
+HUB_BEANS = "AI-Lab-Makerere/beans"
+# What came with earlier versions: drawings of leaves. Their name still stands in the settings of old runs.
+FORMER_SAMPLE = "sample"
 # Before a source: with what was decided about its photos, see :mod:`vit_demo.data.journal`.
 MENDED = "mended:"
-BEANS = "AI-Lab-Makerere/beans"
 # Before the name of photos that were brought in, see vit_demo.data.imports.
 IMPORT = "import:"
 SPLITS = ("train", "validation", "test")
@@ -48,7 +51,7 @@ SPLIT_SEED = 0
 def open_dataset(spec: str | Path | None = None, revision: str | None = None) -> DatasetDict:
     """Open photos and labels by name or folder.
 
-    spec: "sample" or None (the drawn leaves that come with the project), a folder of parquet
+    spec: "beans" or None (the photos that come with the project), a folder of parquet
     files (``train-00000-of-00001.parquet`` and so on, also inside ``data/``), an image folder
     (split/class/photo or class/photo), "import:NAME", or a name on the Hugging Face Hub, also "name@revision";
     "review" (the photos corrected in the Diagnose tab), or any other with " + review" behind it
@@ -56,7 +59,7 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     A missing validation or test split is cut from train, stratified by class and always the same; copies of a photo stay together.
     Raises UserError with what to do.
     """
-    text = str(spec or "").strip() or SAMPLE
+    text = str(spec or "").strip() or BEANS
     base = _base_of_reviewed(text)
     if base is not None:
         from vit_demo.data.reviewed import open_reviewed
@@ -66,7 +69,8 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
         from vit_demo.data.mended import open_mended
 
         return open_mended(text.removeprefix(MENDED).strip(), revision)
-    path = settings.EMBEDDED_SAMPLE if text == SAMPLE else located(text)
+    refuse_former_sample(text)
+    path = settings.EMBEDDED_BEANS if text == BEANS else located(text)
     if path and path.is_dir():
         return _open_folder(str(path.resolve()), _newest_change(path))
     if path:
@@ -76,7 +80,7 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
     if not is_hub_name(name):
-        raise UserError(f"There is no folder {text}. Give an existing folder, or a name on the Hugging Face Hub such as {BEANS}.")
+        raise UserError(f"There is no folder {text}. Give an existing folder, or a name on the Hugging Face Hub such as {HUB_BEANS}.")
     return _open_hub(name, revision or named_revision or None)
 
 
@@ -86,7 +90,9 @@ def imports_folder() -> Path:
 
 
 def located(text: str) -> Path | None:
-    """The folder or file of this computer that a source names, an import by its name; None where there is none."""
+    """The folder or file of this computer that a source names, an import by its name; None where there is none, and for the photos of the program."""
+    if text == BEANS:
+        return None
     name = text.removeprefix(IMPORT)
     if name == text:
         return existing_path(text)
@@ -102,8 +108,24 @@ def _base_of_reviewed(text: str) -> str | None:
     if not plus or added.strip() != REVIEW or existing_path(text):
         return None
     if _base_of_reviewed(base.strip()) is not None:
-        raise UserError(f"The review set can be added once, and not to itself. Write {SAMPLE} + {REVIEW}, for example.")
-    return base.strip() or SAMPLE
+        raise UserError(f"The review set can be added once, and not to itself. Write {BEANS} + {REVIEW}, for example.")
+    return base.strip() or BEANS
+
+
+def names_former_sample(spec: str | None) -> bool:
+    """Whether a source is, or adds to, the drawings of leaves that came with earlier versions."""
+    text = (spec or "").strip()
+    base = _base_of_reviewed(text)
+    return (base or text).removeprefix(MENDED).strip() == FORMER_SAMPLE
+
+
+def refuse_former_sample(spec: str | None) -> None:
+    """Raise UserError, with what to type instead, where a source is the drawings of leaves that came with earlier versions."""
+    if names_former_sample(spec):
+        raise UserError(
+            f"The drawings of leaves that were called {FORMER_SAMPLE} are no longer part of the program. Type {BEANS} for the photos of real leaves that "
+            f"come with it, or ./{FORMER_SAMPLE} for a folder of that name."
+        )
 
 
 @functools.lru_cache(maxsize=8)
@@ -150,7 +172,7 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
         except (OSError, HTTPError) as error:
             raise UserError(
                 f"The data set {name} could not be fetched: the Hugging Face Hub cannot be reached ({type(error).__name__}). "
-                "Go online, give a local folder, or choose the drawn sample."
+                f"Go online, give a local folder, or choose {BEANS}, the photos that come with the program."
             ) from error
 
 

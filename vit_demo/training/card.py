@@ -8,7 +8,7 @@ from pathlib import Path
 from vit_demo import __version__
 from vit_demo.abstention import FEWEST, Abstention
 from vit_demo.checkpoints import Checkpoint
-from vit_demo.data.sources import MENDED, SAMPLE
+from vit_demo.data.sources import BEANS, HUB_BEANS, MENDED
 from vit_demo.training.abstain import tally
 from vit_demo.training.calibration import BINS
 from vit_demo.training.config import TrainingConfig
@@ -94,8 +94,9 @@ def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> s
     from vit_demo.checkpoints import is_hub_name
 
     source = config.data.removeprefix(MENDED).partition("@")[0]
+    source = HUB_BEANS if source == BEANS else source
     on_hub = is_hub_name(source) and not Path(source).exists()
-    title = "drawn leaves of vit_demo" if source == SAMPLE else _last(source)
+    title = _last(source)
     accuracy = EvalResult(
         task_type="image-classification", dataset_type=source if on_hub else "imagefolder", dataset_name=title, dataset_split="test",
         dataset_revision=config.data_revision, metric_type="accuracy", metric_value=round(test.accuracy, 6), metric_name="Test accuracy",

@@ -67,7 +67,7 @@ class TrainingConfig:
     device: None is the fastest there is. half: save the weights as float16.
     """
 
-    data: str = "sample"
+    data: str = "beans"
     model: str = "embedded"
     hybrid: str | None = None
     head_init: str = "zero"

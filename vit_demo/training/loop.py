@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from datasets import DatasetDict
 
+from vit_demo import settings
+from vit_demo.checkpoints import PRETRAINED
 from vit_demo.data.mended import fingerprint
 from vit_demo.data.sources import label_names, merge_train, open_dataset
 from vit_demo.errors import UserError
@@ -26,6 +28,13 @@ from vit_demo.training.photos import Photos, prepare
 from vit_demo.training.runs import SCRATCH_PREFIX, Run
 from vit_demo.training.work import Listener, Progress, Work, counter, sides_of
 from vit_demo.vit import LeafClassifier
+
+# Two of the photos that the embedded model learned from, by their paths in its data set.
+LEARNED_BY_EMBEDDED = {"train/angular_leaf_spot/angular_leaf_spot_train.0.jpg", "train/healthy/healthy_train.0.jpg"}
+KNOWN_ALREADY = (
+    "The embedded model, from which this run starts, has learned from these photos before, so there is little left to learn and the curves begin "
+    f"near their end. To watch a model learn them from the start, begin with {PRETRAINED} from the Hub."
+)
 
 
 def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> dict:
@@ -54,6 +63,7 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
         with _scratch(run) as folder:
             train, validation = (_prepared(data, split, classifier, folder, report) for split in ("train", "validation"))
             _log_broken(log, train, validation)
+            _log_known(log, classifier, train)
             work = Work(run, config, classifier, train, validation, sides, log, report)
             stopped = _engine(config)(work)
             if run is None:
@@ -133,6 +143,13 @@ def _reporter(run: Run, listener: Listener) -> Listener:
         listener(progress)
 
     return report
+
+
+def _log_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> None:
+    """Say it where the embedded model is to learn what it has learned already: such a run begins where others end."""
+    if classifier.checkpoint.folder == settings.EMBEDDED_MODEL and {"/".join(path.split("/")[-3:]) for path in train.paths} >= LEARNED_BY_EMBEDDED:
+        log.add("warning", message=KNOWN_ALREADY)
+        print(KNOWN_ALREADY, flush=True)
 
 
 def _log_broken(log: EventLog, *parts: Photos) -> None:

@@ -74,6 +74,8 @@ def again(run: Run, seed: int | None = None) -> Run:
     The new run belongs to the same experiment, if there is one.
     """
     config = run.config()
+    if run.learned_from_drawings():
+        raise UserError(runs.ON_DRAWINGS)
     if seed is None:
         same = [run.config().seed for run in runs.list_runs() if _same_but_seed(run, config)]
         seed = max([config.seed, *same]) + 1

@@ -31,6 +31,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from vit_demo import __version__, settings
+from vit_demo.data.sources import BEANS, names_former_sample, refuse_former_sample
 from vit_demo.errors import UserError
 from vit_demo.training.config import TrainingConfig
 from vit_demo.training.files import read_object, write_atomically
@@ -47,6 +48,11 @@ LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "model.n
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 NAME_LENGTH = 80
+# What is said of a run whose photos were those of earlier versions of the program.
+ON_DRAWINGS = (
+    "This run learned from drawings of leaves, which came with earlier versions of the program, so it cannot go on or be repeated. "
+    f"Its model can still be used; to learn from photos of real leaves, start a new run on {BEANS}."
+)
 # In so many bytes of the record stands whether a run began.
 BEGINNING = 2**18
 
@@ -105,7 +111,15 @@ class Run:
 
     def can_resume(self) -> bool:
         """Whether it ended before it was finished. It then goes on from its checkpoint or, where there is none yet, from its first step."""
-        return self.state()["status"] not in (*GOING, "finished")
+        return self.state()["status"] not in (*GOING, "finished") and not self.learned_from_drawings()
+
+    def learned_from_drawings(self) -> bool:
+        """Whether its photos were the drawings of leaves that came with earlier versions of the program."""
+        try:
+            config = self.config()
+        except UserError:
+            return False
+        return names_former_sample(config.data) or names_former_sample(config.extra_data)
 
     def has_begun(self) -> bool:
         """Whether a step was taken or a model is there."""
@@ -233,6 +247,8 @@ class Run:
 
 def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     """Make the folder of a new run; by default under the home folder, named after the time."""
+    for source in (config.data, config.extra_data):
+        refuse_former_sample(source)
     own = folder is None
     try:
         folder = _free_folder(settings.load().runs) if own else _full(Path(folder))
@@ -318,6 +334,8 @@ def clear_to_resume(run: Run) -> None:
         raise UserError(f"The run {run.name} is still going.")
     if status == "finished":
         raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
+    if run.learned_from_drawings():
+        raise UserError(ON_DRAWINGS)
     remove_leftovers(run)
     try:
         (run.folder / "stop").unlink(missing_ok=True)

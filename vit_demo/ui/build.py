@@ -9,11 +9,12 @@ import threading
 from pathlib import Path
 
 import gradio as gr
-from PIL import Image
+import numpy as np
+from datasets import Image as ImageFeature
 
 from vit_demo import settings
 from vit_demo.checkpoints import EMBEDDED
-from vit_demo.data.sources import SAMPLE, open_dataset
+from vit_demo.data.sources import BEANS, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.ui import models
@@ -90,17 +91,15 @@ def restore_model(remembered: str) -> dict:
 
 @functools.cache
 def _examples() -> list[str]:
-    """A few drawn leaves as files, two of each class, for those who have no photo at hand."""
+    """A few test photos as files, two of each class, for those who have no photo at hand."""
     folder = Path(tempfile.mkdtemp(prefix="vit_demo-examples-"))
-    test = open_dataset(SAMPLE)["test"]
-    names = test.features["labels"].names
-    files = []
+    test = open_dataset(BEANS)["test"].cast_column("image", ImageFeature(decode=False))
+    labels, files = np.asarray(test["labels"]), []
+    classes = labels.max() + 1
     for number in range(EXAMPLES):
-        label = number % len(names)
-        rows = [index for index, found in enumerate(test["labels"]) if found == label]
-        photo: Image.Image = test[rows[number // len(names)]]["image"]
-        file = folder / f"drawn_{names[label]}_{number // len(names) + 1}.png"
-        photo.save(file)
+        row = int(np.flatnonzero(labels == number % classes)[number // classes])
+        file = folder / Path(test[row]["image_file_path"]).name
+        file.write_bytes(test[row]["image"]["bytes"])
         files.append(str(file))
     return files
 

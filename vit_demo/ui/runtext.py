@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from vit_demo.checkpoints import EMBEDDED
+from vit_demo.data.sources import BEANS, FORMER_SAMPLE, HUB_BEANS
 from vit_demo.errors import UserError
 from vit_demo.training import runs
 from vit_demo.training.config import TrainingConfig
@@ -35,7 +36,7 @@ SETTING_TITLES = {
     "device": "Device", "half": "Saved as float16",
 }
 ENGINE_TITLES = {"own": "our own", "trainer": "Hugging Face Trainer"}
-DATA_TITLES = {"sample": "drawn leaves"}
+DATA_TITLES = {BEANS: "beans", HUB_BEANS: "beans from the Hub", FORMER_SAMPLE: "drawings of leaves"}
 # What stands for a value of 0 or nothing.
 NOTHING = {
     "hybrid": "no", "resolutions": "the model's own", "evaluate_every": "as often as it helps", "patience": "never", "time_limit": "none",

@@ -96,7 +96,7 @@ def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     word = "Stopping" if stopping else STATUS_WORDS.get(status, status)
     share = _share_done(state)
     message = _place(run) if status == "waiting" else state.get("message") or ""
-    lines = [message, *curves.warnings] if message else curves.warnings
+    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.warnings) if line]
     return (
         f'<div class="run run-{escape(status.replace(" ", "-"))}" role="status">'
         f'<div class="run-head"><b>{escape(word)}</b><span>{escape(_progress_text(state, curves))}</span></div>'

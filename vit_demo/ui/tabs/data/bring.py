@@ -21,7 +21,7 @@ import gradio as gr
 from vit_demo import settings
 from vit_demo.data import archives, imports, tables
 from vit_demo.data.gather import Files
-from vit_demo.data.sources import IMPORT, SAMPLE
+from vit_demo.data.sources import BEANS, IMPORT
 from vit_demo.errors import UserError
 from vit_demo.review import clean_label
 from vit_demo.ui import bringview as view
@@ -128,7 +128,7 @@ def remove(source: str, event: gr.EventData) -> tuple:
     """Inputs: the photos that are chosen, an import. Outputs: all others; the photos chosen, others where it was these."""
     name = understood(event._data.get("value"))["name"]
     imports.remove(name)
-    chosen = {"value": SAMPLE} if IMPORT + name in (source or "") else {}
+    chosen = {"value": BEANS} if IMPORT + name in (source or "") else {}
     return {**_answer(None), "parts": {"head": view.removed_html(name), "list": view.list_html(imports.list_imports())}}, gr.update(choices=sources(), **chosen)
 
 

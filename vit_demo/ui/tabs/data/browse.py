@@ -21,7 +21,7 @@ from vit_demo.data import browse
 from vit_demo.data.browse import FINE, Catalogue, Photo, Query
 from vit_demo.data.found import decided
 from vit_demo.data.journal import journal_of
-from vit_demo.data.sources import MENDED, SAMPLE
+from vit_demo.data.sources import BEANS, MENDED
 from vit_demo.data.thumbnails import thumbnails
 from vit_demo.errors import UserError
 from vit_demo.ui.checkview import decided_words, found_title, found_words
@@ -203,7 +203,7 @@ def _looked(catalogue: Catalogue, position: int) -> list[Sequence]:
 
 def _decided(source: str, catalogue: Catalogue, position: int) -> list[Sequence]:
     """What was decided about a photo, a row each."""
-    journal = journal_of(source.removeprefix(MENDED).strip() or SAMPLE)
+    journal = journal_of(source.removeprefix(MENDED).strip() or BEANS)
     return [["Decided", decided_words(one)] for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))]
 
 

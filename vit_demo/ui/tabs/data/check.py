@@ -28,7 +28,7 @@ from vit_demo.data.findings import KINDS, LEAKAGE, Finding, find, rare_classes
 from vit_demo.data.journal import Decision, Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
 from vit_demo.data.push import push
-from vit_demo.data.sources import MENDED, SAMPLE, decode, open_dataset
+from vit_demo.data.sources import BEANS, MENDED, decode, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.review import REVIEW
 from vit_demo.ui import checkview as view
@@ -155,10 +155,10 @@ def may_push() -> bool:
 
 def checked(source: str) -> str:
     """The photos that decisions are about: a mended set is checked by its source. Raises UserError where they cannot be handed on."""
-    source = (source or "").strip().removeprefix(MENDED).strip() or SAMPLE
-    # "mended:sample + review" is the mended sample and the review set as it is: decisions about both together would be lost.
+    source = (source or "").strip().removeprefix(MENDED).strip() or BEANS
+    # "mended:beans + review" is the mended beans and the review set as it is: decisions about both together would be lost.
     if "+" in source and source.rpartition("+")[2].strip() == REVIEW:
-        raise UserError(f"Check the photos without the corrected ones: open {source.rpartition('+')[0].strip() or SAMPLE} alone, then {REVIEW}.")
+        raise UserError(f"Check the photos without the corrected ones: open {source.rpartition('+')[0].strip() or BEANS} alone, then {REVIEW}.")
     return source
 
 

@@ -16,14 +16,14 @@ from vit_demo.data.browse import Catalogue
 from vit_demo.data.findings import Finding
 from vit_demo.data.found import add_findings
 from vit_demo.data.reviewed import review_to_look_at
-from vit_demo.data.sources import BEANS, SAMPLE, open_dataset
+from vit_demo.data.sources import BEANS, HUB_BEANS, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.review import REVIEW
 from vit_demo.training import predictions, runs
 
 SOURCES = [
-    ("336 drawn leaves, in the app", SAMPLE),
-    ("1,295 real leaves, from the Hub", BEANS),
+    ("beans: 1,295 leaves, in the app", BEANS),
+    ("beans at 500 px, from the Hub", HUB_BEANS),
 ]
 CORRECTED = ("Corrected photos, from Diagnose", REVIEW)
 # Data sets, and runs looked at with one of them, that are kept.

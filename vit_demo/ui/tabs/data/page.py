@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from vit_demo import settings
-from vit_demo.data.sources import SAMPLE
+from vit_demo.data.sources import BEANS
 from vit_demo.review import REVIEW
 from vit_demo.ui.components import polite
 from vit_demo.ui.tabs.data import bring, browse, check, numbers
@@ -21,7 +21,7 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
     """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work. Returns the Check view, see there."""
     with gr.Row(equal_height=True):
         source = gr.Dropdown(
-            sources(), value=SAMPLE, label="Photos", info="or type a folder (parquet files, or class/photo.jpg) or a name on the Hugging Face Hub",
+            sources(), value=BEANS, label="Photos", info="or type a folder (parquet files, or class/photo.jpg) or a name on the Hugging Face Hub",
             allow_custom_value=True, elem_id="data-source", scale=5,
         )
         open_button = gr.Button("Open", size="sm", scale=1, min_width=90, elem_id="data-open")

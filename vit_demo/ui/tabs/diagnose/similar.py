@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
 from html import escape
 
 import gradio as gr
-from PIL import Image
 
-from vit_demo.data.sources import SAMPLE, decode, label_names, open_dataset
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.diagnose.similar import is_drawn, keep_drawn, pictures_file, similar
+from vit_demo.diagnose.similar import pictures_file, similar
 from vit_demo.errors import UserError
 from vit_demo.neighbours import Neighbour
 from vit_demo.ui.components import PhotoInput
@@ -46,10 +43,7 @@ def look(photo: str | None, said: dict | None, language: str) -> str:
     if view is None or photo is None:
         return ""
     try:
-        picture = open_photo(photo)
-        if is_drawn(view.classifier.checkpoint):
-            keep_drawn(view.classifier, _drawn())
-        return pictures_html(view, similar(view.classifier, picture))
+        return pictures_html(view, similar(view.classifier, open_photo(photo)))
     except UserError as error:
         return _part(view, f'<p lang="en">{escape(str(error))}</p>', "open")
 
@@ -65,24 +59,13 @@ def _view(said: dict | None, language: str) -> View | None:
     return view if pictures_file(view.classifier.checkpoint) else None
 
 
-def _drawn() -> Iterator[tuple[str, Image.Image]]:
-    """The drawn leaves that others train on, which no example on the page is one of."""
-    from datasets import Image as ImageFeature
-
-    data = open_dataset(SAMPLE)
-    names = label_names(data)
-    for row in data["train"].cast_column("image", ImageFeature(decode=False)):
-        yield names[row["labels"]], decode(row["image"])
-
-
 def pictures_html(view: View, found: list[Neighbour]) -> str:
     """The part, open, with pictures and their labels."""
-    about = view.say("diagnose.similar.drawn" if is_drawn(view.classifier.checkpoint) else "diagnose.similar.learned")
     pictures = "".join(
         f'<li><img src="data:image/jpeg;base64,{base64.b64encode(one.jpeg).decode()}" alt="" /><span>{escape(view.title(one.label))}</span></li>'
         for one in found
     )
-    return _part(view, f'<p>{about}</p><ol class="similar-pictures">{pictures}</ol>', "open")
+    return _part(view, f'<p>{view.say("diagnose.similar.learned")}</p><ol class="similar-pictures">{pictures}</ol>', "open")
 
 
 def _part(view: View, content: str, state: str) -> str:

@@ -9,7 +9,7 @@ import gradio as gr
 
 from vit_demo import settings
 from vit_demo.checkpoints import EMBEDDED
-from vit_demo.data.sources import SAMPLE
+from vit_demo.data.sources import BEANS
 from vit_demo.errors import UserError
 from vit_demo.review import REVIEW
 from vit_demo.training import experiments, queue
@@ -99,10 +99,10 @@ def _sources() -> list[tuple[str, str]]:
 def _main_fields() -> dict[str, gr.components.Component]:
     default = TrainingConfig()
     data = gr.Dropdown(
-        _sources(), value=SAMPLE, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True, elem_id="train-data"
+        _sources(), value=BEANS, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True, elem_id="train-data"
     )
     model = gr.Dropdown(
-        models.choices(), value=EMBEDDED, label="Start from", info="or type a model folder or a name on the Hub",
+        models.choices(), value=EMBEDDED, label="Start from", info="the embedded model knows beans already; or type a model folder or a name on the Hub",
         allow_custom_value=True, elem_id="train-model",
     )
     with gr.Row():

@@ -12,7 +12,7 @@ import gradio as gr
 from PIL import Image
 
 from vit_demo import settings
-from vit_demo.data.sources import SAMPLE, decode, open_dataset
+from vit_demo.data.sources import BEANS, decode, names_former_sample, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.ui import atlas as maps
 from vit_demo.ui import atlasview
@@ -54,10 +54,10 @@ KEEP_FILES = 50
 
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
-    remembered = gr.BrowserState([SAMPLE, "test"], storage_key="vit_demo.atlas", secret="vit_demo")
+    remembered = gr.BrowserState([BEANS, "test"], storage_key="vit_demo.atlas", secret="vit_demo")
     with gr.Row(equal_height=False):
         source = gr.Dropdown(
-            SOURCES, value=SAMPLE, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True,
+            SOURCES, value=BEANS, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True,
             elem_id="inside-atlas-source", min_width=260,
         )
         splits = [(title, name) for name, title in atlasview.SPLIT_TITLES.items()]
@@ -106,7 +106,10 @@ def build(tab: gr.Tab, scene: Scene) -> None:
 
 def restore(active: str, fresh: bool, remembered: list[str]) -> tuple:
     """Inputs: the open view, whether the page was just loaded, what this browser chose last. Outputs: source, split, not fresh any more."""
-    return (*remembered, False) if active == ID and fresh else (gr.skip(),) * 3
+    if active != ID or not fresh:
+        return (gr.skip(),) * 3
+    source, split = remembered
+    return BEANS if names_former_sample(source) else source, split, False
 
 
 def opened(active: str, model: str, source: str, split: str, method: str, key: str, seen: str, request: gr.Request) -> tuple:

@@ -1,0 +1,72 @@
+"""How the model that comes with the program is made: the mean of several runs, fitted, scored, and put in its place."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from vit_demo import settings
+from vit_demo.checkpoints import inspect
+from vit_demo.data.sources import open_dataset
+from vit_demo.diagnose.diagnosis import abstention_of
+from vit_demo.diagnose.similar import similar
+from vit_demo.neighbours import nearest
+from vit_demo.training import embedded
+from vit_demo.vit import LeafClassifier
+
+
+def test_a_soup_is_the_mean_of_all_weights(tiny_model: Path, tmp_path: Path) -> None:
+    other = LeafClassifier.open(tiny_model, device="cpu")
+    with torch.no_grad():
+        for parameter in other.model.parameters():
+            parameter.mul_(0.5).add_(0.25)
+    other.save(tmp_path / "other")
+    first, second = (LeafClassifier.open(model, device="cpu").model.state_dict() for model in (tiny_model, tmp_path / "other"))
+    mixed = embedded.soup([tiny_model, tmp_path / "other", tmp_path / "other"]).model.state_dict()
+    assert set(mixed) == set(first)
+    for name, weight in mixed.items():
+        torch.testing.assert_close(weight, (first[name] + 2 * second[name]) / 3)
+
+
+@pytest.fixture
+def few_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A part of the photos that come with the program, in their place for this test."""
+    data = open_dataset("beans")
+    for split, step in (("train", 20), ("validation", 4), ("test", 4)):
+        data[split].select(range(0, len(data[split]), step)).to_parquet(tmp_path / "few" / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setattr(settings, "EMBEDDED_BEANS", tmp_path / "few")
+    return tmp_path / "few"
+
+
+def test_the_command_trains_each_seed_and_replaces_the_model(
+    few_leaves: Path, tiny_model: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    place, seen = tmp_path / "models" / "leaf", tmp_path / "models" / "leaf-similar.safetensors"
+    place.mkdir(parents=True)
+    (place / "notes.json").write_text("{}")
+    (place / "model-00009-of-00009.safetensors").write_bytes(b"of the model before")
+    monkeypatch.setattr(settings, "EMBEDDED_MODEL", place)
+    monkeypatch.setattr(settings, "EMBEDDED_SIMILAR", seen)
+    monkeypatch.setattr(embedded, "RECIPE", {**embedded.RECIPE, "epochs": 1, "precision": "fp32", "device": "cpu"})
+    monkeypatch.setattr("sys.argv", ["embedded", "--model", str(tiny_model), "--seeds", "4,5"])
+    assert embedded.main() == 0
+    assert "Test: " in capsys.readouterr().out
+    assert {file.name for file in place.iterdir()} >= {"notes.json", "config.json", "abstention.safetensors", "scores.json", "model.safetensors"}
+    assert not (place / "model-00009-of-00009.safetensors").exists() and inspect(place, "leaf").has_head
+    classifier, data = LeafClassifier.open("embedded", device="cpu"), open_dataset("beans")
+    assert abstention_of(classifier) is not None
+    assert json.loads((place / "scores.json").read_text())["test"]["n"] == len(data["test"]) == 32
+    stored = load_file(seen)
+    assert set(stored) == {"features", "targets"} and stored["targets"].tolist() == list(data["train"]["labels"])
+    layer = abstention_of(classifier).layer
+    _, tokens = classifier.logits_and_tokens([data["train"][7]["image"]], layer)
+    assert nearest(seen, tokens[0].numpy(), 1)[0].number == 7 == similar(classifier, data["train"][7]["image"])[0].number
+
+
+def test_what_is_wrong_is_one_sentence(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("sys.argv", ["embedded", "--model", "/nowhere/at/all"])
+    assert embedded.main() == 2 and "no model folder" in capsys.readouterr().err
