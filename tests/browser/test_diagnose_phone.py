@@ -121,7 +121,7 @@ def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, leaf_phot
     asked.clear()
     switch(phone, "Français")
     phone.locator(".answer").get_by_text(say("diagnose.all", "fr")).wait_for()
-    phone.locator("#diagnose-examples").get_by_text("dessinées").wait_for()
+    phone.locator("#diagnose-examples").get_by_text(say("diagnose.examples", "fr")).wait_for()
     phone.wait_for_timeout(1000)
     # For the texts; the photo was not asked about again.
     assert len(asked) == 1, asked

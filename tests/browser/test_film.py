@@ -20,13 +20,13 @@ PAUSE_LATER = """() => {
 
 
 @pytest.fixture
-def begin(server, monkeypatch):
+def begin(server, few_leaves, monkeypatch):
     """Start a run of so many epochs of 15 steps on the server's home folder. It is stopped after the test. other: settings of it."""
     monkeypatch.setenv("VIT_DEMO_HOME", str(server.home))
     started = []
 
     def submit(epochs: int, evaluate_every: int, **other) -> runs.Run:
-        config = TrainingConfig(epochs=epochs, batch_size=16, evaluate_every=evaluate_every, learning_rate=1e-3, device="cpu", **other)
+        config = TrainingConfig(data=few_leaves, epochs=epochs, batch_size=16, evaluate_every=evaluate_every, learning_rate=1e-3, device="cpu", **other)
         started.append(queue.submit(config))
         return started[0]
 

@@ -1,4 +1,4 @@
-"""The result of a run on the page: a short fine-tune on beans, its matrix, its photos, the other split, and its model to take away."""
+"""The result of a run on the page: a short fine-tune on leaves, its matrix, its photos, the other split, and its model to take away."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ NOT_CUT = "innerWidth < 500 && document.documentElement.scrollWidth === document
 
 
 @pytest.fixture
-def result(page, little):
+def result(page, little, few_leaves):
     """The Result tab of a run that has ended; open before it has, so that it must come by itself."""
     open_tab(page, "Fine-tune")
     page.get_by_role("tab", name="Result", exact=True).click()
     # A small model, since what is looked at here is how its answers are shown.
-    page.locator("#train-model input").fill(little.model)
-    page.locator("#train-model input").press("Enter")
+    for field, value in (("train-data", few_leaves), ("train-model", little.model)):
+        page.locator(f"#{field} input").fill(value)
+        page.locator(f"#{field} input").press("Enter")
     page.locator("#train-epochs input").fill("1")
     page.click("#train-start")
     page.wait_for_selector("#result-matrix [data-cell]", timeout=240_000)
@@ -29,7 +30,7 @@ def result(page, little):
 
 def test_the_result_opens_its_photos(result):
     page = result
-    page.locator("#result-meaning").get_by_text("Of 128 test photos").wait_for()
+    page.locator("#result-meaning").get_by_text("Of 48 test photos").wait_for()
     page.locator("#result-meaning").get_by_text("it is too kind").wait_for()
     page.wait_for_selector("#result-plot .js-plotly-plot")
     page.locator("#result-sure").get_by_text("expected calibration error").wait_for()

@@ -81,12 +81,16 @@ def open_linked_run(request: gr.Request) -> tuple:
 
 
 def restore_model(remembered: str) -> dict:
-    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still there."""
+    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still there.
+
+    The page begins with the embedded model: set once more, it could take away what a person chose while a slow computer answers.
+    """
     try:
+        chosen = {} if remembered == EMBEDDED else {"value": remembered}
         models.get_classifier(remembered)
     except UserError:
-        remembered = EMBEDDED
-    return gr.update(choices=models.ready_choices(), value=remembered)
+        chosen = {}
+    return gr.update(choices=models.ready_choices(), **chosen)
 
 
 @functools.cache
