@@ -69,9 +69,9 @@ def _say_which_beans(options: argparse.Namespace) -> None:
     """A name that could be meant otherwise: say on standard error how it is read."""
     from pathlib import Path
 
-    from vit_demo.data.sources import BEANS
+    from vit_demo.data.sources import BEANS, MENDED
 
-    named = {getattr(options, name, None) for name in ("data", "extra_data", "spec")}
+    named = [str(getattr(options, name, None) or "").partition("+")[0].strip().removeprefix(MENDED).strip() for name in ("data", "extra_data", "spec")]
     if BEANS in named and Path(BEANS).is_dir():
         print(f"{BEANS} is read as the photos that come with the program. For the folder {BEANS} that is here, type ./{BEANS}.", file=sys.stderr)
 

@@ -128,7 +128,7 @@ def _show(options: argparse.Namespace) -> None:
         print(f"{'Test':12}{entry['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
     if entry["can_resume"]:
         print(f"{'Go on':12}python -m vit_demo runs resume {run.id}")
-    if entry["config"] is not None:
+    if entry["config"] is not None and not entry["note"]:
         print(f"{'Repeat':12}{run.config().command()}")
 
 

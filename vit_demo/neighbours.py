@@ -85,7 +85,7 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
 
     feature: (D,). Raises UserError where the file is broken or belongs to another model. The measure is the angle between two
     [CLS] tokens whose features are each divided by their deviation over all pictures: a ViT has a few that are hundreds of times
-    larger than the others. Measured with the embedded model, whose three nearest of the 1,034 bean photos that it learned from have
+    larger than the others. Measured with the embedded model of version 0.1, whose three nearest of the 1,034 bean photos that it learned from have
     the true label of a validation photo (133) in 99.5 % of cases after 9 of 12 blocks, in 98.7 % without the division, in 98.5 %
     by the Euclidean distance, in 98.2 % by the whitened one. The last layer gives 98.7 %, and the label that the model answers in
     99.7 %: there the pictures only repeat the answer.
@@ -94,7 +94,7 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
         features, targets = (stored.get_tensor(name) for name in ("features", "targets"))
         labels, jpegs = json.loads(stored.metadata()["labels"]), _Jpegs(stored)
         if not len(targets) == len(features) or feature.shape != features.shape[1:] or jpegs.count not in (None, len(targets)):
-            raise _broken()
+            raise broken()
         features = features.astype(np.float64)
         scale = features.std(axis=0)
         scale[scale == 0] = 1
@@ -113,7 +113,7 @@ class _Jpegs:
             return
         self._ends, self._bytes = stored.get_tensor("ends"), stored.get_slice("jpegs")
         if self._ends[-1] != self._bytes.get_shape()[0] or not (np.diff(self._ends) > 0).all():
-            raise _broken()
+            raise broken()
         self.count = len(self._ends) - 1
 
     def read(self, row: int) -> bytes:
@@ -129,19 +129,20 @@ class _opened:
     def __enter__(self):
         try:
             if self.file.stat().st_size > MOST_BYTES:
-                raise _broken()
+                raise broken()
             self.stored = safe_open(self.file, framework="numpy").__enter__()
             if (self.stored.metadata() or {}).get("format") != FORMAT:
-                raise _broken()
+                raise broken()
             return self.stored
         except (OSError, SafetensorError):
-            raise _broken() from None
+            raise broken() from None
 
     def __exit__(self, kind, error, trace) -> None:
         self.stored.__exit__(kind, error, trace)
         if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)):
-            raise _broken() from None
+            raise broken() from None
 
 
-def _broken() -> UserError:
+def broken() -> UserError:
+    """The error for a file that cannot be used."""
     return UserError(f"The file {FILE} beside this model is broken or belongs to another model. Delete it; a new fine-tune writes it again.")

@@ -108,6 +108,11 @@ def test_a_photo_that_it_learned_from_is_most_like_itself(run_folder: Path) -> N
     assert found[0].jpeg == jpeg(photo(7)) and Image.open(io.BytesIO(found[0].jpeg)).size == (40, 40)
 
 
+def test_a_run_whose_file_has_no_pictures_shows_no_photos_of_others(run_folder: Path, refusal) -> None:
+    Pictures(2, np.ones((3, 32), np.float32), [0, 1, 2], [], LABELS).save(run_folder / FILE)
+    assert "is broken" in refusal(similar, LeafClassifier.open(run_folder, device="cpu"), photo(0))
+
+
 def test_pictures_of_a_deeper_model_are_refused(run_folder: Path, refusal) -> None:
     Pictures(9, np.ones((3, 32), np.float32), [0, 1, 2], [b"a", b"b", b"c"], LABELS).save(run_folder / FILE)
     assert "another model" in refusal(similar, LeafClassifier.open(run_folder, device="cpu"), photo(0))

@@ -1,4 +1,4 @@
-"""How the model that comes with the program is made: the mean of several runs, fitted, scored, and put in its place."""
+"""How the model that comes with the program is made: trained, fitted, scored, and put in its place."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.numpy import load_file
 
 from vit_demo import settings
@@ -19,19 +18,6 @@ from vit_demo.training import embedded
 from vit_demo.vit import LeafClassifier
 
 
-def test_a_soup_is_the_mean_of_all_weights(tiny_model: Path, tmp_path: Path) -> None:
-    other = LeafClassifier.open(tiny_model, device="cpu")
-    with torch.no_grad():
-        for parameter in other.model.parameters():
-            parameter.mul_(0.5).add_(0.25)
-    other.save(tmp_path / "other")
-    first, second = (LeafClassifier.open(model, device="cpu").model.state_dict() for model in (tiny_model, tmp_path / "other"))
-    mixed = embedded.soup([tiny_model, tmp_path / "other", tmp_path / "other"]).model.state_dict()
-    assert set(mixed) == set(first)
-    for name, weight in mixed.items():
-        torch.testing.assert_close(weight, (first[name] + 2 * second[name]) / 3)
-
-
 @pytest.fixture
 def few_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A part of the photos that come with the program, in their place for this test."""
@@ -42,7 +28,7 @@ def few_leaves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "few"
 
 
-def test_the_command_trains_each_seed_and_replaces_the_model(
+def test_the_command_trains_and_replaces_the_model(
     few_leaves: Path, tiny_model: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
 ) -> None:
     place, seen = tmp_path / "models" / "leaf", tmp_path / "models" / "leaf-similar.safetensors"
@@ -52,7 +38,7 @@ def test_the_command_trains_each_seed_and_replaces_the_model(
     monkeypatch.setattr(settings, "EMBEDDED_MODEL", place)
     monkeypatch.setattr(settings, "EMBEDDED_SIMILAR", seen)
     monkeypatch.setattr(embedded, "RECIPE", {**embedded.RECIPE, "epochs": 1, "precision": "fp32", "device": "cpu"})
-    monkeypatch.setattr("sys.argv", ["embedded", "--model", str(tiny_model), "--seeds", "4,5"])
+    monkeypatch.setattr("sys.argv", ["embedded", "--model", str(tiny_model), "--seed", "4"])
     assert embedded.main() == 0
     assert "Test: " in capsys.readouterr().out
     assert {file.name for file in place.iterdir()} >= {"notes.json", "config.json", "abstention.safetensors", "scores.json", "model.safetensors"}

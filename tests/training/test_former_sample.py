@@ -57,3 +57,15 @@ def test_so_does_the_command_line(home: Path, capsys: pytest.CaptureFixture) -> 
 
 def test_a_run_on_a_folder_of_that_name_is_no_such_run(home: Path) -> None:
     assert not earlier_run(home, data="/home/me/sample").learned_from_drawings()
+
+
+def test_a_run_whose_source_was_mistyped_does_not_hide_the_others(home: Path, capsys: pytest.CaptureFixture) -> None:
+    run = earlier_run(home, status="failed", data="sample + review + review")
+    assert not run.learned_from_drawings() and "failed" in view_of(run).status.lower()
+    assert cli.main(["runs", "list"]) == 0 and run.id in capsys.readouterr().out
+
+
+def test_a_finished_one_is_not_told_to_be_repeated(home: Path, refusal, capsys: pytest.CaptureFixture) -> None:
+    run = earlier_run(home, status="finished")
+    assert refusal(queue.resume, run) == ON_DRAWINGS
+    assert cli.main(["runs", "show", run.id]) == 0 and "Repeat" not in capsys.readouterr().out

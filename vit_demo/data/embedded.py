@@ -41,12 +41,24 @@ def build(source: str, out: Path) -> None:
         for split, part in data.items():
             rows = list(_rows(part))
             size = sum(len(row["image"]["bytes"]) for row in rows)
-            count, small = -(-size // MOST_BYTES), Dataset.from_list(rows, features=part.features)
-            for number in range(count):
-                file = fresh / "data" / f"{split}-{number:05}-of-{count:05}.parquet"
-                for _ in write_parquet(small.shard(count, number, contiguous=True), file):
+            shards = list(_shards(rows))
+            for number, shard in enumerate(shards):
+                file = fresh / "data" / f"{split}-{number:05}-of-{len(shards):05}.parquet"
+                for _ in write_parquet(Dataset.from_list(shard, features=part.features), file):
                     pass
-            print(f"{split}: {len(small)} photos, {size / 1e6:.1f} MB", file=sys.stderr)
+            print(f"{split}: {len(rows)} photos, {size / 1e6:.1f} MB", file=sys.stderr)
+
+
+def _shards(rows: list[dict]) -> Iterator[list[dict]]:
+    """The rows in order, in lists of at most :data:`MOST_BYTES` of photos, or one photo."""
+    shard, size = [], 0
+    for row in rows:
+        if shard and size + len(row["image"]["bytes"]) > MOST_BYTES:
+            yield shard
+            shard, size = [], 0
+        shard.append(row)
+        size += len(row["image"]["bytes"])
+    yield shard
 
 
 def _rows(part: Dataset) -> Iterator[dict]:

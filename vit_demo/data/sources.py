@@ -80,7 +80,7 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
     if not is_hub_name(name):
-        raise UserError(f"There is no folder {text}. Give an existing folder, or a name on the Hugging Face Hub such as {HUB_BEANS}.")
+        raise UserError(f"There is no folder {text}. Give an existing folder, a name on the Hugging Face Hub such as {HUB_BEANS}, or {BEANS}.")
     return _open_hub(name, revision or named_revision or None)
 
 
@@ -115,7 +115,10 @@ def _base_of_reviewed(text: str) -> str | None:
 def names_former_sample(spec: str | None) -> bool:
     """Whether a source is, or adds to, the drawings of leaves that came with earlier versions."""
     text = (spec or "").strip()
-    base = _base_of_reviewed(text)
+    try:
+        base = _base_of_reviewed(text)
+    except UserError:  # no source at all, which whoever opens it is told
+        return False
     return (base or text).removeprefix(MENDED).strip() == FORMER_SAMPLE
 
 

@@ -26,7 +26,7 @@ QUALITY = 80
 def pictures_file(checkpoint: Checkpoint) -> Path | None:
     """Where the pictures of this model are; None where it has none."""
     if checkpoint.folder == settings.EMBEDDED_MODEL:
-        return settings.EMBEDDED_SIMILAR
+        return settings.EMBEDDED_SIMILAR if settings.EMBEDDED_SIMILAR.is_file() else None
     file = checkpoint.folder.parent / neighbours.FILE
     # A run's folder has its model in a folder of this name. What comes from the Hub's cache has no pictures.
     return file if checkpoint.revision is None and checkpoint.folder.name == "model" and file.is_file() else None
@@ -45,16 +45,28 @@ def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
     if not 1 <= layer <= classifier.blocks:
         raise UserError(f"The file {file.name} belongs to another model. Delete it; a new fine-tune writes it again.")
     _, features = classifier.logits_and_tokens([photo], layer)
-    return [one if one.jpeg else _of_beans(one) for one in neighbours.nearest(file, features[0].numpy(), COUNT)]
+    found = neighbours.nearest(file, features[0].numpy(), COUNT)
+    if file == settings.EMBEDDED_SIMILAR:
+        return _of_beans(found)
+    if not all(one.jpeg for one in found):
+        raise neighbours.broken()
+    return found
 
 
-def _of_beans(one: Neighbour) -> Neighbour:
-    """The same with its picture, a train photo that comes with the program."""
+def _of_beans(found: list[Neighbour]) -> list[Neighbour]:
+    """The same with their pictures, train photos that come with the program."""
     from datasets import Image as ImageFeature
 
-    stored = open_dataset(BEANS)["train"].cast_column("image", ImageFeature(decode=False))[one.number]
-    small = decode(stored["image"])
-    small.thumbnail((neighbours.SIDE, neighbours.SIDE))
+    train = open_dataset(BEANS)["train"].cast_column("image", ImageFeature(decode=False))
+    if any(one.number >= len(train) for one in found):
+        raise neighbours.broken()
+    return [dataclasses.replace(one, jpeg=_small(train[one.number]["image"])) for one in found]
+
+
+def _small(stored: dict) -> bytes:
+    """A small JPEG of a photo of a data set, as it is stored there."""
+    photo = decode(stored)
+    photo.thumbnail((neighbours.SIDE, neighbours.SIDE))
     buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY)
-    return dataclasses.replace(one, jpeg=buffer.getvalue())
+    photo.save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()

@@ -332,10 +332,10 @@ def clear_to_resume(run: Run) -> None:
     status = run.state()["status"]
     if status in GOING:
         raise UserError(f"The run {run.name} is still going.")
-    if status == "finished":
-        raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
     if run.learned_from_drawings():
         raise UserError(ON_DRAWINGS)
+    if status == "finished":
+        raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
     remove_leftovers(run)
     try:
         (run.folder / "stop").unlink(missing_ok=True)
