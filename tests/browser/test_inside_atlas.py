@@ -51,7 +51,8 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
     page.locator(".atlas-canvas").click(position={"x": x, "y": y})
     page.locator("#inside-atlas-facts", has_text="Bean rust").wait_for()
     name = page.locator(".atlas-words span").first.inner_text()
-    assert name in page.inner_text("#inside-atlas-facts") and page.locator("#inside-atlas-large img").is_visible()
+    page.locator("#inside-atlas-large img").wait_for()
+    assert name in page.inner_text("#inside-atlas-facts")
     # The other layout keeps the chosen photo, and its picture and numbers can be taken away.
     page.get_by_label("t-SNE, neighbours kept together").check()
     page.locator("#inside-atlas-words", has_text="t-SNE moves the dots").wait_for(timeout=120_000)

@@ -12,10 +12,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
+from tests.data.test_sources import image_folder
 from vit_demo import settings
 from vit_demo.data import embedded
 from vit_demo.data.embedded import SIDE, build, shrink
-from vit_demo.data.sources import label_names, open_dataset
+from vit_demo.data.sources import label_names, names_former_sample, open_dataset
 
 FILES = sorted((settings.EMBEDDED_BEANS / "data").glob("*.parquet"))
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]
@@ -96,3 +97,19 @@ def test_a_photo_that_cannot_be_read_and_a_folder_that_is_there_are_refused(tmp_
     (tmp_path / "there").mkdir()
     monkeypatch.setattr("sys.argv", ["embedded", str(settings.EMBEDDED_BEANS), str(tmp_path / "there")])
     assert embedded.main() == 2 and "is there already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("spec", ["sample", " sample ", "mended:sample", "sample + review"])
+def test_the_former_sample_is_refused_with_what_to_type(spec: str, home: Path, refusal) -> None:
+    assert "Type beans" in refusal(open_dataset, spec)
+    assert names_former_sample(spec)
+
+
+def test_a_folder_of_the_same_name_is_given_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("beans", "sample"):
+        image_folder(tmp_path, **{f"{name}__rust": 30, f"{name}__healthy": 30})
+    monkeypatch.chdir(tmp_path)
+    assert label_names(open_dataset("beans")) == LABELS
+    for spec in ("./beans", "./sample", str(tmp_path / "sample")):
+        assert label_names(open_dataset(spec)) == ["healthy", "rust"]
+        assert not names_former_sample(spec)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.hub_stub import HubStub
 from tests.sentences import is_plain
-from vit_demo.data.sources import label_names, merge_train, names_former_sample, open_dataset
+from vit_demo.data.sources import label_names, merge_train, open_dataset
 
 BEANS = ["angular_leaf_spot", "bean_rust", "healthy"]
 TWO = Features({"image": ImageFeature(), "labels": ClassLabel(names=["rust", "healthy"])})
@@ -112,22 +112,6 @@ def test_beans_is_the_default(spec: str | None) -> None:
     for part in data.values():
         names = [BEANS[label] for label in part["labels"]]
         assert all(name in path for name, path in zip(names, part["image_file_path"]))
-
-
-@pytest.mark.parametrize("spec", ["sample", " sample ", "mended:sample", "sample + review"])
-def test_the_former_sample_is_refused_with_what_to_type(spec: str, home: Path, refusal) -> None:
-    assert "Type beans" in refusal(open_dataset, spec)
-    assert names_former_sample(spec)
-
-
-def test_a_folder_of_the_same_name_is_given_as_a_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("beans", "sample"):
-        image_folder(tmp_path, **{f"{name}__rust": 30, f"{name}__healthy": 30})
-    monkeypatch.chdir(tmp_path)
-    assert label_names(open_dataset("beans")) == BEANS
-    for spec in ("./beans", "./sample", str(tmp_path / "sample")):
-        assert label_names(open_dataset(spec)) == ["healthy", "rust"]
-        assert not names_former_sample(spec)
 
 
 # --- parquet

@@ -111,8 +111,8 @@ def traces() -> list[Trace]:
 
 def test_on_real_photos_few_patches_are_named_and_each_is_far_above_the_rest(traces):
     counts = [len(artefact_patches(found.hidden)) for found in traces]
-    # Of 196 patches. Some photos have none, so that the rule tells photos apart.
-    assert max(counts) <= 6 and min(counts) == 0 and max(counts) >= 1
+    # Of 196 patches. This model has some on each photo, on one more than on the other, so that the rule tells photos apart.
+    assert 1 <= min(counts) < max(counts) <= 6
     for found in traces:
         norms = token_norms(found.hidden)[1:, 1:]
         times = (norms / np.median(norms, axis=1, keepdims=True)).max(axis=0)
