@@ -95,6 +95,8 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
         labels, jpegs = json.loads(stored.metadata()["labels"]), _Jpegs(stored)
         if not len(targets) == len(features) or feature.shape != features.shape[1:] or jpegs.count not in (None, len(targets)):
             raise broken()
+        if not ((targets >= 0) & (targets < len(labels))).all():
+            raise broken()
         features = features.astype(np.float64)
         scale = features.std(axis=0)
         scale[scale == 0] = 1
@@ -112,7 +114,7 @@ class _Jpegs:
         if not names & {"jpegs", "ends"}:
             return
         self._ends, self._bytes = stored.get_tensor("ends"), stored.get_slice("jpegs")
-        if self._ends[-1] != self._bytes.get_shape()[0] or not (np.diff(self._ends) > 0).all():
+        if self._ends[0] != 0 or self._ends[-1] != self._bytes.get_shape()[0] or not (np.diff(self._ends) > 0).all():
             raise broken()
         self.count = len(self._ends) - 1
 
@@ -139,7 +141,7 @@ class _opened:
 
     def __exit__(self, kind, error, trace) -> None:
         self.stored.__exit__(kind, error, trace)
-        if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, IndexError, RecursionError)):
+        if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError)):
             raise broken() from None
 
 

@@ -90,6 +90,8 @@ def test_what_is_broken_is_one_sentence(file: Path, refusal) -> None:
         "short ends": save({**arrays, "ends": arrays["ends"][:-1]}, metadata), "far ends": save({**arrays, "ends": arrays["ends"] + 9}, metadata),
         "no pictures": save({name: array for name, array in arrays.items() if name != "jpegs"}, metadata),
         "a class too many": save({**arrays, "targets": arrays["targets"] + 7}, metadata), "another file": save(arrays, {"format": "x"}),
+        "ends before the first byte": save({**arrays, "ends": np.concatenate([[-1], arrays["ends"][1:]])}, metadata),
+        "a class of -1": save({**arrays, "targets": arrays["targets"] - 3}, metadata),
         "labels": save(arrays, {**metadata, "labels": "{"}), "half": whole[: len(whole) // 2], "nothing": b"",
     }
     for name, content in lies.items():
@@ -138,6 +140,14 @@ def test_the_embedded_model_shows_its_own_train_photos() -> None:
     test = open_dataset("beans")["test"]
     right = [one.label == LABELS[test[row]["labels"]] for row in range(0, 128, 8) for one in similar(classifier, test[row]["image"])]
     assert sum(right) >= 0.9 * len(right)
+
+
+def test_where_the_file_of_the_embedded_model_is_broken_nobody_is_told_to_delete_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal) -> None:
+    broken = tmp_path / "leaf-similar.safetensors"
+    broken.write_bytes(settings.EMBEDDED_SIMILAR.read_bytes()[:1000])
+    monkeypatch.setattr(settings, "EMBEDDED_SIMILAR", broken)
+    said = refusal(similar, LeafClassifier.open("embedded", device="cpu"), photo(0))
+    assert broken.name in said and "Get the program anew" in said and "Delete" not in said
 
 
 def test_a_file_without_pictures_gives_the_numbers_of_photos(pictures: Pictures, tmp_path: Path) -> None:

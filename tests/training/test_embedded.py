@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -38,14 +39,18 @@ def test_the_command_trains_and_replaces_the_model(
     monkeypatch.setattr(settings, "EMBEDDED_MODEL", place)
     monkeypatch.setattr(settings, "EMBEDDED_SIMILAR", seen)
     monkeypatch.setattr(embedded, "RECIPE", {**embedded.RECIPE, "epochs": 1, "precision": "fp32", "device": "cpu"})
-    monkeypatch.setattr("sys.argv", ["embedded", "--model", str(tiny_model), "--seed", "4"])
+    monkeypatch.setattr("sys.argv", ["embedded", "--model", str(tiny_model), "--seeds", "4,5"])
     assert embedded.main() == 0
-    assert "Test: " in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    losses = [float(loss) for loss in re.findall(r"^Seed \d: validation loss ([\d.]+)$", printed, re.MULTILINE)]
+    assert len(losses) == 2 and "Test: " in printed
     assert {file.name for file in place.iterdir()} >= {"notes.json", "config.json", "abstention.safetensors", "scores.json", "model.safetensors"}
     assert not (place / "model-00009-of-00009.safetensors").exists() and inspect(place, "leaf").has_head
     classifier, data = LeafClassifier.open("embedded", device="cpu"), open_dataset("beans")
     assert abstention_of(classifier) is not None
-    assert json.loads((place / "scores.json").read_text())["test"]["n"] == len(data["test"]) == 32
+    scores = json.loads((place / "scores.json").read_text())
+    assert scores["test"]["n"] == len(data["test"]) == 32
+    assert abs(scores["validation"]["loss"] - min(losses)) < abs(scores["validation"]["loss"] - max(losses))
     stored = load_file(seen)
     assert set(stored) == {"features", "targets"} and stored["targets"].tolist() == list(data["train"]["labels"])
     layer = abstention_of(classifier).layer

@@ -48,6 +48,7 @@ def test_so_does_the_command_line(home: Path, capsys: pytest.CaptureFixture) -> 
     assert ON_DRAWINGS in call("runs", "show", run.id).out
     assert json.loads(call("runs", "show", run.id, "--json").out)["note"] == ON_DRAWINGS
     assert "sample" in call("runs", "list").out
+    assert json.loads(call("runs", "export", run.id).out)["note"] == ON_DRAWINGS
     for words in (("runs", "again", run.id), ("train", "--resume", run.id)):
         done = call(*words)
         assert done.status == 2 and done.err.count("\n") == 1, done

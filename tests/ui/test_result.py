@@ -342,4 +342,7 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(home: Pa
     assert made == run.id and away.forget(run.id, made) == away.forget("another", "") == (gr.skip(),) * 3
     assert away.forget("another", made)[1]["visible"] is False
     shutil.rmtree(data)
-    assert str(data) in refusal(away.take_away, run.id)
+    html, file, made = away.take_away(run.id, lambda done, desc, unit="": None)
+    assert "was not measured" in html and str(data) in html and made == run.id
+    with zipfile.ZipFile(file["value"]) as packed:
+        assert f"vit_demo-{run.id}/model.onnx" in packed.namelist()

@@ -41,14 +41,22 @@ def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
     file = pictures_file(classifier.checkpoint)
     if file is None:
         return []
+    try:
+        found = _nearest(classifier, photo, file)
+        return _of_beans(found) if file == settings.EMBEDDED_SIMILAR else found
+    except UserError:
+        if file == settings.EMBEDDED_SIMILAR:
+            raise UserError(f"The file {file.name}, which comes with the program, is broken. Get the program anew.") from None
+        raise
+
+
+def _nearest(classifier: LeafClassifier, photo: Image.Image, file: Path) -> list[Neighbour]:
     layer = neighbours.layer_in(file)
     if not 1 <= layer <= classifier.blocks:
-        raise UserError(f"The file {file.name} belongs to another model. Delete it; a new fine-tune writes it again.")
+        raise neighbours.broken()
     _, features = classifier.logits_and_tokens([photo], layer)
     found = neighbours.nearest(file, features[0].numpy(), COUNT)
-    if file == settings.EMBEDDED_SIMILAR:
-        return _of_beans(found)
-    if not all(one.jpeg for one in found):
+    if file != settings.EMBEDDED_SIMILAR and not all(one.jpeg for one in found):
         raise neighbours.broken()
     return found
 

@@ -62,8 +62,9 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
         classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
         with _scratch(run) as folder:
             train, validation = (_prepared(data, split, classifier, folder, report) for split in ("train", "validation"))
-            _log_broken(log, train, validation)
-            _log_known(log, classifier, train)
+            if run:
+                _warn_of_broken(log, train, validation)
+                _warn_of_known(log, classifier, train)
             work = Work(run, config, classifier, train, validation, sides, log, report)
             stopped = _engine(config)(work)
             if run is None:
@@ -145,14 +146,15 @@ def _reporter(run: Run, listener: Listener) -> Listener:
     return report
 
 
-def _log_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> None:
+def _warn_of_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> None:
     """Say it where the embedded model is to learn what it has learned already: such a run begins where others end."""
-    if classifier.checkpoint.folder == settings.EMBEDDED_MODEL and {"/".join(path.split("/")[-3:]) for path in train.paths} >= LEARNED_BY_EMBEDDED:
+    known = {"/".join(path.replace("\\", "/").split("/")[-3:]) for path in train.paths} >= LEARNED_BY_EMBEDDED
+    if known and classifier.checkpoint.folder == settings.EMBEDDED_MODEL:
         log.add("warning", message=KNOWN_ALREADY)
         print(KNOWN_ALREADY, flush=True)
 
 
-def _log_broken(log: EventLog, *parts: Photos) -> None:
+def _warn_of_broken(log: EventLog, *parts: Photos) -> None:
     broken = [path for part in parts for path in part.broken]
     if broken:
         log.add("warning", message=f"{len(broken)} photos cannot be read and are left out.", paths=broken[:100])

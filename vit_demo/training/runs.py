@@ -196,7 +196,8 @@ class Run:
         """Its settings and the command line that repeats it, as one JSON object."""
         config = self.config()
         values = {"id": self.id, "name": self.name, "experiment": self.experiment, "version": __version__}
-        return json.dumps({**values, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
+        note = {"note": ON_DRAWINGS} if self.learned_from_drawings() else {}
+        return json.dumps({**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
 
     def _meta(self) -> dict:
         return {key: value for key, value in read_object(self.folder / "meta.json").items() if isinstance(value, str)}

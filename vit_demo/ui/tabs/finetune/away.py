@@ -23,6 +23,8 @@ LEAD = (
     "This makes a zip file with the model in the ONNX format, its classes, how a photo must be prepared, and a README with a program of twenty lines that "
     "uses it. It runs on another computer, without this program and without the internet. Making and scoring it takes a minute or more."
 )
+# Where the run's photos are gone, or were the drawings of earlier versions, the model can still be had.
+NOT_SCORED = "The model of the run {name} is ready to download. How good its two sizes are was not measured, because the run's photos cannot be opened: {why}"
 # As in ui.tabs.inside.trust.
 PROGRESS = gr.Progress()
 
@@ -51,8 +53,6 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
     run = runs.find(run_id)
     if run is None or not run.has_model():
         raise UserError("This run has no model. Choose a finished run.")
-    config = run.config()
-    test = open_dataset(config.data, config.data_revision)["test"]
     progress(0, desc="Exporting the model")
     # Where the export runs too, so that all are compared on the same.
     classifier = LeafClassifier.open(run.folder, device="cpu")
@@ -62,10 +62,18 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
         what = f"Scoring the test photos, {TITLES.get(name, 'as it is here').lower()}"
         return evaluate(asked, test, lambda done, total: progress((done, total), desc=what, unit="photos"), layer)
 
-    rows = compare(classifier, folder, score)
     file = _folder() / f"vit_demo-{run.id}.zip"
-    pack(folder, file)
-    return resultview.away(run.name, rows, TITLES, file.stat().st_size), gr.update(visible=True, value=str(file)), run.id
+    try:
+        config = run.config()
+        test = open_dataset(config.data, config.data_revision)["test"]
+    except UserError as error:
+        pack(folder, file)
+        said = resultview.note(NOT_SCORED.format(name=run.name, why=error))
+    else:
+        rows = compare(classifier, folder, score)
+        pack(folder, file)
+        said = resultview.away(run.name, rows, TITLES, file.stat().st_size)
+    return said, gr.update(visible=True, value=str(file)), run.id
 
 
 @functools.cache
