@@ -38,8 +38,9 @@ from sklearn.model_selection import train_test_split
 
 from vit_demo.checkpoints import PRETRAINED
 from vit_demo.data.features import read_features, standardised
-from vit_demo.data.sources import decode, label_names, open_dataset
+from vit_demo.data.sources import label_names, open_dataset
 from vit_demo.diagnose.diagnosis import abstention_of
+from vit_demo.opening import decode
 from vit_demo.training.abstain import tally
 from vit_demo.training.evaluation import evaluate
 from vit_demo.vit import LeafClassifier

@@ -22,7 +22,8 @@ import numpy as np
 from vit_demo.checkpoints import PRETRAINED
 from vit_demo.data import suspects
 from vit_demo.data.features import Features, read_features
-from vit_demo.data.sources import decode, label_names, open_dataset
+from vit_demo.data.sources import label_names, open_dataset
+from vit_demo.opening import decode
 from vit_demo.vit import LeafClassifier
 
 SHARE, FIRST = 0.05, 60

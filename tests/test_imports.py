@@ -14,7 +14,7 @@ ROOMS = ("data", "training", "explain", "diagnose")
 # The floors of the house, the highest first: a module may import what is on a lower floor.
 FLOORS = (
     ("app", "__main__"), ("cli",), ("ui",), ROOMS, ("packed",), ("vit",),
-    ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "pixels", "opening", "review", "quality"),
+    ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "opening", "review", "quality"), ("pixels",),
     ("settings", "words", "jsonl", "threads"), ("errors",),
 )
 SIDEWAYS = {("training", "data"), ("training", "explain"), ("diagnose", "data")}
@@ -132,6 +132,29 @@ def test_benchmarks_run_no_foreign_code_either() -> None:
         assert unsafe(file.stem, file.read_text(encoding="utf-8")) == []
 
 
+def opens_pictures(source: str) -> bool:
+    """Whether the source calls Pillow's ``open``, under whatever name it imports it."""
+    tree = ast.parse(source)
+    names = {"PIL.Image.open"}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("PIL", "PIL.Image"):
+            wanted = "Image" if node.module == "PIL" else "open"
+            names |= {(alias.asname or alias.name) + (".open" if wanted == "Image" else "") for alias in node.names if alias.name == wanted}
+        if isinstance(node, ast.Import):
+            names |= {f"{alias.asname}.open" for alias in node.names if alias.name == "PIL.Image" and alias.asname}
+    return any(ast.unparse(node) in names for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load))
+
+
+def test_pictures_are_opened_at_one_door() -> None:
+    assert [name for name, file in MODULES if opens_pictures(file.read_text(encoding="utf-8"))] == [f"{PACKAGE}.opening"]
+    for planted in (
+        "from PIL import Image\nImage.open(path)", "import PIL.Image\nPIL.Image.open(path)", "from PIL import Image as P\nmap(P.open, paths)",
+        "from PIL.Image import open as o\no(path)", "import PIL.Image as I\nI.open(path)",
+    ):
+        assert opens_pictures(planted), planted
+    assert not opens_pictures("from PIL import Image\nopen(path)\nImage.new('RGB', (1, 1))")
+
+
 def test_every_room_is_walked_and_placed() -> None:
     found = {room_of(name) for name in NAMES} - {FREE}
     assert found == set(sum(FLOORS, ()))
@@ -188,7 +211,7 @@ def test_a_relative_import_counts_from_the_package_in_its_init() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("vit_demo.training.photos", "from vit_demo.data.sources import decode"),
+        ("vit_demo.training.photos", "from vit_demo.data.sources import open_dataset"),
         ("vit_demo.training.film", "from vit_demo.explain.rollout import attention_rollout"),
         ("vit_demo.training.loop", "from . import runs"),
         ("vit_demo.cli", "def serve():\n    from vit_demo.ui.build import serve"),

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_demo.data.sources import decode
+from tests.photo_corpus import encoded, huge_jpeg, marked, resized_jpeg
+from vit_demo.data import thumbnails
+from vit_demo.opening import decode
 
 
 def picture(number: int, ending: str = "JPEG") -> bytes:
@@ -39,6 +41,21 @@ def test_decode_upright_rgb(tmp_path: Path) -> None:
 ], ids=str)
 def test_decode_broken(stored: dict) -> None:
     assert decode(stored) is None
+
+
+@pytest.mark.parametrize("kind", ["TGA", "PCX", "ICO", "SGI", "PPM", "EPS", "JPEG2000", "PDF"])
+def test_formats_that_no_camera_writes_are_not_decoded_though_pillow_could(tmp_path: Path, kind: str) -> None:
+    content = encoded(marked(), kind)
+    (tmp_path / "photo.jpg").write_bytes(content)
+    assert decode({"bytes": content, "path": None}) is None and decode({"bytes": None, "path": str(tmp_path / "photo.jpg")}) is None
+    assert thumbnails.make({"bytes": content, "path": None}) is None
+
+
+def test_a_large_photo_is_made_smaller_and_one_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    stored = {"bytes": huge_jpeg(8000, 7000), "path": None}
+    assert decode(stored).size == (2000, 1750) and decode(stored, 1_000_000).size == (1000, 875)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
+    assert decode({"bytes": resized_jpeg(20_000, 10_000, progressive=True, subsampling=0), "path": None}) is None
 
 
 @pytest.mark.filterwarnings("ignore")

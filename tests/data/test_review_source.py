@@ -12,7 +12,8 @@ from PIL import Image
 from vit_demo import review
 from vit_demo.data.browse import Catalogue, Query
 from vit_demo.data.reviewed import CLASS_PHOTOS, NEW_CLASS_PHOTOS, review_to_look_at
-from vit_demo.data.sources import decode, label_names, open_dataset
+from vit_demo.data.sources import label_names, open_dataset
+from vit_demo.opening import decode
 from vit_demo.review import Said
 
 SAID = Said("healthy", 0.5, None, "embedded")

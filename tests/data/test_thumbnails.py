@@ -61,7 +61,7 @@ def test_it_is_made_once_and_by_several_names_only_once(home, monkeypatch) -> No
     photo = encoded((400, 400))
     first = thumbnails.thumbnails([{"bytes": photo, "path": "one.jpg"}, {"bytes": encoded((300, 200)), "path": None}])
     assert len(kept(home)) == 2 and not [file for file in kept(home) if file.suffix != ".jpg"]
-    monkeypatch.setattr(thumbnails.Image, "open", None)  # nothing can be decoded any more
+    monkeypatch.setattr(thumbnails, "make", None)  # nothing can be decoded any more
     assert thumbnails.thumbnails([{"bytes": photo, "path": "two.jpg"}]) == first[:1]
 
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vit_demo.data.sources import decode, label_names
+from vit_demo.data.sources import label_names
 from vit_demo.errors import UserError
+from vit_demo.opening import decode
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING
 from PIL import Image as Pictures
 
 from vit_demo.data.export import new_folder, write_parquet
-from vit_demo.data.sources import decode, open_dataset
+from vit_demo.data.sources import open_dataset
 from vit_demo.errors import UserError
+from vit_demo.opening import decode
 
 if TYPE_CHECKING:
     from datasets import Dataset

@@ -17,8 +17,9 @@ import numpy as np
 from vit_demo.data.duplicates import HASH_BITS, Prints, find_pairs, print_of
 from vit_demo.data.features import Features, read_features, standardised
 from vit_demo.data.journal import Decision
-from vit_demo.data.sources import decode, label_names
+from vit_demo.data.sources import label_names
 from vit_demo.data.suspects import find_suspects
+from vit_demo.opening import decode
 from vit_demo.quality import WARNINGS, assess
 from vit_demo.vit import LeafClassifier
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from vit_demo import settings
 from vit_demo.data.browse import Catalogue
-from vit_demo.data.sources import decode
+from vit_demo.opening import decode
 from vit_demo.quality import WARNINGS, assess
 
 MOST_PHOTOS = 2000

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import os
 import sqlite3
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
 
 from vit_demo import settings
 from vit_demo.data.cut import group_photos
 from vit_demo.data.duplicates import HASH_BITS, NEAR_BITS, print_of
 from vit_demo.data.incoming import PRINT_PIXELS
-from vit_demo.pixels import upright_rgb
+from vit_demo.opening import decode
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -66,13 +63,8 @@ def _key(stored: dict) -> tuple[str, int]:
 
 
 def _print(stored: dict) -> tuple[str, np.ndarray]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] is not None else stored["path"]) as photo:
-                return print_of(upright_rgb(photo, PRINT_PIXELS))
-    except Exception:  # each of Pillow's decoders has its own way to say that a photo is broken
-        return UNREADABLE
+    photo = decode(stored, PRINT_PIXELS)
+    return UNREADABLE if photo is None else print_of(photo)
 
 
 @contextlib.contextmanager

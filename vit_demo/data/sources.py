@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import glob
-import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,12 +19,10 @@ import numpy as np
 from vit_demo import settings
 from vit_demo.checkpoints import existing_path, is_hub_name
 from vit_demo.errors import UserError
-from vit_demo.pixels import upright_rgb
 from vit_demo.review import REVIEW
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
-    from PIL.Image import Image as Photo
 
 # The photos that come with the program, scaled down from those of HUB_BEANS.
 BEANS = "beans"
@@ -345,14 +342,3 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
         )
     added = extra["train"].cast(data["train"].features)
     return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})
-
-
-def decode(stored: dict) -> Photo | None:
-    """A stored image ({"bytes", "path"}, as the datasets library keeps it) as an upright RGB photo, or None if it is broken."""
-    from PIL import Image
-
-    try:
-        with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"]) as photo:
-            return upright_rgb(photo)
-    except Exception:  # each of Pillow's decoders has its own way to say so, from SyntaxError (PNG) to RuntimeError (AVIF)
-        return None

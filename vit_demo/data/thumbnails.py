@@ -15,10 +15,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from PIL import Image
-
 from vit_demo import settings
-from vit_demo.pixels import upright_rgb
+from vit_demo.opening import decode
 
 SIDE = 176  # pixels, at most, of both sides
 QUALITY = 72
@@ -55,10 +53,8 @@ def thumbnail(stored: dict) -> bytes | None:
 
 def make(stored: dict) -> bytes | None:
     """Decoded no larger than needed, upright, at most SIDE pixels a side."""
-    try:
-        with Image.open(io.BytesIO(stored["bytes"]) if stored["bytes"] else stored["path"]) as photo:
-            small = upright_rgb(photo, (4 * SIDE) ** 2)
-    except Exception:  # as in sources.decode: each of Pillow's decoders has its own way to say so
+    small = decode(stored, (4 * SIDE) ** 2)
+    if small is None:
         return None
     small.thumbnail((SIDE, SIDE), reducing_gap=2.0)
     out = io.BytesIO()

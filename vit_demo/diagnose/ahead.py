@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-from PIL import Image
-
-from vit_demo.opening import DECODE_BYTES, FORMATS
+from vit_demo.errors import UserError
+from vit_demo.opening import DECODE_BYTES, opened
 from vit_demo.threads import Room
 
 # What decoding and judging a photo takes at most, in bytes a pixel, for the two formats nearly all photos are in, and for all others.
@@ -23,10 +21,8 @@ ROOM = Room(DECODE_BYTES)
 def bytes_to_open(path: str | Path) -> int:
     """An upper estimate of the memory that opening this photo takes, from its header; all that there is where the header says nothing."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=tuple(FORMATS)) as photo:
-                width, height = photo.size
-                return SMALL_BYTES + width * height * (USUAL if photo.format in ("JPEG", "PNG") else UNUSUAL)
-    except Exception:  # open_photo, which comes next, says what is wrong with it
+        with opened(Path(path)) as photo:
+            width, height = photo.size
+            return SMALL_BYTES + width * height * (USUAL if photo.format in ("JPEG", "PNG") else UNUSUAL)
+    except UserError:  # open_photo, which comes next, says what is wrong with it
         return DECODE_BYTES

@@ -7,11 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 from vit_demo.errors import UserError
-from vit_demo.opening import Unfit, opened
+from vit_demo.opening import MAX_KEPT_PIXELS, Unfit, opened
 from vit_demo.pixels import upright_rgb
-
-# A larger photo is made smaller while it is read: no model looks at more, and no step after it should hold more.
-MAX_KEPT_PIXELS = 12_500_000
 
 
 def open_photo(path: str | Path) -> Image.Image:

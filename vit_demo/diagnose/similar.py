@@ -14,9 +14,10 @@ from PIL import Image
 
 from vit_demo import neighbours, settings
 from vit_demo.checkpoints import Checkpoint
-from vit_demo.data.sources import BEANS, decode, open_dataset
+from vit_demo.data.sources import BEANS, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.neighbours import Neighbour
+from vit_demo.opening import decode
 from vit_demo.vit import LeafClassifier
 
 COUNT = 3

@@ -13,8 +13,8 @@ import numpy as np
 from datasets import Dataset
 from datasets import Image as ImageFeature
 
-from vit_demo.data.sources import decode
 from vit_demo.errors import UserError
+from vit_demo.opening import decode
 from vit_demo.vit import LeafClassifier
 
 CHUNK = 64

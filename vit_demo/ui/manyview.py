@@ -16,13 +16,11 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
-from PIL import Image
-
 from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.errors import UserError
-from vit_demo.pixels import upright_rgb
+from vit_demo.opening import decode
 from vit_demo.ui.diagnosisview import View
 from vit_demo.ui.refusal import why_html
 from vit_demo.vit import LeafClassifier
@@ -112,8 +110,7 @@ def find(job_id: str) -> Job | None:
 
 def thumbnail(file: Path) -> str:
     """A photo that was just diagnosed, at most THUMB pixels a side, as the text of a JPEG."""
-    with Image.open(file) as photo:
-        small = upright_rgb(photo, (4 * THUMB) ** 2)
+    small = decode({"bytes": None, "path": file}, (4 * THUMB) ** 2)
     small.thumbnail((THUMB, THUMB))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=70)

@@ -28,8 +28,9 @@ from vit_demo.data.findings import KINDS, LEAKAGE, Finding, find, rare_classes
 from vit_demo.data.journal import Decision, Journal, journal_of
 from vit_demo.data.mended import fingerprint, mend
 from vit_demo.data.push import push
-from vit_demo.data.sources import BEANS, MENDED, decode, open_dataset
+from vit_demo.data.sources import BEANS, MENDED, open_dataset
 from vit_demo.errors import UserError
+from vit_demo.opening import decode
 from vit_demo.review import REVIEW
 from vit_demo.ui import checkview as view
 from vit_demo.ui.checkview import Choices, Shown

@@ -8,8 +8,9 @@ from pathlib import Path
 import gradio as gr
 from PIL.Image import Image
 
-from vit_demo.data.sources import decode, open_dataset
+from vit_demo.data.sources import open_dataset
 from vit_demo.errors import UserError
+from vit_demo.opening import decode
 from vit_demo.training import predictions, runs
 from vit_demo.training.predictions import Prediction, mistakes
 from vit_demo.training.runs import Run

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import tempfile
 from pathlib import Path
 
 import gradio as gr
-from PIL import Image
 
-from vit_demo import settings
-from vit_demo.data.sources import BEANS, decode, names_former_sample, open_dataset
+from vit_demo import opening, settings
+from vit_demo.data.sources import BEANS, names_former_sample, open_dataset
 from vit_demo.errors import UserError
 from vit_demo.ui import atlas as maps
 from vit_demo.ui import atlasview
@@ -180,7 +178,7 @@ def pick(key: str, event: gr.EventData) -> tuple:
     number = int(event._data["index"])
     _, atlas = _found(key, number)
     stored = _stored(key, number)
-    photo = decode(stored)
+    photo = opening.decode(stored)
     if photo is None:
         raise UserError("This photo can no longer be read. Choose another.")
     return number, atlasview.facts(atlas, number, photo.size), gr.update(value=shrink(photo), visible=True), gr.update(visible=True)
@@ -219,7 +217,7 @@ def _stored(key: str, number: int) -> dict:
 
 def _ending(data: bytes) -> str:
     """How the file of such a photo ends. A phone's MPO begins with a JPEG, which is what browsers show of it."""
-    with Image.open(io.BytesIO(data)) as photo:
+    with opening.opened(data) as photo:
         return {"MPO": "jpeg"}.get(photo.format, photo.format.lower())
 
 
