@@ -2,8 +2,8 @@
 
 import sys
 
-from vit_demo.errors import UserError
-from vit_demo.ui.build import serve
+from vit_demo.common.errors import UserError
+from vit_demo.ui.app import serve
 
 if __name__ == "__main__":
     try:

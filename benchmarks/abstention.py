@@ -23,16 +23,16 @@ from scipy.special import logsumexp
 from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 
-from vit_demo.abstention import COVERAGE, Answers, fit
-from vit_demo.data.sources import open_dataset
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.explain.trace import capture_hidden
-from vit_demo.training.abstain import tally
-from vit_demo.training.calibration import BINS
-from vit_demo.training.evaluation import evaluate
+from vit_demo.explain.internals.trace import capture_hidden
+from vit_demo.model.abstention import COVERAGE, Answers, fit
+from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.photos import batches
-from vit_demo.vit import LeafClassifier
+from vit_demo.training.result.abstain import tally
+from vit_demo.training.result.calibration import BINS
+from vit_demo.training.result.evaluation import evaluate
 
 # Folder of other photos: the least share that must not get a diagnosis.
 SILENT = {"citrus_fruit": 0.99, "weeds_field": 0.99, "chilli_leaf": 0.95, "blackgram_leaf": 0.75}

@@ -2,7 +2,7 @@
 
     python -m benchmarks.explain
 
-    ours    vit_demo.explain.saliency: one call for all photos, no matrix larger than needed, on fp32 and, where the
+    ours    vit_demo.explain.attribution.saliency: one call for all photos, no matrix larger than needed, on fp32 and, where the
             hardware has it, on bf16 products
     plain   eager attention for the whole model, one photo at a time. Rollout: each layer's attention is copied to the
             CPU as numpy, averaged over heads, the identity added, normalised, multiplied T x T. Relevance: a full
@@ -27,9 +27,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Ours first, as in the app: how waiting threads behave is read when torch is imported, and holds for both sides.
-from vit_demo.explain.saliency import saliency
-from vit_demo.explain.target import Target
-from vit_demo.vit import LeafClassifier, bf16_is_faster
+from vit_demo.explain.attribution.saliency import saliency
+from vit_demo.explain.attribution.target import Target
+from vit_demo.model.classifier import LeafClassifier, bf16_is_faster
 
 # isort: split
 import numpy as np

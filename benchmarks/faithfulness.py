@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import argparse
 
-from vit_demo.cli_faithfulness import add_plan, measure_split, text
-from vit_demo.data.sources import open_dataset
-from vit_demo.explain.trust import ALL, DEFAULT, mean_of
-from vit_demo.vit import LeafClassifier
+from vit_demo.cli.faithfulness import add_plan, measure_split, text
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.explain.attribution.trust import ALL, DEFAULT, mean_of
+from vit_demo.model.classifier import LeafClassifier
 
 # A map of a model that knows nothing may agree with the model's own by less than this, as a mean of rank correlations.
 MOST_AGREEMENT = 0.2

@@ -33,8 +33,8 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from vit_demo import settings
-from vit_demo.checkpoints import PRETRAINED
+from vit_demo.common import settings
+from vit_demo.model.checkpoints import PRETRAINED
 
 ROOT = Path(__file__).resolve().parent.parent
 TARGET = 0.96
@@ -122,13 +122,13 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-    from vit_demo.training.config import TrainingConfig
-    from vit_demo.training.events import EventLog
+    from vit_demo.model.classifier import LeafClassifier
+    from vit_demo.training.job import Work
+    from vit_demo.training.loop.steps import train
     from vit_demo.training.photos import Photos
-    from vit_demo.training.runs import create
-    from vit_demo.training.steps import train
-    from vit_demo.training.work import Work
-    from vit_demo.vit import LeafClassifier
+    from vit_demo.training.run.config import TrainingConfig
+    from vit_demo.training.run.events import EventLog
+    from vit_demo.training.run.runs import create
 
     if not torch.cuda.is_available():
         raise SystemExit("There is no GPU here, so this number stays open.")

@@ -36,14 +36,14 @@ from scipy.stats import binomtest
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.model_selection import train_test_split
 
-from vit_demo.checkpoints import PRETRAINED
-from vit_demo.data.features import read_features, standardised
-from vit_demo.data.sources import label_names, open_dataset
+from vit_demo.data.checks.features import read_features, standardised
+from vit_demo.data.open.sources import label_names, open_dataset
 from vit_demo.diagnose.diagnosis import abstention_of
-from vit_demo.opening import decode
-from vit_demo.training.abstain import tally
-from vit_demo.training.evaluation import evaluate
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.checkpoints import PRETRAINED
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.photos.safe_open import decode
+from vit_demo.training.result.abstain import tally
+from vit_demo.training.result.evaluation import evaluate
 
 ROOT = Path(__file__).resolve().parent.parent
 GROUPS, PARTS, VALIDATION = 90, 3, 0.1

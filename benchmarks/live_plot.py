@@ -32,9 +32,9 @@ import plotly.graph_objects as go
 from gradio.server_messages import ProcessCompletedMessage
 from gradio.state_holder import SessionState
 
-from vit_demo.training import curves, runs
-from vit_demo.training.config import TrainingConfig
-from vit_demo.training.runs import Run
+from vit_demo.training.run import curves, runs
+from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.runs import Run
 from vit_demo.ui.tabs.finetune import live
 
 STEPS = (100, 10_000, 1_000_000)

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 # Ours first, as in the app: how waiting threads behave is read when torch is imported, and holds for both sides.
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
 
 # isort: split
 import numpy as np
@@ -42,7 +42,7 @@ Side = Callable[[list[str]], list]
 
 def ours(classifier: LeafClassifier, name: str) -> Side:
     from vit_demo.diagnose.diagnosis import diagnose_files
-    from vit_demo.diagnose.export import open_engine
+    from vit_demo.export.onnx import open_engine
 
     engine = open_engine(classifier, name)
     return lambda paths: list(diagnose_files(classifier, paths, engine))
@@ -62,7 +62,7 @@ def write_photos(spec: str, count: int, folder: Path) -> list[str]:
     """So many test photos as files, repeated where there are fewer; as they are stored, not encoded anew."""
     from datasets import Image
 
-    from vit_demo.data.sources import open_dataset
+    from vit_demo.data.open.sources import open_dataset
 
     stored = open_dataset(spec)["test"].cast_column("image", Image(decode=False))["image"]
     paths = []
@@ -130,7 +130,7 @@ def peak_memory() -> int:
 
 def work(options: argparse.Namespace) -> None:
     """What a child does."""
-    from vit_demo import checkpoints
+    from vit_demo.model import checkpoints
 
     name, photo = options.work
     side = pipeline(checkpoints.locate(options.model).folder) if name == PIPELINE else ours(LeafClassifier.open(options.model, device="cpu"), name)

@@ -25,12 +25,12 @@ import torch
 from datasets import Dataset
 from scipy.stats import binomtest
 
-from vit_demo.data.sources import open_dataset
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import Diagnosis, abstention_of
 from vit_demo.diagnose.several import combine, is_healthy, pooled
-from vit_demo.training.calibration import BINS
-from vit_demo.training.evaluation import evaluate
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.training.result.calibration import BINS
+from vit_demo.training.result.evaluation import evaluate
 
 LEAVES = (3, 6, 12)
 PLANTS = 200  # of each drawing of the photos

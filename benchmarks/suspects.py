@@ -5,7 +5,7 @@
 A seeded draw gives 5 % of the train photos another class. Both sides read the same features of the same frozen model and
 name 60 suspects.
 
-    ours    vit_demo.data.suspects: leave-one-out kernel ridge regression, all photos but one speak for each
+    ours    vit_demo.data.checks.label_errors: leave-one-out kernel ridge regression, all photos but one speak for each
     plain   the lowest probability of the given label by a logistic regression on the final [CLS] token, trained on all
             photos with their wrong labels
 
@@ -19,12 +19,12 @@ import argparse
 
 import numpy as np
 
-from vit_demo.checkpoints import PRETRAINED
-from vit_demo.data import suspects
-from vit_demo.data.features import Features, read_features
-from vit_demo.data.sources import label_names, open_dataset
-from vit_demo.opening import decode
-from vit_demo.vit import LeafClassifier
+from vit_demo.data.checks import label_errors
+from vit_demo.data.checks.features import Features, read_features
+from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.model.checkpoints import PRETRAINED
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.photos.safe_open import decode
 
 SHARE, FIRST = 0.05, 60
 # Draws to choose settings by are others than those that are reported.
@@ -41,7 +41,7 @@ def flipped(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np
 
 
 def ours(features: Features, labels: np.ndarray, classes: int) -> np.ndarray:
-    return suspects.find_suspects(features.all, labels, classes).order
+    return label_errors.find_suspects(features.all, labels, classes).order
 
 
 def plain(features: Features, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -61,10 +61,10 @@ def recall(order: np.ndarray, rows: np.ndarray) -> float:
 
 def choose(features: Features, labels: np.ndarray, classes: int, seeds: int) -> None:
     """The table of other settings."""
-    for suspects.WIDTH in (0.1, 0.3, 1.0, 3.0):
-        for suspects.RIDGE in (0.03, 0.1, 0.3, 1.0):
+    for label_errors.WIDTH in (0.1, 0.3, 1.0, 3.0):
+        for label_errors.RIDGE in (0.03, 0.1, 0.3, 1.0):
             found = [recall(ours(features, wrong, classes), rows) for wrong, rows in (flipped(labels, classes, CHOOSE_FROM + seed) for seed in range(seeds))]
-            print(f"width {suspects.WIDTH:<5g} ridge {suspects.RIDGE:<5g} {np.mean(found):.3f}", flush=True)
+            print(f"width {label_errors.WIDTH:<5g} ridge {label_errors.RIDGE:<5g} {np.mean(found):.3f}", flush=True)
 
 
 def main() -> None:

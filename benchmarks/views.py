@@ -16,10 +16,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vit_demo.checkpoints import EMBEDDED
-from vit_demo.data.sources import BEANS, open_dataset
-from vit_demo.explain.saliency import METHODS
-from vit_demo.ui.models import get_classifier
+from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.explain.attribution.saliency import METHODS
+from vit_demo.model.checkpoints import EMBEDDED
+from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside import attention, costs, layers, positions, tokens, why
 from vit_demo.ui.tabs.inside.heat import ANSWER, NONE
 from vit_demo.ui.tabs.inside.scene import look

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_demo import cli
-from vit_demo.data.sources import open_dataset
+from vit_demo.cli import main as cli
+from vit_demo.data.open.sources import open_dataset
 
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 

@@ -59,15 +59,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a CPU with bfloat16 of its own, which computes the same where it is emulated."""
-    from vit_demo import vit
+    from vit_demo.model import classifier
 
-    monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: device_type == "cpu")
+    monkeypatch.setattr(classifier, "bf16_is_faster", lambda device_type: device_type == "cpu")
 
 
 @pytest.fixture
 def tiny(tiny_model: Path):
     """The small random model, opened for this test alone."""
-    from vit_demo.vit import LeafClassifier
+    from vit_demo.model.classifier import LeafClassifier
 
     return LeafClassifier.open(tiny_model, device="cpu")
 
@@ -76,7 +76,7 @@ def tiny(tiny_model: Path):
 def refusal() -> Callable[..., str]:
     """Call a function that must raise UserError; returns its text, which must be one or two plain sentences."""
     from tests.sentences import is_plain
-    from vit_demo.errors import UserError
+    from vit_demo.common.errors import UserError
 
     def call(function: Callable, *args: object, **options: object) -> str:
         with pytest.raises(UserError) as caught:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
 
 
 def photos_of(classifier: LeafClassifier, count: int) -> torch.Tensor:

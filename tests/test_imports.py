@@ -25,7 +25,7 @@ UNSAFE_LIBRARIES = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shel
 
 
 def room_of(module: str) -> str:
-    """"vit_demo.data.sources" -> "data"; "vit_demo" -> ""; "app" -> "app"; "vit_demo.cli_train" -> "cli", of which it is a part."""
+    """"vit_demo.data.open.sources" -> "data"; "vit_demo" -> ""; "app" -> "app"; "vit_demo.cli.train" -> "cli", of which it is a part."""
     parts = module.split(".")
     room = parts[0] if parts[0] != PACKAGE else ".".join(parts[1:2])
     return "cli" if room.startswith("cli_") else room
@@ -174,29 +174,29 @@ def test_app_is_short() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("vit_demo.data.sources", "from vit_demo.training import runs"),
-        ("vit_demo.explain.maps", "from vit_demo.data.sources import open_dataset"),
-        ("vit_demo.diagnose.photos", "import vit_demo.explain.maps"),
-        ("vit_demo.training.loop", "from vit_demo import diagnose"),
-        ("vit_demo.explain.maps", "from vit_demo.training.runs import Run"),
-        ("vit_demo.training.loop", "from vit_demo.ui.components import bars"),
-        ("vit_demo.vit", "def later():\n    from vit_demo.data import sources"),
-        ("vit_demo.vit", "if TYPE_CHECKING:\n    from vit_demo.explain import maps"),
-        ("vit_demo.checkpoints", "from vit_demo.vit import LeafClassifier"),
-        ("vit_demo.settings", "from .checkpoints import locate"),
-        ("vit_demo.errors", "from vit_demo import settings"),
-        ("vit_demo.data.sources", "from ..explain import maps"),
-        ("vit_demo.data.sources", "from .. import explain"),
-        ("vit_demo.data.sources", "import importlib\nimportlib.import_module('vit_demo.explain.maps')"),
-        ("vit_demo.ui.build", "from vit_demo.cli import main"),
-        ("vit_demo.ui.build", "import app"),
-        ("vit_demo.training.card", "import gradio as gr"),
-        ("vit_demo.explain.maps", "def draw():\n    import plotly.graph_objects as go"),
-        ("vit_demo.cli", "from vit_demo.ui.build import serve"),
-        ("vit_demo.cli", "def run():\n    import gradio"),
+        ("vit_demo.data.open.sources", "from vit_demo.training import runs"),
+        ("vit_demo.explain.attribution.maps", "from vit_demo.data.open.sources import open_dataset"),
+        ("vit_demo.diagnose.photos", "import vit_demo.explain.attribution.maps"),
+        ("vit_demo.training.loop.finetune", "from vit_demo import diagnose"),
+        ("vit_demo.explain.attribution.maps", "from vit_demo.training.run.runs import Run"),
+        ("vit_demo.training.loop.finetune", "from vit_demo.ui.shared.components import bars"),
+        ("vit_demo.model.classifier", "def later():\n    from vit_demo.data import sources"),
+        ("vit_demo.model.classifier", "if TYPE_CHECKING:\n    from vit_demo.explain import maps"),
+        ("vit_demo.model.checkpoints", "from vit_demo.model.classifier import LeafClassifier"),
+        ("vit_demo.common.settings", "from .checkpoints import locate"),
+        ("vit_demo.common.errors", "from vit_demo import settings"),
+        ("vit_demo.data.open.sources", "from ..explain import maps"),
+        ("vit_demo.data.open.sources", "from .. import explain"),
+        ("vit_demo.data.open.sources", "import importlib\nimportlib.import_module('vit_demo.explain.attribution.maps')"),
+        ("vit_demo.ui.app", "from vit_demo.cli.main import main"),
+        ("vit_demo.ui.app", "import app"),
+        ("vit_demo.training.result.card", "import gradio as gr"),
+        ("vit_demo.explain.attribution.maps", "def draw():\n    import plotly.graph_objects as go"),
+        ("vit_demo.cli.main", "from vit_demo.ui.app import serve"),
+        ("vit_demo.cli.main", "def run():\n    import gradio"),
         ("app", "from vit_demo.training import runs"),
         ("app", "import gradio"),
-        ("vit_demo", "from vit_demo.vit import LeafClassifier"),
+        ("vit_demo", "from vit_demo.model.classifier import LeafClassifier"),
     ],
 )
 def test_a_planted_bad_arrow_is_found(module: str, source: str) -> None:
@@ -211,14 +211,14 @@ def test_a_relative_import_counts_from_the_package_in_its_init() -> None:
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("vit_demo.training.photos", "from vit_demo.data.sources import open_dataset"),
-        ("vit_demo.training.film", "from vit_demo.explain.rollout import attention_rollout"),
-        ("vit_demo.training.loop", "from . import runs"),
-        ("vit_demo.cli", "def serve():\n    from vit_demo.ui.build import serve"),
-        ("vit_demo.cli", "from vit_demo import __version__, settings\nfrom vit_demo.explain import maps"),
-        ("vit_demo.ui.build", "import gradio\nfrom vit_demo.diagnose import photos"),
-        ("app", "from vit_demo.ui.build import serve\nfrom vit_demo.errors import UserError"),
-        ("vit_demo.vit", "import torch\nfrom vit_demo import checkpoints"),
+        ("vit_demo.training.photos", "from vit_demo.data.open.sources import open_dataset"),
+        ("vit_demo.training.film.recorder", "from vit_demo.explain.attribution.rollout import attention_rollout"),
+        ("vit_demo.training.loop.finetune", "from . import runs"),
+        ("vit_demo.cli.main", "def serve():\n    from vit_demo.ui.app import serve"),
+        ("vit_demo.cli.main", "from vit_demo import __version__, settings\nfrom vit_demo.explain import maps"),
+        ("vit_demo.ui.app", "import gradio\nfrom vit_demo.diagnose import photos"),
+        ("app", "from vit_demo.ui.app import serve\nfrom vit_demo.common.errors import UserError"),
+        ("vit_demo.model.classifier", "import torch\nfrom vit_demo import checkpoints"),
     ],
 )
 def test_a_good_arrow_is_left_alone(module: str, source: str) -> None:

@@ -1,3 +1,3 @@
-from vit_demo.cli import command
+from vit_demo.cli.main import command
 
 command()

@@ -157,7 +157,7 @@ def little(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Little
 @pytest.fixture(scope="session")
 def real_photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """One real test photo of each class as a JPEG file, by class name."""
-    from vit_demo.data.sources import open_dataset
+    from vit_demo.data.open.sources import open_dataset
 
     test = open_dataset("beans")["test"]
     names = test.features["labels"].names
@@ -172,7 +172,7 @@ def real_photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.fixture(scope="session")
 def few_leaves(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A folder with a part of the photos that come with the program, as many of each class: 240 of train, 48 of validation, 48 of test."""
-    from vit_demo.data.sources import open_dataset
+    from vit_demo.data.open.sources import open_dataset
 
     folder = tmp_path_factory.mktemp("few leaves")
     for split, each in (("train", 80), ("validation", 16), ("test", 16)):

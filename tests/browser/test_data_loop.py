@@ -23,7 +23,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A zip of 55 real photos: one of train is in test once more, and a healthy one of train is called bean rust."""
     from datasets import Image
 
-    from vit_demo.data.sources import open_dataset
+    from vit_demo.data.open.sources import open_dataset
 
     data, place = open_dataset("beans"), tmp_path_factory.mktemp("beans") / "beans"
     for split, count in (("train", 12), ("validation", 3), ("test", 3)):

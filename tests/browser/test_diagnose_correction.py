@@ -9,10 +9,10 @@ from PIL import Image
 from tests.browser.conftest import PHONE
 from tests.browser.test_diagnose_phone import switch
 from tests.browser.test_page import choose, sideways_overflow
-from vit_demo import review
-from vit_demo.data.reviewed import review_to_look_at
-from vit_demo.data.sources import label_names
-from vit_demo.words import say
+from vit_demo.data.corrections import review_set
+from vit_demo.data.corrections.review_source import review_to_look_at
+from vit_demo.data.open.sources import label_names
+from vit_demo.text.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 
@@ -40,11 +40,11 @@ def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, lea
     assert sideways_overflow(phone) <= 0
     # The browser itself says that the tick is missing, and nothing is sent.
     store.click()
-    assert keep.evaluate("tick => tick.validity.valueMissing") and review.corrections() == []
+    assert keep.evaluate("tick => tick.validity.valueMissing") and review_set.corrections() == []
     keep.check()
     store.click()
     form.get_by_text(say("diagnose.correction.count", count="1")).wait_for()
-    kept, = review.corrections()
+    kept, = review_set.corrections()
     assert (kept.label, kept.note, kept.said.model) == ("Powdery mildew", "by the well", "embedded")
     # What the Data tab shows of them.
     found = review_to_look_at()
@@ -53,7 +53,7 @@ def test_a_correction_is_kept_with_the_tick_and_removed_again(phone, server, lea
     file = Path(kept.file)
     form.get_by_role("button", name=say("diagnose.correction.remove")).click()
     form.get_by_text(say("diagnose.correction.count", count="0")).wait_for()
-    assert review.corrections() == [] and not file.exists()
+    assert review_set.corrections() == [] and not file.exists()
     # Another photo, another form.
     phone.click("#diagnose-photo button[aria-label='Remove Image']")
     form.locator("form").wait_for(state="detached")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.browser.conftest import PHONE, settle
 from tests.browser.test_page import choose, sideways_overflow
-from vit_demo.words import say
+from vit_demo.text.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 LONGEST = 1600

@@ -8,9 +8,10 @@ import pytest
 
 from tests.browser.conftest import settle
 from tests.browser.test_page import sideways_overflow
-from tests.ui.test_film import shoot
-from vit_demo.training import queue, reel, runs
-from vit_demo.training.config import TrainingConfig
+from tests.ui.tabs.finetune.test_film import shoot
+from vit_demo.training.film import reader
+from vit_demo.training.run import queue, runs
+from vit_demo.training.run.config import TrainingConfig
 
 PAUSE_LATER = """() => {
     const later = !document.querySelector('.film-moment').textContent.startsWith('Before');
@@ -95,7 +96,7 @@ def test_a_film_plays_to_the_end_of_a_run_and_follows_a_reload(page, begin, serv
     page.click(".film-play")
     page.locator(".film-moment").get_by_text("At the end (step 15 of 15), validation loss").wait_for(timeout=240_000)
     frames = len({0, 3, 6, 9, 12, 15, *(round(eighth * 15 / 8) for eighth in range(1, 8))})
-    assert int(page.locator(".film-range").get_attribute("max")) == frames - 1 == len(reel.read(run).frames) - 1
+    assert int(page.locator(".film-range").get_attribute("max")) == frames - 1 == len(reader.read(run).frames) - 1
     page.wait_for_function("document.querySelector('.film-play').textContent === 'Play'")
     # The marker stands at the right end of the curve, and at its left end before the training.
     mark = "() => Number(document.querySelector('.film-now').getAttribute('d').match(/M([\\d.]+)/)[1])"

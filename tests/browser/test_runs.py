@@ -9,14 +9,14 @@ import pytest
 from tests.browser.conftest import settle
 from tests.browser.test_page import open_tab, sideways_overflow, toast
 from tests.training.conftest import PLAIN
-from vit_demo.training import runs
-from vit_demo.training.config import TrainingConfig
+from vit_demo.training.run import runs
+from vit_demo.training.run.config import TrainingConfig
 
 
 @pytest.fixture(scope="module")
 def made(server, little) -> list[runs.Run]:
     """Three short runs, the last two of them one experiment."""
-    from vit_demo.training.loop import fine_tune
+    from vit_demo.training.loop.finetune import fine_tune
 
     found = []
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vit_demo.data import imports
+from vit_demo.data.importing import imports
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vit_demo.data.imports import Imported
+from vit_demo.data.importing.imports import Imported
 
 SPLITS = ("train", "validation", "test")
 

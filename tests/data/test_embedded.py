@@ -12,11 +12,11 @@ from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from datasets import Image as ImageFeature
 from PIL import Image
 
-from tests.data.test_sources import image_folder
-from vit_demo import settings
+from tests.data.open.test_sources import image_folder
+from vit_demo.common import settings
 from vit_demo.data import embedded
 from vit_demo.data.embedded import SIDE, build, shrink
-from vit_demo.data.sources import label_names, names_former_sample, open_dataset
+from vit_demo.data.open.sources import label_names, names_former_sample, open_dataset
 
 FILES = sorted((settings.EMBEDDED_BEANS / "data").glob("*.parquet"))
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]

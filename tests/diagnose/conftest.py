@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
 
 
 @pytest.fixture(scope="module")

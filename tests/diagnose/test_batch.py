@@ -10,7 +10,7 @@ import pytest
 
 from tests.diagnose.packing import leaf, packed, put
 from tests.sentences import is_plain
-from vit_demo import settings
+from vit_demo.common import settings
 from vit_demo.diagnose.batch import diagnose_batches, diagnose_many, walk
 from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
 

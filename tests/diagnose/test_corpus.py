@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import ROOT
 from tests.photo_corpus import CORPUS, PLACES, SIZE, Odd
 from tests.sentences import is_plain
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.errors import UserError
 
-ROOT = Path(__file__).resolve().parents[2]
 GIGABYTE = 10**9
 # Runs a module as `python -m` does and writes the most memory that it ever held (bytes) to the file named last. Not ru_maxrss:
 # a child begins with what its parent held when it was started.
@@ -110,7 +110,7 @@ def test_no_file_takes_a_gigabyte(folder: Path, tiny_model: Path, tmp_path: Path
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The page, served to this test alone."""
-    from vit_demo.ui.build import build
+    from vit_demo.ui.app import build
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIT_DEMO_HOME", str(tmp_path_factory.mktemp("home")))

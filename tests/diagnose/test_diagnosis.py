@@ -13,10 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
-from vit_demo import settings, vit
+from vit_demo.common import settings
 from vit_demo.diagnose import diagnosis
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose, diagnose_files
-from vit_demo.vit import LeafClassifier
+from vit_demo.model import classifier as vit
+from vit_demo.model.classifier import LeafClassifier
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from PIL import Image
 
 from tests.conftest import ROOT
 from tests.photo_corpus import encoded
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.errors import UserError
-from vit_demo.opening import FORMATS
+from vit_demo.photos.safe_open import FORMATS
 
 RED, BLUE = (210, 40, 40), (30, 60, 220)
 ORIENTATION = 0x0112

@@ -15,7 +15,7 @@ import pytest
 from tests.diagnose.packing import put
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.diagnose.results import Results, about, csv_row
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
 
 SCORES = {"bean_rust": 0.75, "healthy": 0.25}
 COLUMNS = ["photo", "label", "probability", "error", "score_bean_rust", "score_healthy"]

@@ -13,12 +13,13 @@ import pytest
 from PIL import Image
 from safetensors.numpy import load, save
 
-from vit_demo import neighbours, settings
-from vit_demo.checkpoints import Checkpoint, inspect
-from vit_demo.data.sources import open_dataset
+from vit_demo.common import settings
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.similar import pictures_file, similar
-from vit_demo.neighbours import FILE, Pictures, layer_in, nearest
-from vit_demo.vit import LeafClassifier
+from vit_demo.model import neighbours
+from vit_demo.model.checkpoints import Checkpoint, inspect
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.neighbours import FILE, Pictures, layer_in, nearest
 
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 

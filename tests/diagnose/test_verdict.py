@@ -15,12 +15,13 @@ import torch
 from PIL import Image
 
 from benchmarks import abstention as benchmark
-from vit_demo import cli, vit
-from vit_demo.abstention import Abstention, Answers, fit
-from vit_demo.checkpoints import ABSTENTION
-from vit_demo.data.sources import open_dataset
+from vit_demo.cli import main as cli
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import Diagnosis, abstention_of, diagnose, diagnose_files
-from vit_demo.vit import LeafClassifier
+from vit_demo.model import classifier as vit
+from vit_demo.model.abstention import Abstention, Answers, fit
+from vit_demo.model.checkpoints import ABSTENTION
+from vit_demo.model.classifier import LeafClassifier
 
 LAYER = 1
 VERDICTS = ("diagnosis", "unsure", "not_known")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_demo.training.config import TrainingConfig
-from vit_demo.training.runs import Run, create
+from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.runs import Run, create
 
 COLOURS = {"blue": (40, 60, 200), "green": (50, 180, 60), "red": (200, 50, 40)}
 
@@ -150,11 +150,12 @@ def weights_of(run: Run) -> dict:
 
 @contextlib.contextmanager
 def no_bf16() -> Iterator[None]:
-    from vit_demo import vit
-    from vit_demo.training import abstain, forward, trainer
+    from vit_demo.model import classifier
+    from vit_demo.training.loop import forward, trainer
+    from vit_demo.training.result import abstain
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (vit, abstain, forward, trainer):
+        for module in (classifier, abstain, forward, trainer):
             patch.setattr(module, "bf16_is_faster", lambda device_type: False)
         yield
 
@@ -171,7 +172,7 @@ def train(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFact
     """Fine-tune the tiny model on the coloured squares, in fp32 and by none of a recipe's arts; settings as named. run: one to go on with."""
 
     def work(listener: Listener = lambda run, progress: None, before: Callable[[Run], None] = lambda run: None, run: Run | None = None, **settings) -> Done:
-        from vit_demo.training.loop import fine_tune
+        from vit_demo.training.loop.finetune import fine_tune
 
         if run is None:
             run = create(TrainingConfig(**{**PLAIN, "data": str(colours), "model": str(tiny_model), **settings}), tmp_path_factory.mktemp("run"))

@@ -13,13 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from vit_demo.errors import UserError
-from vit_demo.training import queue, runs, worker
-from vit_demo.training.config import TrainingConfig
-from vit_demo.training.runs import Run, create
-from vit_demo.vit import LeafClassifier
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.conftest import ROOT
+from vit_demo.common.errors import UserError
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.training import worker
+from vit_demo.training.run import queue, runs
+from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.runs import Run, create
 
 
 def sentence_cases() -> list[tuple[Exception, str]]:
@@ -71,7 +71,7 @@ def test_a_mistake_of_the_user_ends_as_failed(tmp_path: Path, tiny_model: Path) 
 
 
 def test_an_unexpected_error_leaves_its_traceback_in_the_log(run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    from vit_demo.training import steps
+    from vit_demo.training.loop import steps
 
     def break_down(*_: object) -> None:
         assert any(path.name.startswith("photos-") for path in run.folder.iterdir())  # the scratch that must go
@@ -101,7 +101,7 @@ def test_a_broken_settings_file_ends_as_failed(run: Run) -> None:
 
 
 def test_signals_ask_for_a_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    from vit_demo.training import loop
+    from vit_demo.training.loop import finetune
 
     seen = []
 
@@ -112,7 +112,7 @@ def test_signals_ask_for_a_stop(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
             (run.folder / "stop").unlink()
         return {}
 
-    monkeypatch.setattr(loop, "fine_tune", terminate)
+    monkeypatch.setattr(finetune, "fine_tune", terminate)
     worker.execute(run)
     assert seen == [True, True]
 

@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 from PIL import Image as Pictures
 
-from vit_demo.data.export import new_folder, write_parquet
-from vit_demo.data.sources import open_dataset
-from vit_demo.errors import UserError
-from vit_demo.opening import decode
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.data.output.export import new_folder, write_parquet
+from vit_demo.photos.safe_open import decode
 
 if TYPE_CHECKING:
     from datasets import Dataset

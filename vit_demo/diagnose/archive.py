@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from vit_demo import settings
-from vit_demo.errors import UserError
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
 
 # A list of 40 MB takes about half a GB of memory once it is read; one of 100,000 photos has about 10 MB.
 MAX_LIST_BYTES = 40 * 2**20

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vit_demo import settings
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.archive import Archive, Member, is_archive, is_clutter
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
-from vit_demo.diagnose.engines import Engine
 from vit_demo.diagnose.telling import told
-from vit_demo.errors import UserError
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.runtimes import Engine
 
 Answer = Diagnosis | Refusal
 # Photo files to answers in their order, as diagnose_files of one classifier.

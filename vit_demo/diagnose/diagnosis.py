@@ -12,17 +12,18 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from vit_demo import abstention, settings
-from vit_demo.abstention import Abstention
-from vit_demo.checkpoints import ABSTENTION
-from vit_demo.diagnose.ahead import ROOM, bytes_to_open
-from vit_demo.diagnose.engines import Engine, engine_of
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.common.threads import in_order, side_by_side
+from vit_demo.diagnose.memory_budget import ROOM, bytes_to_open
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.errors import UserError
-from vit_demo.packed import FEW, CpuEngine
-from vit_demo.quality import assess
-from vit_demo.threads import in_order, side_by_side
-from vit_demo.vit import LeafClassifier
+from vit_demo.model import abstention
+from vit_demo.model.abstention import Abstention
+from vit_demo.model.checkpoints import ABSTENTION
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.cpu_engine import FEW, CpuEngine
+from vit_demo.model.runtimes import Engine, engine_of
+from vit_demo.photos.quality import assess
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ def diagnose(classifier: LeafClassifier, photo: Image.Image, name: str = "") -> 
 def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path], engine: Engine | None = None) -> Iterator[Diagnosis | Refusal]:
     """Diagnose files in batches, in their order; a bad file gives a Refusal and does not stop the rest.
 
-    engine: what computes the forward, see :mod:`vit_demo.diagnose.engines`; None for the fastest of torch. While it computes, the photos
+    engine: what computes the forward, see :mod:`vit_demo.model.runtimes`; None for the fastest of torch. While it computes, the photos
     of the next batch are made ready.
     """
     size, engine, paths = settings.load().batch_size, engine or engine_of(classifier), iter(paths)

@@ -20,10 +20,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vit_demo import settings
-from vit_demo.checkpoints import NOTES as FILE
-from vit_demo.checkpoints import Checkpoint
-from vit_demo.errors import UserError
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.model.checkpoints import NOTES as FILE
+from vit_demo.model.checkpoints import Checkpoint
 
 # In the order in which they are read.
 SECTIONS = ("what", "tell_apart", "now", "next_season", "ask")

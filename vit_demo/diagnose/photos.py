@@ -6,9 +6,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from vit_demo.errors import UserError
-from vit_demo.opening import MAX_KEPT_PIXELS, Unfit, opened
-from vit_demo.pixels import upright_rgb
+from vit_demo.common.errors import UserError
+from vit_demo.photos.rgb import upright_rgb
+from vit_demo.photos.safe_open import MAX_KEPT_PIXELS, Unfit, opened
 
 
 def open_photo(path: str | Path) -> Image.Image:

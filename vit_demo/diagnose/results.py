@@ -20,9 +20,9 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
-from vit_demo.errors import UserError
-from vit_demo.vit import LeafClassifier
+from vit_demo.model.classifier import LeafClassifier
 
 FORMATS = (".csv", ".jsonl")
 COLUMNS = ("photo", "verdict", "label", "probability", "prediction_set", "distance", "temperature", "quality", "language", "error")

@@ -20,9 +20,9 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from vit_demo.abstention import COVERAGE, prediction_set
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
-from vit_demo.errors import UserError
+from vit_demo.model.abstention import COVERAGE, prediction_set
 
 MOST = 12
 # How alike two leaves of one plant are: 0 not at all, 1 as two photos of the same leaf.

@@ -1,6 +1,6 @@
 """It looks like these: the photos of a model's own train split that a photo is most like, as the model sees it.
 
-A fine-tune leaves small pictures of its train photos beside the folder of its model, see :mod:`vit_demo.neighbours`. The photos
+A fine-tune leaves small pictures of its train photos beside the folder of its model, see :mod:`vit_demo.model.neighbours`. The photos
 that the embedded model learned from come with the program, so beside it lies only where it sees each of them.
 """
 
@@ -12,13 +12,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from vit_demo import neighbours, settings
-from vit_demo.checkpoints import Checkpoint
-from vit_demo.data.sources import BEANS, open_dataset
-from vit_demo.errors import UserError
-from vit_demo.neighbours import Neighbour
-from vit_demo.opening import decode
-from vit_demo.vit import LeafClassifier
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.model import neighbours
+from vit_demo.model.checkpoints import Checkpoint
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.neighbours import Neighbour
+from vit_demo.photos.safe_open import decode
 
 COUNT = 3
 QUALITY = 80

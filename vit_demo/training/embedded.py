@@ -17,20 +17,20 @@ from pathlib import Path
 
 import torch
 
-from vit_demo import settings
-from vit_demo.abstention import layer_of
-from vit_demo.checkpoints import PRETRAINED
-from vit_demo.data.sources import BEANS, open_dataset
-from vit_demo.errors import UserError
-from vit_demo.neighbours import Pictures
-from vit_demo.training import card
-from vit_demo.training.abstain import fit_on, look_at, tally
-from vit_demo.training.calibration import fit_temperature
-from vit_demo.training.config import THOROUGH, TrainingConfig
-from vit_demo.training.evaluation import evaluate
-from vit_demo.training.runs import Run, create
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.model.abstention import layer_of
+from vit_demo.model.checkpoints import PRETRAINED
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.neighbours import Pictures
+from vit_demo.training.result import card
+from vit_demo.training.result.abstain import fit_on, look_at, tally
+from vit_demo.training.result.calibration import fit_temperature
+from vit_demo.training.result.evaluation import evaluate
+from vit_demo.training.run.config import THOROUGH, TrainingConfig
+from vit_demo.training.run.runs import Run, create
 from vit_demo.training.worker import execute
-from vit_demo.vit import LeafClassifier
 
 # How it was chosen: docs/recipe.md.
 RECIPE = {

@@ -13,9 +13,9 @@ import numpy as np
 from datasets import Dataset
 from datasets import Image as ImageFeature
 
-from vit_demo.errors import UserError
-from vit_demo.opening import decode
-from vit_demo.vit import LeafClassifier
+from vit_demo.common.errors import UserError
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.photos.safe_open import decode
 
 CHUNK = 64
 

@@ -15,10 +15,11 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from vit_demo import collector_paused, settings
-from vit_demo.errors import UserError
-from vit_demo.training import queue
-from vit_demo.training.runs import WAITING, Run
+from vit_demo import collector_paused
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.training.run import queue
+from vit_demo.training.run.runs import WAITING, Run
 
 UNEXPECTED = "The run failed unexpectedly"
 
@@ -62,7 +63,7 @@ def _work(run: Run, listener: Callable | None = None) -> dict:
         with collector_paused():
             import torch
 
-            from vit_demo.training.loop import fine_tune
+            from vit_demo.training.loop.finetune import fine_tune
 
         if settings.load().threads:
             torch.set_num_threads(settings.load().threads)

@@ -18,14 +18,14 @@ from typing import Any
 
 import gradio as gr
 
-from vit_demo import settings
-from vit_demo.data import archives, imports, tables
-from vit_demo.data.gather import Files
-from vit_demo.data.sources import BEANS, IMPORT
-from vit_demo.errors import UserError
-from vit_demo.review import clean_label
-from vit_demo.ui import bringview as view
-from vit_demo.ui.components import PhotoFiles, polite
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.corrections.review_set import clean_label
+from vit_demo.data.importing import archives, imports, tables
+from vit_demo.data.importing.gather import Files
+from vit_demo.data.open.sources import BEANS, IMPORT
+from vit_demo.ui.shared.components import PhotoFiles, polite
+from vit_demo.ui.tabs.data import bring_html as view
 from vit_demo.ui.tabs.data.opened import open_source, sources
 from vit_demo.ui.tabs.data.sent import values_of
 

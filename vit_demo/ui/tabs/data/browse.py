@@ -16,21 +16,21 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from vit_demo import settings
-from vit_demo.data import browse
-from vit_demo.data.browse import FINE, Catalogue, Photo, Query
-from vit_demo.data.found import decided
-from vit_demo.data.journal import journal_of
-from vit_demo.data.sources import BEANS, MENDED
-from vit_demo.data.thumbnails import thumbnails
-from vit_demo.errors import UserError
-from vit_demo.ui.checkview import decided_words, found_title, found_words
-from vit_demo.ui.components import table
-from vit_demo.ui.figures.overlay import shrink
-from vit_demo.ui.models import get_classifier
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.browse import catalogue as browse
+from vit_demo.data.browse.catalogue import FINE, Catalogue, Photo, Query
+from vit_demo.data.browse.finding_columns import decided
+from vit_demo.data.browse.thumbnails import thumbnails
+from vit_demo.data.corrections.journal import journal_of
+from vit_demo.data.open.sources import BEANS, MENDED
+from vit_demo.figures.overlay import shrink
+from vit_demo.text.words import label_title, percent
+from vit_demo.ui.shared.components import table
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.data.check_html import decided_words, found_title, found_words
 from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, scored_runs, with_run
 from vit_demo.ui.tabs.data.sent import values_of
-from vit_demo.words import label_title, percent
 
 PAGE = 24
 # Letters that are searched for. Findings of one photo that are told.

@@ -22,21 +22,22 @@ from typing import Any
 import gradio as gr
 import numpy as np
 
-from vit_demo import settings
-from vit_demo.data import checkup, export
-from vit_demo.data.findings import KINDS, LEAKAGE, Finding, find, rare_classes
-from vit_demo.data.journal import Decision, Journal, journal_of
-from vit_demo.data.mended import fingerprint, mend
-from vit_demo.data.push import push
-from vit_demo.data.sources import BEANS, MENDED, open_dataset
-from vit_demo.errors import UserError
-from vit_demo.opening import decode
-from vit_demo.review import REVIEW
-from vit_demo.ui import checkview as view
-from vit_demo.ui.checkview import Choices, Shown
-from vit_demo.ui.components import polite
-from vit_demo.ui.figures.overlay import shrink
-from vit_demo.ui.models import get_classifier
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.checks import checkup
+from vit_demo.data.checks.findings import KINDS, LEAKAGE, Finding, find, rare_classes
+from vit_demo.data.corrections.decided import fingerprint, mend
+from vit_demo.data.corrections.journal import Decision, Journal, journal_of
+from vit_demo.data.corrections.review_set import REVIEW
+from vit_demo.data.open.sources import BEANS, MENDED, open_dataset
+from vit_demo.data.output import export
+from vit_demo.data.output.push import push
+from vit_demo.figures.overlay import shrink
+from vit_demo.photos.safe_open import decode
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.data import check_html as view
+from vit_demo.ui.tabs.data.check_html import Choices, Shown
 from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, opened
 from vit_demo.ui.tabs.data.sent import values_of
 

@@ -10,16 +10,18 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from vit_demo import settings
-from vit_demo.data import imports, numbers
-from vit_demo.data.browse import Catalogue
-from vit_demo.data.findings import Finding
-from vit_demo.data.found import add_findings
-from vit_demo.data.reviewed import review_to_look_at
-from vit_demo.data.sources import BEANS, HUB_BEANS, open_dataset
-from vit_demo.errors import UserError
-from vit_demo.review import REVIEW
-from vit_demo.training import predictions, runs
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.browse import statistics
+from vit_demo.data.browse.catalogue import Catalogue
+from vit_demo.data.browse.finding_columns import add_findings
+from vit_demo.data.checks.findings import Finding
+from vit_demo.data.corrections.review_set import REVIEW
+from vit_demo.data.corrections.review_source import review_to_look_at
+from vit_demo.data.importing import imports
+from vit_demo.data.open.sources import BEANS, HUB_BEANS, open_dataset
+from vit_demo.training.result import predictions
+from vit_demo.training.run import runs
 
 SOURCES = [
     ("beans: 1,295 leaves, in the app", BEANS),
@@ -73,7 +75,7 @@ def open_source(source: str | None) -> Opened:
                 _opened.move_to_end(one.key)
                 return one
         catalogue = Catalogue(data)
-        found = numbers.kept(catalogue)
+        found = statistics.kept(catalogue)
         # Drawn, so that a page from before a restart does not get another data set.
         one = Opened(secrets.token_hex(8), catalogue if found is None else found.add_to(catalogue), (source or "").strip())
         _opened[one.key] = one
@@ -91,7 +93,7 @@ def opened(source: str | None, key: str) -> Opened:
     return open_source(source)
 
 
-def learn(one: Opened, found: numbers.Numbers) -> None:
+def learn(one: Opened, found: statistics.Numbers) -> None:
     """From now on its photos can be found by these numbers."""
     with _lock:
         kept = _opened.get(one.key)

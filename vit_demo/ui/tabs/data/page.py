@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo import settings
-from vit_demo.data.sources import BEANS
-from vit_demo.review import REVIEW
-from vit_demo.ui.components import polite
-from vit_demo.ui.tabs.data import bring, browse, check, numbers
+from vit_demo.common import settings
+from vit_demo.data.corrections.review_set import REVIEW
+from vit_demo.data.open.sources import BEANS
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.tabs.data import bring, browse, check, statistics
 from vit_demo.ui.tabs.data.opened import Opened, open_source, sources
 
 # Run in the browser: the source where photos are shown already, or where the Numbers are being looked at, else nothing. So only who looks
@@ -40,12 +40,12 @@ def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
     # always_last: a filter changed while the page is still drawing the one before must not be lost.
     quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
     # In its own right, since whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
-    count = {**quiet, "show_progress": "hidden", "concurrency_limit": numbers.AT_ONCE}
+    count = {**quiet, "show_progress": "hidden", "concurrency_limit": statistics.AT_ONCE}
     for trigger in (source.input, open_button.click, *brought):
-        trigger(polite(open_photos), source, [summary, photos], **quiet).success(numbers.show, source, shown, js=IF_NUMBERS_OPEN, **count)
+        trigger(polite(open_photos), source, [summary, photos], **quiet).success(statistics.show, source, shown, js=IF_NUMBERS_OPEN, **count)
     photos.select(polite(browse.look), [source, model], photos, concurrency_limit=browse.AT_ONCE, **quiet)
     browse_tab.select(polite(browse.news), source, photos, js=IF_PHOTOS_SHOWN, **quiet)
-    numbers_tab.select(numbers.show, source, shown, **count)
+    numbers_tab.select(statistics.show, source, shown, **count)
     # Opened when the tab is first looked at; coming back finds it as it was left, but for corrections that came in between.
     tab.select(polite(open_first), [source, summary], [summary, photos], **quiet)
     tab.select(lambda: gr.update(choices=sources()), None, source, **quiet)

@@ -9,18 +9,18 @@ from pathlib import Path
 
 import gradio as gr
 
-from vit_demo.checkpoints import EMBEDDED
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.batch import Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
-from vit_demo.errors import UserError
-from vit_demo.ui.components import photo_files, photo_input, polite
-from vit_demo.ui.manyview import MOST
-from vit_demo.ui.models import get_classifier
+from vit_demo.model.checkpoints import EMBEDDED
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES
+from vit_demo.ui.shared.components import photo_files, photo_input, polite
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.diagnose.many_jobs import MOST
 from vit_demo.ui.tabs.diagnose.several import ask
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES
 
 # What only one photo has.
 OF_ONE = ("photo", "temperature", "distance", "quality")

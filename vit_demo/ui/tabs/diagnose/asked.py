@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from vit_demo.words import LANGUAGES
+from vit_demo.text.words import LANGUAGES
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 

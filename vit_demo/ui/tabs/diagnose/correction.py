@@ -8,16 +8,17 @@ from html import escape
 
 import gradio as gr
 
-from vit_demo import review, settings
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.corrections import review_set
+from vit_demo.data.corrections.review_set import LABEL_LENGTH, NOTE_LENGTH, Correction, Said, same_class
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.errors import UserError
-from vit_demo.review import LABEL_LENGTH, NOTE_LENGTH, Correction, Said, same_class
-from vit_demo.ui.components import PhotoInput, polite
-from vit_demo.ui.diagnosisview import View, folded
-from vit_demo.ui.models import get_classifier
+from vit_demo.text.words import LANGUAGES
+from vit_demo.ui.shared.components import PhotoInput, polite
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.diagnose.answer_html import View, folded
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.words import LANGUAGES
 
 # Answers that the model itself stands by.
 SURE = (None, "diagnosis")
@@ -87,7 +88,7 @@ def answer(photo: str | None, said: dict | None, language: str, event: gr.EventD
     given = event._data["value"]
     view = _Answered.of(said, language)
     if given.get("remove"):
-        review.remove(str(given["remove"]))
+        review_set.remove(str(given["remove"]))
         return _message(view, "diagnose.correction.removed") + _form(view, photo)
     return _stored(view, _store(view, photo, given))
 
@@ -113,7 +114,7 @@ def _store(view: _Answered, photo: str | None, given: dict) -> Correction:
     checkpoint = view.classifier.checkpoint
     said = Said(view.answer.label, view.answer.probability, view.answer.verdict, checkpoint.name, checkpoint.revision)
     label = _known(view, str(given.get("label") or "").strip() or str(given.get("other") or ""))
-    return review.store(open_photo(photo), label, said, str(given.get("note") or ""))
+    return review_set.store(open_photo(photo), label, said, str(given.get("note") or ""))
 
 
 def _known(view: _Answered, label: str) -> str:
@@ -160,5 +161,5 @@ def _stored(view: _Answered, correction: Correction) -> str:
 def _message(view: _Answered, done: str, below: str = "") -> str:
     """What was done, by key, how many photos there are now, and more HTML below it."""
     done = view.say(done)
-    count = view.say("diagnose.correction.count", count=str(len(review.corrections())))
+    count = view.say("diagnose.correction.count", count=str(len(review_set.corrections())))
     return f'<div class="correction card" role="status" lang="{view.language}"><p><b>{done}</b> {count}</p>{below}</div>'

@@ -8,11 +8,11 @@ from html import escape
 
 import gradio as gr
 
-from vit_demo.errors import UserError
-from vit_demo.ui.manyview import MOST, Job, find, keep, save, status_html, table_html
-from vit_demo.ui.models import get_classifier
+from vit_demo.common.errors import UserError
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
+from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, say
+from vit_demo.ui.tabs.diagnose.many_jobs import MOST, Job, find, keep, save, status_html, table_html
 
 # Seconds between two pictures of the progress.
 TICK = 0.7

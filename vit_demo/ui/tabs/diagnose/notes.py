@@ -7,13 +7,13 @@ from pathlib import Path
 
 import gradio as gr
 
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.notes import SECTIONS, Wording, is_own, note_text, parse_note, read_note, write_note
-from vit_demo.errors import UserError
-from vit_demo.ui.components import Choice
-from vit_demo.ui.models import get_classifier
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
+from vit_demo.ui.shared.components import Choice
+from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
 
 
 def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo import settings
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.errors import UserError
-from vit_demo.explain.saliency import DEFAULT, saliency
-from vit_demo.explain.target import Target
-from vit_demo.ui.components import PhotoInput, photo_input
-from vit_demo.ui.diagnosisview import View, answer_html, empty, refused, where_note
-from vit_demo.ui.figures.overlay import heat_overlay
-from vit_demo.ui.models import get_classifier
+from vit_demo.explain.attribution.saliency import DEFAULT, saliency
+from vit_demo.explain.attribution.target import Target
+from vit_demo.figures.overlay import heat_overlay
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
+from vit_demo.ui.shared.components import PhotoInput, photo_input
+from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import correction, notes, similar
+from vit_demo.ui.tabs.diagnose.answer_html import View, answer_html, empty, refused, where_note
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, say
 
 
 def build(asked: Asked, examples: list[str]) -> PhotoInput:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo.ui.components import PhotoInput
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, pick_language, say
+from vit_demo.ui.shared.components import PhotoInput
 from vit_demo.ui.tabs.diagnose import api, many, one, several
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, pick_language, say
 
 
 def build(page: gr.Blocks, model: gr.Dropdown, examples: list[str]) -> PhotoInput:

@@ -8,18 +8,18 @@ from pathlib import Path
 
 import gradio as gr
 
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import MOST, Together, combine, is_healthy
 from vit_demo.diagnose.telling import counted, sentence
-from vit_demo.errors import UserError
-from vit_demo.ui.components import bars, photo_files
-from vit_demo.ui.diagnosisview import View, empty, folded, notes_html, refused
-from vit_demo.ui.manyview import thumbnail
-from vit_demo.ui.models import get_classifier
-from vit_demo.ui.refusal import why_html
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
+from vit_demo.ui.shared.components import bars, photo_files
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.shared.refusal import why_html
+from vit_demo.ui.tabs.diagnose.answer_html import View, empty, folded, notes_html, refused
 from vit_demo.ui.tabs.diagnose.asked import Asked
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
+from vit_demo.ui.tabs.diagnose.many_jobs import thumbnail
 
 EMPTY, REFUSED = "diagnose.several.empty", "diagnose.several.refused"
 

@@ -7,15 +7,15 @@ from html import escape
 
 import gradio as gr
 
+from vit_demo.common.errors import UserError
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.diagnose.similar import pictures_file, similar
-from vit_demo.errors import UserError
-from vit_demo.neighbours import Neighbour
-from vit_demo.ui.components import PhotoInput
-from vit_demo.ui.diagnosisview import View
-from vit_demo.ui.models import get_classifier
+from vit_demo.model.neighbours import Neighbour
+from vit_demo.text.words import LANGUAGES
+from vit_demo.ui.shared.components import PhotoInput
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.diagnose.answer_html import View
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.words import LANGUAGES
 
 # Opened for the first time, it asks for its pictures. The event of <details> does not bubble, but it can be caught on its way down.
 OPENED = """element.addEventListener('toggle', event => {

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from vit_demo.ui.components import polite
+from vit_demo.ui.shared.components import polite
 from vit_demo.ui.tabs.finetune import compare, form, live, runlist
 
 # Each tick makes the browser look at every widget of the page: more often would keep a phone busy for nothing.

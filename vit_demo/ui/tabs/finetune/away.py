@@ -8,14 +8,14 @@ from pathlib import Path
 
 import gradio as gr
 
-from vit_demo.data.sources import open_dataset
-from vit_demo.diagnose.export import compare, folder_of_export, pack
-from vit_demo.errors import UserError
-from vit_demo.training import runs
-from vit_demo.training.evaluation import evaluate
-from vit_demo.ui import resultview
-from vit_demo.ui.components import polite
-from vit_demo.vit import LeafClassifier
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.export.onnx import compare, folder_of_export, pack
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.training.result.evaluation import evaluate
+from vit_demo.training.run import runs
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.tabs.finetune import result_html
 
 # What each engine of an export is called, beside torch, which stays here.
 TITLES = {"onnx": "Full (fp32)", "onnx-int8": "Small (int8)"}
@@ -32,7 +32,7 @@ PROGRESS = gr.Progress()
 def build(run: gr.Dropdown) -> None:
     """Lay out the offer. Inputs: the run that is shown."""
     gr.Markdown("### Away from the server")
-    told = gr.HTML(resultview.note(LEAD), elem_id="result-away")
+    told = gr.HTML(result_html.note(LEAD), elem_id="result-away")
     with gr.Row(elem_classes="actions"):
         make = gr.Button("Take it away from the server", min_width=200, elem_id="result-away-make")
         file = gr.DownloadButton("Download it (zip)", variant="primary", min_width=200, visible=False, elem_id="result-away-file")
@@ -45,7 +45,7 @@ def build(run: gr.Dropdown) -> None:
 
 def forget(run_id: str | None, made: str) -> tuple:
     """Inputs: run, the run that was exported. Outputs: the offer as at first, no file, no such run; nothing where that is this one or none."""
-    return (gr.skip(),) * 3 if made in ("", run_id) else (resultview.note(LEAD), gr.update(visible=False, value=None), "")
+    return (gr.skip(),) * 3 if made in ("", run_id) else (result_html.note(LEAD), gr.update(visible=False, value=None), "")
 
 
 def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
@@ -68,11 +68,11 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
         test = open_dataset(config.data, config.data_revision)["test"]
     except UserError as error:
         pack(folder, file)
-        said = resultview.note(NOT_SCORED.format(name=run.name, why=error))
+        said = result_html.note(NOT_SCORED.format(name=run.name, why=error))
     else:
         rows = compare(classifier, folder, score)
         pack(folder, file)
-        said = resultview.away(run.name, rows, TITLES, file.stat().st_size)
+        said = result_html.away(run.name, rows, TITLES, file.stat().st_size)
     return said, gr.update(visible=True, value=str(file)), run.id
 
 

@@ -6,16 +6,16 @@ from html import escape
 
 import gradio as gr
 
-from vit_demo.errors import UserError
-from vit_demo.training import runs
-from vit_demo.training.curves import curves_of
-from vit_demo.training.runs import Run
-from vit_demo.ui.components import Choice, table
-from vit_demo.ui.figures.compare import MOST, Compared, compare_figure
-from vit_demo.ui.runrows import list_rows
-from vit_demo.ui.runtext import STATUS_WORDS, differences, duration
+from vit_demo.common.errors import UserError
+from vit_demo.text.words import percent
+from vit_demo.training.run import runs
+from vit_demo.training.run.curves import curves_of
+from vit_demo.training.run.runs import Run
+from vit_demo.ui.shared.components import Choice, table
+from vit_demo.ui.shared.runtext import STATUS_WORDS, differences, duration
+from vit_demo.ui.tabs.finetune.compare_figure import MOST, Compared, compare_figure
 from vit_demo.ui.tabs.finetune.live import QUIET, Shown
-from vit_demo.words import percent
+from vit_demo.ui.tabs.finetune.runlist_rows import list_rows
 
 FIRST = 2
 

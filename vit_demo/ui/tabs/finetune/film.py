@@ -6,10 +6,10 @@ import json
 
 import gradio as gr
 
-from vit_demo import settings
-from vit_demo.training import runs
-from vit_demo.ui.figures.overlay import HEAT_SHARES, heat_colours
-from vit_demo.ui.filmview import film_view
+from vit_demo.common import settings
+from vit_demo.figures.overlay import HEAT_SHARES, heat_colours
+from vit_demo.training.run import runs
+from vit_demo.ui.tabs.finetune.film_html import film_view
 
 # Never drawn again: the script fills it, so a film goes on playing while new frames come.
 STAGE = """<div class="film">

@@ -7,15 +7,15 @@ from typing import Any
 
 import gradio as gr
 
-from vit_demo import settings
-from vit_demo.checkpoints import EMBEDDED
-from vit_demo.data.sources import BEANS
-from vit_demo.errors import UserError
-from vit_demo.review import REVIEW
-from vit_demo.training import experiments, queue
-from vit_demo.training.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig
-from vit_demo.ui import models
-from vit_demo.ui.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES, TRACKER_TITLES
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.corrections.review_set import REVIEW
+from vit_demo.data.open.sources import BEANS
+from vit_demo.model.checkpoints import EMBEDDED
+from vit_demo.training.run import experiments, queue
+from vit_demo.training.run.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig
+from vit_demo.ui.shared import models
+from vit_demo.ui.shared.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES, TRACKER_TITLES
 from vit_demo.ui.tabs.data import CORRECTED, SOURCES, brought
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 

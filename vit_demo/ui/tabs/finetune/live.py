@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from vit_demo.errors import UserError
-from vit_demo.training import checkpoint, queue, runs
-from vit_demo.training.runs import Run
-from vit_demo.ui import models
-from vit_demo.ui.components import Choice, polite
-from vit_demo.ui.runrows import list_rows
-from vit_demo.ui.runtext import STATUS_WORDS
-from vit_demo.ui.runview import RunView, hidden_view, view_of
+from vit_demo.common.errors import UserError
+from vit_demo.training.run import checkpoint, queue, runs
+from vit_demo.training.run.runs import Run
+from vit_demo.ui.shared import models
+from vit_demo.ui.shared.components import Choice, polite
+from vit_demo.ui.shared.runtext import STATUS_WORDS
 from vit_demo.ui.tabs.finetune import film, result
+from vit_demo.ui.tabs.finetune.run_html import RunView, hidden_view, view_of
+from vit_demo.ui.tabs.finetune.runlist_rows import list_rows
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 # The address names the run that is shown, so that it can be opened elsewhere and a reload finds it.

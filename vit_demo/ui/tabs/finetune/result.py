@@ -8,17 +8,17 @@ from pathlib import Path
 import gradio as gr
 from PIL.Image import Image
 
-from vit_demo.data.sources import open_dataset
-from vit_demo.errors import UserError
-from vit_demo.opening import decode
-from vit_demo.training import predictions, runs
-from vit_demo.training.predictions import Prediction, mistakes
-from vit_demo.training.runs import Run
-from vit_demo.ui import resultview
-from vit_demo.ui.components import polite
-from vit_demo.ui.figures.overlay import shrink
-from vit_demo.ui.figures.reliability import reliability_figure
-from vit_demo.ui.tabs.finetune import away
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.figures.overlay import shrink
+from vit_demo.photos.safe_open import decode
+from vit_demo.training.result import predictions
+from vit_demo.training.result.predictions import Prediction, mistakes
+from vit_demo.training.run import runs
+from vit_demo.training.run.runs import Run
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.tabs.finetune import away, result_html
+from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 PAGE = 24
@@ -40,7 +40,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox) -> None:
     """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status does."""
     meaning = gr.HTML(elem_id="result-meaning")
     with gr.Column(visible=False, elem_id="result-body") as body:
-        split = gr.Radio([(title, name) for name, title in resultview.SPLIT_TITLES.items()], value="test", label="Look at", elem_id="result-split")
+        split = gr.Radio([(title, name) for name, title in result_html.SPLIT_TITLES.items()], value="test", label="Look at", elem_id="result-split")
         about = gr.HTML(elem_id="result-about")
         gr.Markdown("### Each class")
         classes = gr.HTML(elem_id="result-classes")
@@ -87,12 +87,12 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
         return (gr.skip(),) * 10
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
-        return resultview.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
+        return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
     found = scores[split]
     figure = reliability_figure(found["calibration"], found.get("calibrated"), now) if found.get("calibration") else None
     return (
-        resultview.meaning(scores), gr.update(visible=True), resultview.about_split(split), resultview.class_table(found), resultview.confusion(found),
-        gr.update(value=figure, visible=figure is not None), resultview.how_sure(scores, split), "", 0, now,
+        result_html.meaning(scores), gr.update(visible=True), result_html.about_split(split), result_html.class_table(found), result_html.confusion(found),
+        gr.update(value=figure, visible=figure is not None), result_html.how_sure(scores, split), "", 0, now,
     )
 
 
@@ -112,10 +112,10 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     page = min(max(int(page), 0), pages - 1)
     part = found[page * PAGE : (page + 1) * PAGE]
     pictures, why = _pictures(run, split, part)
-    notes = (resultview.note(text) for text in (why, "" if found else _why_no_photos(scores[split], chosen)) if text)
-    words = [resultview.list_title(scores[split]["labels"], chosen, len(found)), *notes]
+    notes = (result_html.note(text) for text in (why, "" if found else _why_no_photos(scores[split], chosen)) if text)
+    words = [result_html.list_title(scores[split]["labels"], chosen, len(found)), *notes]
     where = f"Photos {page * PAGE + 1} to {page * PAGE + len(part)} of {len(found):,}"
-    photos = resultview.photo_list(list(zip(part, pictures))) if part else ""
+    photos = result_html.photo_list(list(zip(part, pictures))) if part else ""
     return "".join(words), photos, gr.update(visible=pages > 1), where, page, f"{_stamp(run, split)}:{cell}:{page}", gr.update(visible=False)
 
 
@@ -141,7 +141,7 @@ def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
     if found is None:
         raise UserError("This photo is no longer in the record of the run. Choose the run again.")
     (photo,), why = _pictures(run, split, [found])
-    facts = resultview.photo_facts(found, split) + (resultview.note(why) if why else "")
+    facts = result_html.photo_facts(found, split) + (result_html.note(why) if why else "")
     return gr.update(visible=True), gr.update(value=photo and shrink(photo), visible=photo is not None), facts
 
 
@@ -198,7 +198,7 @@ def _predictions(run: Run, split: str, cell: tuple[int, int] | None, scores: dic
 
 def _why_no_photos(split: dict, cell: tuple[int, int] | None) -> str:
     wrong = split["n"] - sum(row[number] for number, row in enumerate(split["confusion"]))
-    return resultview.EARLIER if wrong or cell else "It made no mistake on these photos."
+    return result_html.EARLIER if wrong or cell else "It made no mistake on these photos."
 
 
 def _pictures(run: Run, split: str, found: list[Prediction]) -> tuple[list[Image | None], str]:

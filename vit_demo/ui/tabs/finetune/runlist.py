@@ -10,13 +10,13 @@ from pathlib import Path
 
 import gradio as gr
 
-from vit_demo.errors import UserError
-from vit_demo.training import experiments, queue, runs
-from vit_demo.training.runs import Run
-from vit_demo.ui.components import polite
-from vit_demo.ui.runrows import Group, Row, find_rows, grouped, list_rows
-from vit_demo.ui.runtext import STATUS_WORDS, accuracy_text, duration, moment_text
+from vit_demo.common.errors import UserError
+from vit_demo.training.run import experiments, queue, runs
+from vit_demo.training.run.runs import Run
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.runtext import STATUS_WORDS, accuracy_text, duration, moment_text
 from vit_demo.ui.tabs.finetune.live import QUIET, Shown, existing, go_on, offer_runs
+from vit_demo.ui.tabs.finetune.runlist_rows import Group, Row, find_rows, grouped, list_rows
 
 PAGE = 12
 # A touch anywhere on a row chooses its run; the name is a button, for keys and screen readers.

@@ -6,16 +6,16 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from vit_demo.errors import UserError
-from vit_demo.explain.heads import looks, patch_maps, patches_for_half
-from vit_demo.explain.maps import Explanation, MapRequest, TokenAttention, select
-from vit_demo.explain.patches import PatchGrid
-from vit_demo.ui.components import polite, table
-from vit_demo.ui.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
-from vit_demo.ui.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch
-from vit_demo.ui.tabs.inside.numbers import npz_file
+from vit_demo.common.errors import UserError
+from vit_demo.explain.attribution.maps import Explanation, MapRequest, TokenAttention, select
+from vit_demo.explain.internals.heads import looks, patch_maps, patches_for_half
+from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
+from vit_demo.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch
+from vit_demo.text.words import percent
+from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.tabs.inside.downloads import npz_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
-from vit_demo.words import percent
 
 ID, TITLE = "attention", "Attention"
 ALL_HEADS = "mean of all"

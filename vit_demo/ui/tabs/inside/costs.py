@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo.explain.costs import SWIN_WINDOW, Encoder, full_attention, strided_attention, window_attention
-from vit_demo.explain.patches import PatchGrid
-from vit_demo.ui.components import polite, table
-from vit_demo.ui.figures.costs import MEASURES, Way, costs_figure
-from vit_demo.ui.models import get_classifier
-from vit_demo.ui.tabs.inside.numbers import csv_file
+from vit_demo.explain.internals.costs import SWIN_WINDOW, Encoder, full_attention, strided_attention, window_attention
+from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.figures.costs import MEASURES, Way, costs_figure
+from vit_demo.text.words import percent
+from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.scene import Scene
-from vit_demo.words import percent
 
 PATCH_SIZES = (8, 14, 16, 32)
 SMALLEST, LARGEST, PIXEL_STEP = 224, 512, 32

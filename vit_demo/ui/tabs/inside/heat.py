@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_demo.explain.heads import patches_for_half
-from vit_demo.explain.occlusion import occlusion
-from vit_demo.explain.saliency import METHODS, saliency
-from vit_demo.explain.target import Target
+from vit_demo.explain.attribution.occlusion import occlusion
+from vit_demo.explain.attribution.saliency import METHODS, saliency
+from vit_demo.explain.attribution.target import Target
+from vit_demo.explain.internals.heads import patches_for_half
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import percent, say
 from vit_demo.ui.tabs.inside.scene import Look
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import percent, say
 
 # Values of the lists of classes that are not a class: those begin with a number.
 ANSWER, NONE = "answer", "none"

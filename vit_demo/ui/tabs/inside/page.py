@@ -5,12 +5,12 @@ from __future__ import annotations
 import gradio as gr
 from gradio.components import Component
 
-from vit_demo.ui.components import photo_input
-from vit_demo.ui.tabs.inside import atlas, attention, layers, positions, tokens, why
+from vit_demo.ui.shared.components import photo_input
+from vit_demo.ui.tabs.inside import attention, embedding_map, layers, positions, tokens, why
 from vit_demo.ui.tabs.inside.scene import Scene
 
 # In the order in which they stand on the page; each is drawn when it is opened.
-VIEWS = (why, tokens, positions, attention, layers, atlas)
+VIEWS = (why, tokens, positions, attention, layers, embedding_map)
 # Run in the browser: the open view wants what is chosen now, the others what they had.
 WANT = f"""(active, photo, model, ...before) =>
     {[view.ID for view in VIEWS]}.map((id, number) => id === active ? `${{photo ? photo.path : ""}} ${{model}}` : before[number])"""

@@ -10,11 +10,11 @@ from collections.abc import Iterable
 import gradio as gr
 import numpy as np
 
-from vit_demo.errors import UserError
-from vit_demo.explain.distance import attention_distance, even_distance
-from vit_demo.explain.filters import Filters, embedding_filters
-from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.positions import (
+from vit_demo.common.errors import UserError
+from vit_demo.explain.internals.distance import attention_distance, even_distance
+from vit_demo.explain.internals.filters import Filters, embedding_filters
+from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.internals.positions import (
     ColourScale,
     can_interpolate,
     colour_scale,
@@ -27,12 +27,12 @@ from vit_demo.explain.positions import (
     similarities_of,
     size_for,
 )
-from vit_demo.ui.components import polite, table
-from vit_demo.ui.figures import positions as figures
-from vit_demo.ui.tabs.inside.numbers import csv_file, npz_file
+from vit_demo.figures import positions as figures
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import label_title, percent
+from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.tabs.inside.downloads import csv_file, npz_file
 from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Look, Scene, look
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import label_title, percent
 
 ID, TITLE = "positions", "Filters and positions"
 # So many classes get a line in the plot, those that were ever the likeliest; the file has all.

@@ -13,10 +13,10 @@ from gradio.components import Component
 from PIL import Image
 
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.explain.trace import Trace, trace
-from vit_demo.ui.components import polite
-from vit_demo.ui.models import get_classifier
-from vit_demo.vit import LeafClassifier
+from vit_demo.explain.internals.trace import Trace, trace
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.models import get_classifier
 
 # Traces of so many photos are kept for the next click; of a large model at a high resolution one has some 200 MB.
 KEEP = 2

@@ -9,14 +9,14 @@ import gradio as gr
 import numpy as np
 from PIL import Image
 
-from vit_demo.errors import UserError
-from vit_demo.explain.costs import Encoder, full_attention
-from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.tokens import PatchRow, TokenSteps, token_steps
-from vit_demo.ui.components import polite, table
-from vit_demo.ui.figures import tokens as figures
+from vit_demo.common.errors import UserError
+from vit_demo.explain.internals.costs import Encoder, full_attention
+from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.internals.tokens import PatchRow, TokenSteps, token_steps
+from vit_demo.figures import tokens as figures
+from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside import costs
-from vit_demo.ui.tabs.inside.numbers import npz_file
+from vit_demo.ui.tabs.inside.downloads import npz_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
 
 ID, TITLE = "tokens", "From photo to tokens"

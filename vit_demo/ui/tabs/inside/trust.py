@@ -10,17 +10,17 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from vit_demo.errors import UserError
-from vit_demo.explain.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
-from vit_demo.explain.saliency import ATTENTION_METHODS, METHODS, saliency
-from vit_demo.explain.target import Target
-from vit_demo.ui.components import polite, table
-from vit_demo.ui.figures.why import curve_figure
+from vit_demo.common.errors import UserError
+from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
+from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, METHODS, saliency
+from vit_demo.explain.attribution.target import Target
+from vit_demo.figures.why import curve_figure
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.text.words import label_title, percent, say
+from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.heat import class_index, heat, pixels
-from vit_demo.ui.tabs.inside.numbers import csv_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
-from vit_demo.vit import LeafClassifier
-from vit_demo.words import label_title, percent, say
 
 # Fewer than on the command line: somebody waits.
 STEPS = 10

@@ -7,17 +7,17 @@ from html import escape
 import gradio as gr
 import numpy as np
 
-from vit_demo.errors import UserError
-from vit_demo.explain.norms import artefact_patches
-from vit_demo.explain.saliency import ATTENTION_METHODS, DEFAULT, METHODS
-from vit_demo.explain.target import Target
-from vit_demo.ui.components import Choice, polite
-from vit_demo.ui.figures.why import map_overlay
+from vit_demo.common.errors import UserError
+from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, DEFAULT, METHODS
+from vit_demo.explain.attribution.target import Target
+from vit_demo.explain.internals.norms import artefact_patches
+from vit_demo.figures.why import map_overlay
+from vit_demo.text.words import label_title, percent
+from vit_demo.ui.shared.components import Choice, polite
 from vit_demo.ui.tabs.inside import trust
+from vit_demo.ui.tabs.inside.downloads import npz_file
 from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, SHOWS, class_index, class_values, heat, method_titles, place_words
-from vit_demo.ui.tabs.inside.numbers import npz_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
-from vit_demo.words import label_title, percent
 
 ID, TITLE = "why", "Why this answer"
 THE_ANSWER, NO_CLASS = ("the answer", ANSWER), ("no other class", NONE)

@@ -1,0 +1,214 @@
+"""What the photos of a data set are like in numbers: how many, how large, how bright, how sharp, of what colour.
+
+How many there are of each class is read from the labels and costs nothing. All else needs each photo decoded once: that is
+done beside the page in a thread, and kept in the home folder. Of a large data set so many photos are drawn, each as likely.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import threading
+import zipfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+
+from vit_demo.common import settings
+from vit_demo.data.browse.catalogue import Catalogue
+from vit_demo.photos.quality import WARNINGS, assess
+from vit_demo.photos.safe_open import decode
+
+MOST_PHOTOS = 2000
+SEED = 0
+# Luma of ITU-R BT.601 of red, green and blue.
+LUMA = (0.299, 0.587, 0.114)
+CHUNK = 32
+THREADS = 2
+# Goes into the name of the file. Of so many data sets the files are kept.
+VERSION = 1
+KEEP = 24
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Of M photos that were looked at, in the order of the data set.
+
+    places: int32 (M,), as ``Catalogue`` has them. width, height: int32 (M,) in pixels, upright, 0 where a photo is broken.
+    colour: float32 (M, 3), mean red, green and blue, 0 to 1. sharpness: float32 (M,), as ``quality.sharpness``; NaN where nothing can
+    be said. problems: int16 (M,), bit i is set where the i-th of ``quality.WARNINGS`` is so; -1 where a photo is broken.
+    """
+
+    places: np.ndarray
+    width: np.ndarray
+    height: np.ndarray
+    colour: np.ndarray
+    sharpness: np.ndarray
+    problems: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def fine(self) -> np.ndarray:
+        """Which can be decoded, bool (M,)."""
+        return self.width > 0
+
+    @property
+    def brightness(self) -> np.ndarray:
+        """Mean luma, float32 (M,), 0 (black) to 1 (white)."""
+        return (self.colour @ np.array(LUMA, dtype=np.float32)).astype(np.float32)
+
+    @property
+    def pixels(self) -> np.ndarray:
+        return self.width * self.height
+
+    def add_to(self, catalogue: Catalogue) -> Catalogue:
+        """The same catalogue, which can now be sorted and filtered by these numbers."""
+
+        def column(values: np.ndarray) -> np.ndarray:
+            whole = np.full(len(catalogue), np.nan, dtype=np.float32)
+            whole[self.places] = np.where(self.fine, values, np.nan)
+            return whole
+
+        problems = np.full(len(catalogue), -1, dtype=np.int16)
+        problems[self.places] = self.problems
+        numbers = {name: column(getattr(self, name)) for name in ("width", "height", "pixels", "brightness", "sharpness")}
+        return catalogue.knowing(problems=problems, problem_names=tuple(WARNINGS), numbers={**(catalogue.known.numbers or {}), **numbers})
+
+
+def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None) -> Numbers:
+    """Look at all photos, or at MOST_PHOTOS that are drawn. progress: told how many are done; what it raises ends it."""
+    places = drawn(len(catalogue))
+    rows = []
+    with ThreadPoolExecutor(THREADS) as pool:
+        for start in range(0, len(places), CHUNK):
+            rows += pool.map(_look, catalogue.stored(places[start : start + CHUNK]))
+            progress(len(rows))
+    values = np.array(rows, dtype=np.float32).reshape(-1, 7)
+    width, height, problems = values[:, 0].astype(np.int32), values[:, 1].astype(np.int32), values[:, 6].astype(np.int16)
+    return Numbers(places, width, height, values[:, 2:5], values[:, 5], problems)
+
+
+def drawn(count: int) -> np.ndarray:
+    """The places that are looked at, int32, ascending."""
+    if count <= MOST_PHOTOS:
+        return np.arange(count, dtype=np.int32)
+    return np.sort(np.random.default_rng(SEED).choice(count, MOST_PHOTOS, replace=False)).astype(np.int32)
+
+
+def _look(stored: dict) -> tuple[float, ...]:
+    """Width, height, red, green, blue, sharpness, problems of one photo."""
+    photo = decode(stored)
+    if photo is None:
+        return (0, 0, 0, 0, 0, np.nan, -1)
+    quality = assess(photo)
+    bits = sum(1 << bit for bit, name in enumerate(WARNINGS) if name in quality.problems)
+    sharpness = quality.sharpness if np.isfinite(quality.sharpness) else np.nan
+    return (*photo.size, *(np.asarray(photo).mean(axis=(0, 1), dtype=np.float64) / 255), sharpness, bits)
+
+
+@dataclass
+class Job:
+    """Numbers being found. done of total photos so far. error: why there are none."""
+
+    total: int
+    done: int = 0
+    numbers: Numbers | None = None
+    error: str = ""
+
+    @property
+    def is_going(self) -> bool:
+        return self.numbers is None and not self.error
+
+    def _progress(self, done: int) -> None:
+        self.done = done
+
+    def _run(self, catalogue: Catalogue, file: Path) -> None:
+        try:
+            with _turn:  # one data set at a time: two would only halve the speed of both, and that of the page
+                numbers = measure(catalogue, self._progress)
+            _write(file, numbers)
+            self.numbers = numbers
+        except Exception as error:  # the page must not wait for ever, whatever went wrong
+            self.error = f"The photos could not be looked at ({type(error).__name__}). Open the data set again."
+
+
+_jobs: dict[str, Job] = {}
+_lock = threading.Lock()
+_turn = threading.Lock()
+
+
+def kept(catalogue: Catalogue) -> Numbers | None:
+    """The numbers where they were found before, by this server or an earlier one."""
+    key = key_of(catalogue)
+    with _lock:
+        job = _jobs.get(key)
+    if job is not None:
+        return job.numbers
+    return _read(_file(key), len(catalogue))
+
+
+def start(catalogue: Catalogue) -> Job:
+    """Begin to find them, or join whoever did."""
+    key, count = key_of(catalogue), min(len(catalogue), MOST_PHOTOS)
+    with _lock:
+        job = _jobs.get(key)
+        if job is not None and not job.error:
+            return job
+        numbers = _read(_file(key), len(catalogue))
+        job = _jobs[key] = Job(count, 0 if numbers is None else count, numbers)
+        for old in [name for name, other in _jobs.items() if not other.is_going and other is not job][: max(0, len(_jobs) - KEEP)]:
+            del _jobs[old]
+    if numbers is None:
+        threading.Thread(target=job._run, args=(catalogue, _file(key)), daemon=True, name="numbers").start()
+    return job
+
+
+def key_of(catalogue: Catalogue) -> str:
+    """Changes with the data set and, where photos are files of their own, with each file that is looked at."""
+    places = drawn(len(catalogue))
+    stamps = [_stamp(path) for path in map(catalogue.path, places) if os.path.isabs(path)]
+    told = [VERSION, MOST_PHOTOS, SEED, [(split, part._fingerprint, len(part)) for split, part in catalogue.data.items()], stamps]
+    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+
+
+def _stamp(path: str) -> tuple:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (path,)
+    return path, status.st_size, status.st_mtime_ns
+
+
+def _file(key: str) -> Path:
+    return settings.load().home / "cache" / "numbers" / f"{key}.npz"
+
+
+def _write(file: Path, numbers: Numbers) -> None:
+    """Put them on disk as a whole; a disk that is full or read-only costs only the next start its time."""
+    new = file.with_name(f"{file.name}.{os.getpid()}.new")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(new, "wb") as opened:
+            np.savez(opened, **{field.name: getattr(numbers, field.name) for field in fields(Numbers)})
+        new.replace(file)
+        for old in sorted(file.parent.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns)[:-KEEP]:
+            old.unlink(missing_ok=True)
+    except OSError:
+        with contextlib.suppress(OSError):
+            new.unlink()
+
+
+def _read(file: Path, count: int) -> Numbers | None:
+    """The numbers in a file, None where there is none that is whole and fits ``count`` photos."""
+    try:
+        with np.load(file, allow_pickle=False) as found:
+            numbers = Numbers(**{field.name: found[field.name] for field in fields(Numbers)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        return None
+    return numbers if np.array_equal(numbers.places, drawn(count)) else None

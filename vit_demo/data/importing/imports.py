@@ -1,0 +1,382 @@
+"""Photos that a person brings become a data set in the home folder: whole, or not at all.
+
+imports/<name>/train/<class>/<photo>      and the same for validation and test
+               import.json                where they came from, how many, what was left out and why
+       .new-<name>-<digits>/, .lock       while it is made; what a killed server left is swept at the next start
+
+It is opened as ``open_dataset("import:NAME")``. For the page:
+
+- ``start(source, name)`` begins in a thread and returns a :class:`Job`, or raises UserError at once (the name, or it is there already).
+  source: a Path (archive, folder), ``Files(paths, label)`` for photos with the label that was typed in, which are added where the
+  import is there already. A ``Table`` (CSV) names files of this computer: take none from a stranger.
+- ``job(name)`` and ``jobs()`` find them again after a reload: ``stage`` ("running", "done", "stopped", "failed"), ``progress``
+  (``share``, ``done``, ``bytes``), ``result`` (an :class:`Imported`, with ``counts`` and ``skipped``) or ``error`` (a sentence); ``stop()``.
+- ``list_imports()`` gives an :class:`Imported` each, ``Imported.spec`` is what ``open_dataset`` takes; ``remove(name)`` deletes one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock, Timeout
+
+from vit_demo.common.errors import UserError
+from vit_demo.data.copies.duplicates import NEAR_BITS
+from vit_demo.data.copies.split import cut, group_photos
+from vit_demo.data.corrections.journal import Journal
+from vit_demo.data.importing.gather import Cancelled, Files, Progress, Stage, Table, Taken, gather, place
+from vit_demo.data.importing.incoming import RESERVED, final_name, free_name, look_at, readable
+from vit_demo.data.open.sources import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
+from vit_demo.photos.safe_open import Unfit
+
+RECORD = "import.json"
+NEW, OLD = ".new-", ".old-"
+_NAME = re.compile(r"\w[\w .-]{0,59}")
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A finished import. source: what it was called where it came from. time: seconds since 1970.
+
+    counts: {split: {class: photos}}. skipped: [{"name", "why"}], the first thousand of skipped_count. cut: the splits that were
+    made here. copies: photos that look like another one of the import.
+    """
+
+    name: str
+    source: str = ""
+    time: float = 0.0
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped_count: int = 0
+    cut: list[str] = field(default_factory=list)
+    copies: int = 0
+
+    @property
+    def folder(self) -> Path:
+        """Where its photos are."""
+        return imports_folder() / self.name
+
+    @property
+    def spec(self) -> str:
+        """What ``open_dataset`` takes."""
+        return IMPORT + self.name
+
+    @property
+    def photos(self) -> int:
+        """How many there are, in all splits."""
+        return sum(sum(classes.values()) for classes in self.counts.values())
+
+
+def import_photos(
+    source: Path | Files | Table, name: str, progress: Callable[[Progress], None] = lambda progress: None, cancelled: Callable[[], bool] = lambda: False
+) -> Imported:
+    """Take the photos of a source in, check and split them. Raises UserError with what to do; then nothing of it is left behind.
+
+    progress: told after each file that was looked at. cancelled: asked at each piece of a file. Photos with a label are added to an
+    import of this name; for all others the name must be free.
+    """
+    name = check_name(name, source)
+    with _own_folder(name) as folder, _as_sentence():
+        stage = Stage(folder / "incoming", progress, cancelled)
+        stage.folder.mkdir()
+        known = _take_known(name, stage)
+        gather(source, stage)
+        there, photos = stage.photos[: len(known)], place(stage.photos, stage)
+        if len(photos) <= len(known):
+            raise _nothing(stage, len(known), source)
+        made = _split(photos, name, isinstance(source, Files))
+        counts = _move(photos, folder / "data", stage)
+        result = Imported(name, _title(source), round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made)
+        (folder / "data" / RECORD).write_text(json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        stage.check()
+        if not result.folder.exists():
+            _journal(name).forget()  # of an import of this name whose folder somebody deleted
+        _put_in_place(folder / "data", result.folder)
+        moved = [(photo.split, str(result.folder.resolve() / photo.file.relative_to(folder / "data"))) for photo in there]
+        _journal(name).follow(dict(zip(known, moved)))
+    return result
+
+
+def check_name(name: str, source: Path | Files | Table) -> str:
+    """The name as it is used. Raises UserError where it is none, or not free."""
+    name = " ".join(str(name or "").split())
+    if not _NAME.fullmatch(name) or name.endswith(".") or name.split(".")[0].lower() in RESERVED:
+        raise UserError("Give the import a name of letters and digits, at most 60, such as my-beans.")
+    taken = next((there.name for there in _folders() if there.name.casefold() == name.casefold()), None)
+    if taken and not isinstance(source, Files):
+        raise UserError(f"There is an import called {taken} already. Choose another name, or remove that one first.")
+    return taken or name
+
+
+def list_imports() -> list[Imported]:
+    """All finished imports, the newest first."""
+    sweep()
+    found = []
+    for folder in _folders():
+        values = _record(folder)
+        with contextlib.suppress(TypeError):
+            found.append(Imported(**{**values, "name": folder.name}))
+    return sorted(found, key=lambda one: -one.time)
+
+
+def remove(name: str) -> None:
+    """Delete an import, its photos, and what was decided about them. UserError where there is none."""
+    folder = next((there for there in _folders() if there.name == name), None)
+    if folder is None:
+        raise UserError(f"There is no import called {name}. See `data list` for the names of all.")
+    with _as_sentence():
+        # Renamed first: what is half deleted can never be opened.
+        gone = folder.with_name(f"{NEW}{secrets.token_hex(4)}")
+        folder.rename(gone)
+        _journal(name).forget()
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def sweep() -> None:
+    """Delete what imports left that were killed, and put back what they were about to replace."""
+    for left in [*imports_folder().glob(f"{NEW}*"), *imports_folder().glob(f"{OLD}*")]:
+        if left.name.startswith(OLD):
+            name = left.name.removeprefix(OLD)
+            with contextlib.suppress(OSError), FileLock(left.with_name(f".{name.casefold()}.lock"), timeout=0):
+                if (imports_folder() / name).exists():
+                    shutil.rmtree(left, ignore_errors=True)
+                else:
+                    left.rename(imports_folder() / name)
+        elif not left.name.endswith(".lock"):
+            lock = left.with_name(left.name + ".lock")
+            with contextlib.suppress(OSError), FileLock(lock, timeout=0):  # held by an import that is alive
+                shutil.rmtree(left, ignore_errors=True)
+                lock.unlink(missing_ok=True)
+
+
+def _folders() -> list[Path]:
+    with contextlib.suppress(OSError):
+        return [folder for folder in sorted(imports_folder().iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+    return []
+
+
+def _journal(name: str) -> Journal:
+    """The one that ``journal_of`` gives while the import is there."""
+    return Journal(str((imports_folder() / name).resolve()))
+
+
+def _record(folder: Path) -> dict:
+    try:
+        values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return values if isinstance(values, dict) else {}
+
+
+@contextlib.contextmanager
+def _own_folder(name: str) -> Iterator[Path]:
+    """An empty folder beside the imports, gone at the end; what others left is swept first."""
+    with _as_sentence():
+        imports_folder().mkdir(parents=True, exist_ok=True)
+        sweep()
+        folder = imports_folder() / f"{NEW}{secrets.token_hex(4)}"
+        lock = FileLock(folder.with_name(folder.name + ".lock"))
+        # One import of a name at a time, over all servers.
+        own = FileLock(imports_folder() / f".{name.casefold()}.lock", timeout=0)
+        try:
+            own.acquire()
+        except Timeout:
+            raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.") from None
+        lock.acquire()
+        try:
+            folder.mkdir()
+        except OSError:
+            lock.release()
+            own.release()
+            raise
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        for held in (lock, own):
+            Path(held.lock_file).unlink(missing_ok=True)
+            held.release()
+
+
+@contextlib.contextmanager
+def _as_sentence() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise UserError("There is no room for these photos on the disk. Nothing was kept; free some space and try again.") from None
+        raise UserError(f"The photos could not be stored ({error.strerror}). Nothing was kept; check the permissions of {imports_folder()}.") from None
+
+
+def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
+    """Where photos are added: those that are there already, in the splits that they came with; returns (split, path) of each as it was."""
+    folder, known = (imports_folder() / name).resolve(), []
+    made_here = _record(folder).get("cut", ())
+    for file in sorted(folder.glob("*/*/*")):
+        stage.check()
+        split, label = file.parts[-3:-1]
+        copy = stage.folder / f"{len(stage.photos):07}"
+        try:
+            os.link(file, copy)
+        except OSError:  # a disk without links
+            shutil.copyfile(file, copy)
+        try:
+            looked = look_at(copy)
+        except Unfit as error:  # not left out as others are: it would be gone from the import
+            raise UserError(f"{split}/{label}/{file.name} of {name} {error} Remove {name} and import its photos again.") from None
+        stage.photos.append(Taken(copy, (file.name,), looked, label, "" if split in made_here else split))
+        known.append((split, str(file)))
+    return known
+
+
+def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserError:
+    if len(stage.photos) == known and stage.skipped_count:
+        first = stage.skipped[0]
+        return UserError(f"No photo of {_title(source)} can be used: {first['name'][-60:]} {first['why']}")
+    return UserError(f"No photo of {_title(source)} lies in a folder named after its class. Arrange them as class/photo.jpg or train/class/photo.jpg.")
+
+
+def _title(source: Path | Files | Table) -> str:
+    """What a person calls the source; no path of this computer."""
+    if isinstance(source, Files):
+        return f"{len(source.paths)} photo{'s' * (len(source.paths) != 1)} called {readable(source.label)}"
+    return readable((source.path if isinstance(source, Table) else source).resolve().name)
+
+
+def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]:
+    """Give each photo its split; returns the splits that were made here, and how many photos look like another one.
+
+    added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
+    """
+    groups = group_photos(np.array([photo.looked.digest for photo in photos]), np.array([photo.looked.hash for photo in photos]), NEAR_BITS)
+    copies = len(photos) - len(np.unique(groups))
+    given = {photo.split for photo in photos} - {""}
+    if len(given - {"train"}) > 1 and "train" not in given:
+        raise UserError(f"The photos of {name} have no split to train on. Put the photos to train on into a folder called train.")
+    if "train" not in given:
+        given = set()
+    for photo in photos:
+        photo.split = photo.split if photo.split in given else "train"
+    classes = sorted({photo.label for photo in photos})
+    missing = [split for split in SPLITS[1:] if split not in given]
+    if len(classes) < 2:
+        if not added:
+            raise UserError(f"The photos of {name} are of only one class ({classes[0]}). A classifier needs at least two.")
+        return missing, copies
+    train = [number for number, photo in enumerate(photos) if photo.split == "train"]
+    labels = np.array([classes.index(photos[number].label) for number in train])
+    try:
+        parts = cut(labels, groups[train], classes, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
+    except UserError:
+        if not added:
+            raise
+        return missing, copies
+    for number, part in zip(train, parts):
+        photos[number].split = ("train", *missing)[part]
+    return missing, copies
+
+
+def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str, int]]:
+    """Put the photos into their folders; returns {split: {class: photos}}."""
+    counts = {split: Counter() for split in SPLITS}
+    taken: dict[Path, set[str]] = {}
+    for photo in photos:
+        folder = target / photo.split / photo.label
+        if folder not in taken:
+            folder.mkdir(parents=True)
+            taken[folder] = set()
+        stage.check()
+        photo.file = photo.file.rename(folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder]))
+        counts[photo.split][photo.label] += 1
+    return {split: dict(sorted(classes.items())) for split, classes in counts.items() if classes}
+
+
+def _put_in_place(made: Path, target: Path) -> None:
+    """In one step; where photos were added, the old folder makes room first and comes back should anything go wrong."""
+    old = target.with_name(OLD + target.name)
+    if target.exists():
+        target.rename(old)
+    try:
+        made.rename(target)
+    except OSError:
+        if old.exists():
+            old.rename(target)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
+
+
+@dataclass
+class Job:
+    """An import under way, or ended, in this server. stage: "running", "done", "stopped" or "failed". error: why it failed, as a sentence."""
+
+    name: str
+    stage: str = "running"
+    progress: Progress = field(default_factory=Progress)
+    result: Imported | None = None
+    error: str = ""
+    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
+    _thread: threading.Thread | None = field(default=None, repr=False)
+
+    def stop(self) -> None:
+        """Let it end soon; nothing of it is kept."""
+        self._stop.set()
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Return when it has ended, or after so many seconds."""
+        self._thread.join(seconds)
+
+    def _tell(self, progress: Progress) -> None:
+        self.progress = progress
+
+    def _run(self, source: Path | Files | Table) -> None:
+        try:
+            self.result = import_photos(source, self.name, self._tell, self._stop.is_set)
+            self.stage = "done"
+        except Cancelled:
+            self.stage = "stopped"
+        except Exception as error:  # shown on the page: a thread has no other way to say it
+            self.error = str(error) if isinstance(error, UserError) else f"The photos could not be imported ({type(error).__name__}). Nothing was kept."
+            self.stage = "failed"
+
+
+_jobs: dict[str, Job] = {}
+_lock = threading.Lock()
+
+
+def start(source: Path | Files | Table, name: str) -> Job:
+    """Begin an import in a thread of its own. Raises UserError for a name that is none or not free."""
+    with _lock:
+        name = check_name(name, source)
+        under_way = _jobs.get(name)
+        if under_way is not None and under_way.stage == "running":
+            raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.")
+        _jobs.pop(name, None)  # so that it becomes the last one
+        begun = _jobs[name] = Job(name)
+        # A server that ends does not wait for it: what is left is swept at the next start.
+        begun._thread = threading.Thread(target=begun._run, args=(source,), daemon=True)
+        begun._thread.start()
+    return begun
+
+
+def job(name: str) -> Job | None:
+    """The last import of this name that was begun since the server started."""
+    return _jobs.get(name)
+
+
+def jobs() -> list[Job]:
+    """All of them, the last begun first."""
+    return list(reversed(_jobs.values()))

@@ -1,0 +1,55 @@
+"""An export as a model: labels, processor and shape from its own folder, answers from onnxruntime, no weights in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+
+from vit_demo.common.errors import UserError
+from vit_demo.model import hybrid
+from vit_demo.model.checkpoints import Checkpoint
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.runtimes import OnnxEngine
+
+
+class ExportedClassifier(LeafClassifier):
+    """Prepares photos as any other and gives the answers of an exported model; it is an engine too, see :mod:`vit_demo.model.runtimes`.
+
+    ``model`` has the shape alone (on torch's meta device): nothing that needs weights can be asked of it.
+    checkpoint: the folder of the export, as ``checkpoints.locate_export`` found it. file: the model in it. layer: whose [CLS] token it gives.
+    Raises UserError where the files do not fit together, or onnxruntime is not installed.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, file: Path, layer: int):
+        configured, kind = (ViTConfig, ViTForImageClassification)
+        if checkpoint.is_hybrid:
+            configured, kind = (hybrid.HybridViTConfig, hybrid.HybridViTForImageClassification)
+        try:
+            with torch.device("meta"):
+                model = kind(configured.from_pretrained(checkpoint.folder, local_files_only=True))
+            processor = ViTImageProcessorPil.from_pretrained(checkpoint.folder, local_files_only=True)
+        except Exception as error:  # as in vit: a config made by others can trip transformers anywhere
+            raise UserError(f"The export {checkpoint.name} could not be opened: its files do not fit together ({type(error).__name__}).") from error
+        super().__init__(model, processor, checkpoint)
+        self._try_processor()
+        self.layer, self._engine = layer, OnnxEngine(file, layer, self)
+
+    @property
+    def device(self) -> torch.device:
+        """Where photos are prepared and asked."""
+        return torch.device("cpu")
+
+    def logits(self, photos: Sequence[Image.Image] | Tensor, batch_size: int = 16) -> Tensor:
+        return self.logits_and_tokens(photos, self.layer, batch_size)[0]
+
+    def logits_and_tokens(self, photos: Sequence[Image.Image] | Tensor, layer: int, batch_size: int = 16) -> tuple[Tensor, Tensor]:
+        """As of any other, of the one layer that was exported."""
+        if not isinstance(photos, Tensor):
+            photos = self.resize(photos)
+        logits, tokens = zip(*(self._engine.logits_and_tokens(batch, layer) for batch in photos.split(batch_size)))
+        return torch.cat(logits), torch.cat(tokens)

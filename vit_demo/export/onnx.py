@@ -1,0 +1,318 @@
+"""A model away from this program: as ONNX in fp32 and in int8, with all that is needed to ask it.
+
+An export is a folder with ``model.onnx``, ``model-int8.onnx`` (weights of the products quantised by channel, activations as they
+come: "dynamic"), the processor's numbers, the labels, when to be silent, the notes, and a README that tells how to use them with
+onnxruntime alone. Both models take ``pixel_values`` and give ``logits`` and ``cls_token``, what ``abstention`` judges.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import hashlib
+import json
+import logging
+import shutil
+import tempfile
+import time
+import warnings
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.diagnose.diagnosis import abstention_of
+from vit_demo.export.exported import ExportedClassifier
+from vit_demo.model import abstention
+from vit_demo.model.checkpoints import ABSTENTION, EXPORT, locate_export
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.runtimes import FILES, Engine, OnnxEngine, engine_of, onnxruntime
+
+# By this file a folder is known to be an export.
+ABOUT = EXPORT
+FORMAT = "vit_demo export 1"
+# Beside a model, the folder of its export.
+FOLDER = "onnx"
+# The most that a logit of the fp32 model may differ from torch's.
+TOLERANCE = 1e-4
+# How the products after an activation are called in the exported graph.
+AFTER_ACTIVATION = "/mlp/fc2/MatMul"
+OPSET = 18
+README = Path(__file__).with_name("export_readme.md")
+
+
+@dataclass(frozen=True)
+class About:
+    """What is known of an export.
+
+    weights: stand for the weights it was made from. layer: ``cls_token`` is after so many blocks. difference, difference_int8: the
+    largest one of a logit from torch's in fp32, over the photos it was checked with. bytes: of each model file, by engine.
+    """
+
+    weights: str
+    layer: int
+    difference: float
+    difference_int8: float
+    bytes: dict[str, int]
+    format: str = FORMAT
+
+
+class _Answers(nn.Module):
+    """Pixels (B, 3, H, W) to logits (B, C) and the [CLS] token after ``layer`` blocks (B, D)."""
+
+    def __init__(self, classifier: LeafClassifier, layer: int):
+        super().__init__()
+        self.model, self.layer = classifier.model, layer
+
+    def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        vit = self.model.vit
+        tokens = vit.embeddings(pixel_values)
+        kept = tokens[:, 0]
+        for number, block in enumerate(vit.layers, start=1):
+            tokens = block(tokens)
+            if number == self.layer:
+                kept = tokens[:, 0]
+        return self.model.classifier(vit.layernorm(tokens)[:, 0]), kept
+
+
+def export(classifier: LeafClassifier, folder: Path) -> About:
+    """Write an export into ``folder``, which is new, empty or an earlier export; a failed one leaves nothing and what was there.
+
+    Raises UserError where it may not be written, or where the model cannot be exported or gives other logits than in torch.
+    """
+    onnxruntime()
+    if folder.exists() and not (folder.is_dir() and ((folder / ABOUT).is_file() or not any(folder.iterdir()))):
+        raise UserError(f"{folder} holds something else than an export. Give a new folder.")
+    fresh = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        fresh = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+        fresh.chmod(0o755)
+        about = _write(_on_cpu(classifier), fresh)
+        _take_the_place(fresh, folder)
+    except OSError as error:
+        raise UserError(f"The export cannot be written to {folder} ({error.strerror}). Give another folder, or make room.") from None
+    finally:
+        if fresh is not None:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return about
+
+
+def _on_cpu(classifier: LeafClassifier) -> LeafClassifier:
+    """Itself or a copy there, since GPUs round convolutions more than an export may differ."""
+    if classifier.device.type == "cpu":
+        return classifier
+    return LeafClassifier(copy.deepcopy(classifier.model).cpu(), classifier.processor, classifier.checkpoint)
+
+
+def _write(classifier: LeafClassifier, folder: Path) -> About:
+    layer = _layer(classifier)
+    files = {engine: folder / name for engine, name in FILES.items()}
+    _trace(classifier, layer, files["onnx"])
+    _quantise(files["onnx"], files["onnx-int8"])
+    photos = _noise(classifier, 5)
+    with torch.inference_mode():
+        wanted = classifier.forward(classifier.normalise(photos)).float().cpu()
+    difference, difference_int8 = (
+        float((OnnxEngine(file, layer, classifier).logits_and_tokens(photos, layer)[0] - wanted).abs().max()) for file in files.values()
+    )
+    if not difference <= TOLERANCE:
+        raise UserError(f"The exported model gives other answers than this one: a logit differs by {difference:.1e}. It was not kept.")
+    about = About(fingerprint(classifier), layer, difference, difference_int8, {engine: file.stat().st_size for engine, file in files.items()})
+    (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
+    classifier.processor.save_pretrained(folder)
+    classifier.model.config.to_json_file(folder / "config.json")
+    for name in (ABSTENTION, "notes.json"):
+        if (classifier.checkpoint.folder / name).is_file():
+            shutil.copyfile(classifier.checkpoint.folder / name, folder / name)
+    (folder / "README.md").write_text(README.read_text(encoding="utf-8"), encoding="utf-8")
+    return about
+
+
+def _trace(classifier: LeafClassifier, layer: int, file: Path) -> None:
+    """Write the fp32 model, for any number of photos; the exporter follows a forward of two."""
+    two = classifier.normalise(_noise(classifier, 2))
+    names = ["logits", "cls_token"]
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            # That this exporter is the older one, and that sizes in the model's own checks become fixed, which they are.
+            warnings.simplefilter("ignore")
+            # The newer one needs another package and takes ten times as long, for the same graph.
+            torch.onnx.export(
+                _Answers(classifier, layer).eval(), (two,), str(file), input_names=["pixel_values"], output_names=names, opset_version=OPSET,
+                dynamic_axes={name: {0: "photos"} for name in ("pixel_values", *names)}, dynamo=False, external_data=False,
+            )
+    except ImportError:
+        raise UserError("To export a model needs onnx, which is not installed. Run: pip install onnx onnxruntime") from None
+    except OSError:
+        raise
+    except Exception as error:  # the exporter has its own for each thing it does not know
+        name = classifier.checkpoint.name
+        raise UserError(f"The model {name} cannot be exported to ONNX: it has a part that the exporter does not know ({type(error).__name__}).") from error
+
+
+def _quantise(file: Path, quantised: Path) -> None:
+    """Int8 weights, one scale a channel, in the products with weights; all else, convolutions too, stays in fp32.
+
+    So do the products after each activation: its few large values would leave one scale for all photos and tokens too coarse, which costs
+    no class but moves the [CLS] token, so that every photo would be called not known.
+    """
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    coarse = [node.name for node in onnx.load(str(file)).graph.node if node.name.endswith(AFTER_ACTIVATION)]
+    with _quiet_root():
+        quantize_dynamic(
+            str(file), str(quantised), op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=coarse
+        )
+
+
+@contextlib.contextmanager
+def _quiet_root() -> Iterator[None]:
+    """Without the advice to prepare the model, which onnxruntime logs for all; what it would do has no effect here."""
+    logger = logging.getLogger()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _noise(classifier: LeafClassifier, count: int) -> Tensor:
+    """Photos that no model has learned, uint8 (B, 3, H, W)."""
+    return torch.randint(0, 256, (count, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def _take_the_place(fresh: Path, folder: Path) -> None:
+    """Rename; an earlier export goes only when the new one is whole."""
+    if not folder.exists():
+        fresh.rename(folder)
+        return
+    aside = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=folder.parent))
+    try:
+        folder.rename(aside / folder.name)
+        try:
+            fresh.rename(folder)
+        except OSError:
+            (aside / folder.name).rename(folder)
+            raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def fingerprint(classifier: LeafClassifier) -> str:
+    """Changes with any weight."""
+    digest = hashlib.sha256()
+    for name, tensor in classifier.model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()[:16]
+
+
+def read_about(folder: Path) -> About | None:
+    """What is known of the export in this folder; None where there is none that this version can read."""
+    try:
+        return About(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def open_engine(classifier: LeafClassifier, name: str) -> Engine:
+    """One of ``engines.ENGINES`` for this model.
+
+    For the others than torch the export beside the model is used (folder ``onnx``), else one that is made once and kept under
+    ``settings.home``; either only if it was made from these weights.
+    """
+    if isinstance(classifier, ExportedClassifier):
+        return classifier
+    if name not in FILES:
+        return engine_of(classifier)
+    folder = folder_of_export(classifier)
+    return OnnxEngine(folder / FILES[name], read_about(folder).layer, classifier)
+
+
+def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
+    """What :func:`open_engine` opens, as a model in place of this one. name: onnx or onnx-int8."""
+    return classifier if isinstance(classifier, ExportedClassifier) else open_export(folder_of_export(classifier), name)
+
+
+def open_export(folder: Path, name: str) -> ExportedClassifier:
+    """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and where the export is not whole."""
+    if name not in FILES:
+        raise UserError(f"{folder} is an export, which torch cannot compute. Add --engine onnx or --engine onnx-int8, or give the model it was made from.")
+    found, about = locate_export(folder), read_about(folder)
+    if found is None or about is None or about.format != FORMAT:
+        raise UserError(f"The export {folder} cannot be read by this version of the program. Export the model again.")
+    return ExportedClassifier(found, found.folder / FILES[name], about.layer)
+
+
+def folder_of_export(classifier: LeafClassifier) -> Path:
+    """Where the export of these very weights is; made if there is none."""
+    weights = fingerprint(classifier)
+    kept = settings.load().home / "exports" / weights
+    for folder in (classifier.checkpoint.folder / FOLDER, kept):
+        about = read_about(folder)
+        if about and about.format == FORMAT and about.weights == weights and about.layer == _layer(classifier):
+            return folder
+    export(classifier, kept)
+    return kept
+
+
+def pack(folder: Path, file: Path) -> None:
+    """Write all files of an export into a zip file, in a folder of its name. Raises UserError where there is no room."""
+    try:
+        # Not squeezed: weights hardly become smaller by it, and it takes long.
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
+            for part in sorted(folder.iterdir()):
+                packed.write(part, f"{file.stem}/{part.name}")
+    except OSError as error:
+        file.unlink(missing_ok=True)
+        raise UserError(f"The zip file cannot be written ({error.strerror}). Make room on the disk and try again.") from None
+
+
+def _layer(classifier: LeafClassifier) -> int:
+    fitted = abstention_of(classifier)
+    return fitted.layer if fitted else abstention.layer_of(classifier.blocks)
+
+
+def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Engine]:
+    """All engines by name, those of an export from its folder."""
+    return {"torch": engine_of(classifier), **{name: open_export(folder, name) for name in FILES}}
+
+
+def compare(classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, int], Any]) -> dict[str, dict]:
+    """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's forward), accuracy (of n photos, with its
+    95 % interval; broken could not be read) and agreement, the share of photos for which it says the same class as torch.
+
+    score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the layer whose [CLS] token is exported.
+    """
+    layer = read_about(folder).layer
+    rows, said = {}, {}
+    for name, engine in engines_of_export(classifier, folder).items():
+        weights = [folder / FILES[name]] if name in FILES else classifier.checkpoint.folder.glob("model*.safetensors")
+        found = score(engine if name in FILES else classifier, name, layer)
+        said[name] = found.logits.argmax(axis=1)
+        rows[name] = {
+            "bytes": sum(file.stat().st_size for file in weights), "ms": milliseconds(engine, classifier), "accuracy": found.accuracy,
+            "interval": list(found.interval), "n": found.n, "broken": found.broken, "agreement": float((said[name] == said["torch"]).mean()),
+        }
+    return rows
+
+
+def milliseconds(engine: Engine, classifier: LeafClassifier, rounds: int = 15) -> float:
+    """Median time of the forward of one photo; the first three, in which memory is got, do not count."""
+    photo, layer = _noise(classifier, 1), _layer(classifier)
+    taken = []
+    for _ in range(rounds + 3):
+        began = time.perf_counter()
+        engine.logits_and_tokens(photo, layer)
+        taken.append(1000 * (time.perf_counter() - began))
+    return float(np.median(taken[3:]))

@@ -1,0 +1,58 @@
+"""What ways to attend cost at growing resolutions, on a logarithmic scale."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from vit_demo.explain.internals.costs import Cost
+from vit_demo.ui.tabs.finetune.compare_figure import COLOURS
+from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR
+
+# By name: the attribute of a cost, and the title of the axis with its unit.
+MEASURES = {
+    "pairs": ("pairs", "pairs, each head and layer"),
+    "FLOPs": ("flops", "FLOPs of a forward"),
+    "memory": ("attention_bytes", "bytes of one layer's attention"),
+}
+# Of the short numbers on the axis; bytes with their unit.
+SUFFIX = {"pairs": "", "FLOPs": "", "memory": "B"}
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to attend. costs: by the side of the photo in pixels. at: the side that is shown in the table."""
+
+    name: str
+    costs: dict[int, Cost]
+    at: int
+
+    @property
+    def cost(self) -> Cost:
+        """At the side chosen."""
+        return self.costs[self.at]
+
+
+def costs_figure(ways: list[Way], chosen: str, measure: str) -> go.Figure:
+    """One line a way, over the side of the photo. chosen: the way drawn strongest. measure: one of MEASURES."""
+    attribute, title = MEASURES[measure]
+    figure = go.Figure()
+    for way, colour in zip(ways, COLOURS):
+        sides = list(way.costs)
+        figure.add_trace(
+            go.Scatter(
+                x=sides, y=[getattr(way.costs[side], attribute) for side in sides], name=way.name, mode="lines+markers",
+                line={"color": colour, "width": 4 if way.name == chosen else 2, "dash": "solid" if way.name.startswith("ViT") else "dash"},
+                # Only the chosen side is marked.
+                marker={"size": [11 if side == way.at else 0 for side in sides]},
+                hovertemplate="%{x} px: %{y:.3s}" + SUFFIX[measure] + "<extra>" + way.name + "</extra>",
+            )
+        )
+    figure.update_layout(
+        uirevision=measure, height=560, margin={"l": 8, "r": 12, "t": 36, "b": 8}, font=FONT, template="plotly_white",
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}, hovermode="closest", modebar=MODEBAR,
+    )
+    figure.update_xaxes(title_text="side of the photo (pixels)", automargin=True)
+    figure.update_yaxes(title_text=title, type="log", dtick=1, exponentformat="SI", ticksuffix=SUFFIX[measure], automargin=True)
+    return figure

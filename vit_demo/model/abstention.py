@@ -1,0 +1,248 @@
+"""When a model should keep silent: how sure it has to be, and how far a photo may lie from those it learned from.
+
+Three things are fitted on photos of the model's own classes and kept beside its weights:
+
+- the temperature that makes its probabilities as sure as they are right (Guo et al. 2017);
+- prediction sets by split conformal prediction (Vovk et al. 2005) with the score "1 - probability of the true
+  class" (Sadinle et al. 2019, LAC), which hold the true class of at least 95 % of new photos of the same kind;
+- the Mahalanobis distance to the nearest class (Lee et al. 2018) of the [CLS] token three quarters up the encoder.
+  There the model still sees what fine-tuning makes it forget further up: what else a leaf could be.
+
+Numbers in, numbers out: what a photo is, and how its logits and features come about, is :mod:`vit_demo.model.classifier`'s matter.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save as to_bytes
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
+
+from vit_demo.common.errors import UserError
+from vit_demo.model.checkpoints import ABSTENTION
+
+VERDICTS = ("diagnosis", "unsure", "not_known")
+# Of the photos of the model's own classes so many have their true class in the set, and so many lie within the distance.
+COVERAGE = 0.95
+# The fewest photos that can promise this: of n photos the ceil(0.95 (n + 1))-th has to exist.
+FEWEST = 19
+# How far up the encoder the features are taken. `benchmarks/abstention.py --layers` measures every layer.
+DEPTH = 0.75
+FORMAT = "vit_demo abstention 1"
+MOST_BYTES = 2**27
+_ARRAYS = ("origin", "whitening", "centres")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model gives for N photos: logits (N, C), features (N, D), and the true class ids, targets (N,)."""
+
+    logits: np.ndarray
+    features: np.ndarray
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Known:
+    """Where the photos lie that the model learned from.
+
+    origin: (D,), their mean. whitening: (D, D), after which every direction varies alike within a class. centres: (K, D), the
+    whitened mean of each of the K classes that had photos. radius: the distance within which 95 % of them lie. All float32.
+    """
+
+    origin: np.ndarray = field(repr=False)
+    whitening: np.ndarray = field(repr=False)
+    centres: np.ndarray = field(repr=False)
+    radius: float
+
+    def distances(self, features: np.ndarray) -> np.ndarray:
+        """Mahalanobis distance of features (N, D) to the nearest class, (N,), divided by the radius: above 1 is not known."""
+        return self.to_nearest(features) / self.radius
+
+    def to_nearest(self, features: np.ndarray) -> np.ndarray:
+        """The same undivided: the square root of min over classes of (f - m)^T S^-1 (f - m) (Lee et al. 2018, eq. 2)."""
+        whitened = (np.asarray(features, dtype=np.float64) - self.origin) @ self.whitening.astype(np.float64)
+        return cdist(whitened, self.centres.astype(np.float64)).min(axis=1)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What may be said of one photo.
+
+    verdict: "not_known" where it lies too far from what was learned, "diagnosis" where one class is left, else "unsure".
+    probabilities: (C,), calibrated. prediction_set: the class ids that are left, the most probable first; none where it is not
+    known. distance: 1 is the farthest that is known; None where too few photos were there to say.
+    """
+
+    verdict: str
+    probabilities: np.ndarray
+    prediction_set: tuple[int, ...]
+    distance: float | None
+
+
+@dataclass(frozen=True)
+class Abstention:
+    """What was fitted for one model.
+
+    layer: its features are the [CLS] token after so many blocks. temperature: divides the logits. labels: of the model.
+    least: probability from which on a class belongs to the prediction set; None where fewer than 19 validation photos were
+    there. known: None where they, or the train photos, were too few.
+    """
+
+    layer: int
+    temperature: float
+    labels: tuple[str, ...]
+    least: float | None
+    known: Known | None
+
+    def judge(self, logits: np.ndarray, features: np.ndarray) -> list[Judgement]:
+        """A judgement for each of N photos, from logits (N, C) and features (N, D) of one forward."""
+        probabilities = calibrated(logits, self.temperature)
+        distances = self.known.distances(features).tolist() if self.known else [None] * len(probabilities)
+        return [self._one(row, distance) for row, distance in zip(probabilities, distances)]
+
+    def _one(self, probabilities: np.ndarray, distance: float | None) -> Judgement:
+        if distance is not None and not distance <= 1:  # not a number is not known either
+            return Judgement("not_known", probabilities, (), distance)
+        chosen = prediction_set(probabilities, self.least)
+        return Judgement("diagnosis" if len(chosen) == 1 else "unsure", probabilities, chosen, distance)
+
+    def save(self, folder: Path) -> None:
+        """Write it into a model folder, in place of an earlier one; a reader finds the old or the new one, never half of it."""
+        known = self.known
+        arrays = {name: np.ascontiguousarray(getattr(known, name), dtype=np.float32) for name in _ARRAYS} if known else {}
+        numbers = {
+            "layer": self.layer, "temperature": self.temperature, "labels": self.labels, "least": self.least, "radius": known.radius if known else None,
+        }
+        fresh = folder / f"{ABSTENTION}.new"
+        try:
+            # Written here, since the library's own file could be read by no other user.
+            fresh.write_bytes(to_bytes(arrays, metadata={"format": FORMAT, "numbers": json.dumps(numbers)}))
+            fresh.replace(folder / ABSTENTION)
+        finally:
+            fresh.unlink(missing_ok=True)
+
+
+def layer_of(blocks: int) -> int:
+    """After how many of an encoder's blocks the features are taken, at least 1: 9 of 12."""
+    return max(1, round(DEPTH * blocks))
+
+
+def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Probabilities (N, C) of logits (N, C) divided by the temperature."""
+    return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+
+
+def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int, ...]:
+    """The class ids that may be the true one, the most probable first, never none, from probabilities (C,).
+
+    Those with at least the probability ``least``. Where no class has it, which a set by this score alone would leave empty, the
+    two most probable: a larger set holds the true class no less often. Where ``least`` is not known, the fewest classes that
+    hold 95 % of the probability, which promises nothing where the probabilities are wrong.
+    """
+    order = np.argsort(-probabilities, kind="stable")
+    if least is not None:
+        return tuple(order[: int((probabilities >= least).sum()) or 2].tolist())
+    return tuple(order[: int(np.searchsorted(np.cumsum(probabilities[order]), COVERAGE)) + 1].tolist())
+
+
+def fit(train: Answers, validation: Answers, temperature: float, layer: int, labels: Sequence[str]) -> Abstention:
+    """Fit on photos of the model's own classes; temperature: fitted on the validation photos before.
+
+    train: says where the classes lie; its logits are not looked at. validation: must not have been learned from.
+    """
+    own = calibrated(validation.logits, temperature)[np.arange(len(validation.targets)), validation.targets]
+    # The k-th highest probability of a true class is 1 - the k-th lowest score.
+    least = -_covering(-own) if len(own) >= FEWEST else None
+    return Abstention(layer, float(temperature), tuple(labels), least, _fit_known(train, validation))
+
+
+def _covering(scores: np.ndarray) -> float:
+    """The score that a new photo stays at or below with a probability of 95 % or more: the ceil(0.95 (n + 1))-th of n (Vovk et al. 2005)."""
+    return float(np.sort(scores)[math.ceil(COVERAGE * (len(scores) + 1)) - 1])
+
+
+def _fit_known(train: Answers, validation: Answers) -> Known | None:
+    """Class means and one covariance for all classes, shrunk (Ledoit and Wolf 2004) so that few photos suffice; None where there are too few."""
+    present, groups = np.unique(train.targets, return_inverse=True)
+    if len(validation.targets) < FEWEST or len(train.targets) - len(present) < FEWEST:
+        return None
+    features = train.features.astype(np.float64)
+    means = np.stack([features[groups == number].mean(axis=0) for number in range(len(present))])
+    whitening = _whitening(features - means[groups])
+    if whitening is None:
+        return None
+    origin = features.mean(axis=0).astype(np.float32)
+    centres = ((means - origin) @ whitening.astype(np.float64)).astype(np.float32)
+    unscaled = Known(origin, whitening, centres, 1.0)
+    # The photo that sets it has to lie within it however many photos are computed at a time, which changes the last digits.
+    radius = _covering(unscaled.to_nearest(validation.features)) * (1 + 1e-9)
+    return Known(origin, whitening, centres, radius) if 0 < radius < math.inf else None
+
+
+def _whitening(residuals: np.ndarray) -> np.ndarray | None:
+    """A matrix W (D, D), float32, with W W^T the inverse of the shrunk covariance of residuals (N, D); None where nothing varies."""
+    from sklearn.covariance import ledoit_wolf  # only who fits needs it
+
+    scale = np.sqrt((residuals**2).mean(axis=0))
+    if not 0 < scale.max() < math.inf:
+        return None
+    # A ViT has a few features hundreds of times larger than the others: shrunk towards their mean, the small ones would vanish.
+    scale = np.where(scale > 0, scale, scale.max())
+    covariance, _ = ledoit_wolf(residuals / scale, assume_centered=True)
+    values, vectors = np.linalg.eigh(covariance)
+    return (vectors / np.sqrt(np.maximum(values, 1e-6 * values.max())) / scale[:, None]).astype(np.float32)
+
+
+def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int) -> Abstention | None:
+    """What was fitted for the model in this folder; None where nothing was.
+
+    name: what a person calls it. labels: its classes. width: features of a token. blocks: of its encoder.
+    Raises UserError where the file is broken or belongs to another model.
+    """
+    path = folder / ABSTENTION
+    if not path.is_file():
+        return None
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise ValueError("too large")
+        with safe_open(path, framework="numpy") as stored:
+            metadata = stored.metadata() or {}
+            if metadata.get("format") != FORMAT:
+                raise ValueError("another format")
+            found = _read(json.loads(metadata["numbers"]), {name: stored.get_tensor(name) for name in set(stored.keys()) & set(_ARRAYS)})
+        _check(found, labels, width, blocks)
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise UserError(
+            f"The file {ABSTENTION} of the model {name} is broken or belongs to another model. Delete it, or make it again with vit_demo calibrate."
+        ) from None
+    return found
+
+
+def _read(numbers: dict, arrays: dict[str, np.ndarray]) -> Abstention:
+    known = None
+    if numbers["radius"] is not None:
+        known = Known(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
+    least = None if numbers["least"] is None else float(numbers["least"])
+    return Abstention(int(numbers["layer"]), float(numbers["temperature"]), tuple(map(str, numbers["labels"])), least, known)
+
+
+def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) -> None:
+    """Raise ValueError unless it fits a model with these classes, features and blocks."""
+    fits = found.labels == tuple(labels) and 1 <= found.layer <= blocks and 0 < found.temperature < math.inf
+    fits = fits and (found.least is None or 0 <= found.least <= 1)
+    known = found.known
+    if known is not None:
+        arrays = [getattr(known, name) for name in _ARRAYS]
+        fits = fits and 0 < known.radius < math.inf and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+        fits = fits and known.origin.shape == (width,) and known.whitening.shape == (width, width)
+        fits = fits and known.centres.ndim == 2 and known.centres.shape[1] == width and 1 <= len(known.centres) <= len(labels)
+    if not fits:
+        raise ValueError("does not fit")

@@ -1,0 +1,302 @@
+"""Which checkpoints can be opened, and how each becomes a folder on disk that is safe to load.
+
+Every way in (the embedded model, a finished run, a local folder, the Hugging Face Hub) ends in
+:func:`locate`, which returns a folder holding ``config.json``, the weights as safetensors and
+``preprocessor_config.json``, or says in one sentence why it cannot. Nothing is ever unpickled and
+no code from a checkpoint is run.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+
+CONFIG = "config.json"
+PROCESSOR = "preprocessor_config.json"
+WEIGHTS = "model.safetensors"
+INDEX = "model.safetensors.index.json"
+# Beside the weights: when the model should keep silent, see :mod:`vit_demo.model.abstention`.
+ABSTENTION = "abstention.safetensors"
+# Also: what to do about an answer, see :mod:`vit_demo.diagnose.notes`.
+NOTES = "notes.json"
+# What is known of an export, in its folder, which has no weights: see :mod:`vit_demo.export.onnx`.
+EXPORT = "export.json"
+EMBEDDED = "embedded"
+# The model_type of a ViT with a CNN in front, as :mod:`vit_demo.model.hybrid` saves it.
+HYBRID_TYPE = "vit_resnet_hybrid"
+
+# The small ViT, before it saw a leaf, that the embedded model was made from.
+PRETRAINED = "WinKawaks/vit-tiny-patch16-224"
+
+# What a person may pick without typing: (name on the Hub, what it is).
+HUB_MODELS = (
+    ("google/vit-base-patch16-224-in21k", "ViT-B/16, ImageNet-21k: the tutorial's model, no head yet"),
+    ("google/vit-base-patch16-224", "ViT-B/16, ImageNet-21k then ImageNet-1k"),
+    (PRETRAINED, "ViT-Ti/16, ImageNet-1k: small and quick"),
+    ("facebook/dino-vits16", "ViT-S/16, self-supervised with DINO, no head yet"),
+)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was found and looked at, but not yet loaded.
+
+    folder: holds config, weights and processor. name: what a person calls it.
+    revision: the Hub commit it was read from, or None for a local one.
+    labels: class names in the order of the logits; empty where there is no trained head.
+    kind: its model_type, "vit", :data:`HYBRID_TYPE` or "resnet".
+    """
+
+    folder: Path
+    name: str
+    revision: str | None
+    labels: tuple[str, ...]
+    kind: str = "vit"
+
+    @property
+    def has_head(self) -> bool:
+        """Whether it can already name classes."""
+        return bool(self.labels)
+
+    @property
+    def is_hybrid(self) -> bool:
+        """Whether it is a ViT with a CNN in front."""
+        return self.kind == HYBRID_TYPE
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """What is looked for, and how a person calls it. kinds: model_types."""
+
+    kinds: tuple[str, ...]
+    noun: str
+    advice: str
+
+
+_VIT = _Wanted(("vit", HYBRID_TYPE), "ViT image model", "Choose one whose model_type is vit.")
+_RESNET = _Wanted(("resnet",), "ResNet", "Choose one whose model_type is resnet, or new.")
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One row of the list that a person picks a model from."""
+
+    spec: str
+    title: str
+
+
+def list_choices() -> list[Choice]:
+    """What can be opened by name: the embedded model, finished runs (newest first), the Hub's."""
+    choices = [Choice(EMBEDDED, "Embedded model for bean leaves")]
+    runs = [path.parent.parent for path in settings.load().runs.glob(f"*/model/{CONFIG}")]
+    for run in sorted(runs, key=lambda path: path.name, reverse=True):
+        choices.append(Choice(str(run), f"Run {run.name}"))
+    choices += [Choice(name, f"Hub: {name} ({about})") for name, about in HUB_MODELS]
+    return choices
+
+
+def locate(spec: str | Path | None = None, revision: str | None = None) -> Checkpoint:
+    """Find a checkpoint and check that it is a complete ViT image model.
+
+    spec: "embedded" or None, a run folder, a model folder, or a Hub name ("owner/model", also
+    "owner/model@revision"). revision: branch, tag or commit on the Hub.
+    Raises UserError where it is missing, broken, no ViT, or wants its own code to be run.
+    """
+    text = str(spec or "").strip() or EMBEDDED
+    if text == EMBEDDED:
+        return inspect(settings.EMBEDDED_MODEL, name=EMBEDDED)
+    return _find(text, revision, _VIT)
+
+
+def locate_resnet(spec: str | Path) -> Checkpoint:
+    """Find a ResNet for the front of a hybrid; a spec, its checks and their errors as in :func:`locate`."""
+    return _find(str(spec).strip(), None, _RESNET)
+
+
+def locate_export(spec: str | Path | None) -> Checkpoint | None:
+    """The export in this folder; None where there is none, or weights lie beside it. Raises UserError where its own files are missing or broken."""
+    folder = existing_path(str(spec or "").strip() or EMBEDDED)
+    if folder is None or not (folder / EXPORT).is_file() or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file():
+        return None
+    folder = folder.resolve()
+    config = _read_json(folder / CONFIG, folder.name)
+    _refuse_foreign(config, folder.name, _VIT)
+    _read_json(folder / PROCESSOR, folder.name)
+    return Checkpoint(folder, folder.name, None, _labels(config, folder.name), config["model_type"])
+
+
+def _find(text: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
+    path = existing_path(text)
+    if path and path.is_dir():
+        # A run folder keeps its model one level down, beside its own settings.
+        folder = path / "model" if (path / "model" / CONFIG).is_file() else path
+        return inspect(folder.resolve(), path.resolve().name, wanted=wanted)
+    if path:
+        raise UserError(f"{text} is a file. Give the folder that holds {CONFIG} and {WEIGHTS}.")
+    name, _, named_revision = text.partition("@")
+    if not is_hub_name(name):
+        raise UserError(f"There is no model folder {text}. Give an existing folder, or a Hub name such as owner/model.")
+    return _from_hub(name, revision or named_revision or None, wanted)
+
+
+def inspect(folder: Path, name: str, revision: str | None = None, wanted: _Wanted = _VIT) -> Checkpoint:
+    """Check a local folder without loading the weights; see :func:`locate` for the errors."""
+    config = _read_json(folder / CONFIG, name)
+    _refuse_foreign(config, name, wanted)
+    keys = _weight_keys(folder, name)
+    if not (folder / PROCESSOR).is_file():
+        raise UserError(f"The model {name} has no {PROCESSOR}: without it the photos cannot be prepared as it learned them.")
+    _read_json(folder / PROCESSOR, name)
+    labels = _labels(config, name) if "classifier.weight" in keys else ()
+    return Checkpoint(folder=folder, name=name, revision=revision, labels=labels, kind=config["model_type"])
+
+
+def existing_path(text: str) -> Path | None:
+    """The file or folder of this name; None also for text that no file system takes as a name."""
+    try:
+        path = Path(text).expanduser()
+        return path if path.exists() else None
+    except (OSError, ValueError, RuntimeError):  # too long, a null character, the home of an unknown ~person
+        return None
+
+
+def is_hub_name(text: str) -> bool:
+    """Whether this could be "owner/name" on the Hugging Face Hub."""
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(text)
+    except HFValidationError:
+        return False
+    return text.count("/") == 1
+
+
+def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
+    kind = config.get("model_type") or "of unknown type"
+    parts = [config]
+    if kind == HYBRID_TYPE:
+        parts.append(config["backbone_config"] if isinstance(config.get("backbone_config"), dict) else {})
+    if any(part.get("auto_map") for part in parts):
+        raise UserError(f"The model {name} wants to run its own code, which is never allowed here. Choose a plain ViT.")
+    if kind not in wanted.kinds:
+        raise UserError(f"The model {name} is no {wanted.noun} (it is {kind}). {wanted.advice}")
+    if kind == HYBRID_TYPE and parts[1].get("model_type") != "resnet":
+        raise _broken(CONFIG, name)
+
+
+def _read_json(path: Path, name: str) -> dict:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"The model {name} has no {path.name}. Choose a folder written by a fine-tune or save_pretrained.") from None
+    except (OSError, ValueError, RecursionError):  # the last: brackets nested thousands deep
+        raise _broken(path.name, name) from None
+    if not isinstance(content, dict):
+        raise _broken(path.name, name)
+    return content
+
+
+def _broken(file: str, name: str) -> UserError:
+    return UserError(f"The file {file} of the model {name} is broken. Download or train the model again.")
+
+
+def incomplete(name: str, count: int) -> UserError:
+    """The error for a model that lacks ``count`` of its weights, or has them in another size."""
+    return UserError(f"The model {name} is incomplete: {count} of its weights are missing or of another size. Download or train it again.")
+
+
+def _labels(config: dict, name: str) -> tuple[str, ...]:
+    try:
+        names = {int(index): str(label) for index, label in (config.get("id2label") or {}).items()}
+    except (AttributeError, ValueError):
+        raise _broken(CONFIG, name) from None
+    if sorted(names) != list(range(len(names))):
+        raise _broken(CONFIG, name)
+    return tuple(names[index] for index in sorted(names)) or ("LABEL_0", "LABEL_1")
+
+
+def _weight_files(folder: Path, name: str) -> list[Path]:
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if (folder / INDEX).is_file():
+        weight_map = _read_json(folder / INDEX, name).get("weight_map")
+        shards = set(map(str, weight_map.values())) if isinstance(weight_map, dict) else set()
+        # A shard is a plain file name: anything else would read outside the folder.
+        if shards and all(Path(shard).name == shard and shard.endswith(".safetensors") for shard in shards):
+            return [folder / shard for shard in sorted(shards)]
+        raise _broken(INDEX, name)
+    if (folder / EXPORT).is_file():
+        raise UserError(
+            f"{name} is an export, made for use without this program. Give the model that it was made from; predict and evaluate take it with --engine onnx."
+        )
+    raise UserError(f"The model {name} has no weights in safetensors format ({WEIGHTS}). Other formats can hide code and are not opened.")
+
+
+def _weight_keys(folder: Path, name: str) -> set[str]:
+    keys: set[str] = set()
+    for file in _weight_files(folder, name):
+        try:
+            with safe_open(file, framework="numpy") as tensors:
+                keys.update(tensors.keys())
+        except FileNotFoundError:
+            raise UserError(f"The model {name} lacks its weight file {file.name}. Download or train the model again.") from None
+        except (SafetensorError, OSError):
+            raise _broken(file.name, name) from None
+    return keys
+
+
+def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
+    """Download the few files a model needs, the small config first so that a wrong model costs little."""
+    from huggingface_hub import hf_hub_download, snapshot_download
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    try:
+        config_file = Path(hf_hub_download(name, CONFIG, revision=revision))
+        _refuse_foreign(_read_json(config_file, name), name, wanted)
+        files = [CONFIG, PROCESSOR, WEIGHTS, INDEX, "model-*.safetensors", ABSTENTION]
+        # The commit that the config came from, so that a branch that moves meanwhile cannot mix two models.
+        commit = config_file.parent.name
+        folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))
+        if not (folder / WEIGHTS).is_file() and not (folder / INDEX).is_file():
+            # The conversion is made from main: for another revision it would be another model than asked for.
+            commit = (_safetensors_variant(name) if revision in (None, "main") else None) or commit
+            folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))
+            commit = folder.name
+    except RevisionNotFoundError:
+        raise UserError(f"The model {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"There is no model {name} on the Hugging Face Hub, or it is private. Check the name.") from None
+    # Before EntryNotFoundError, of which it is a kind: here the file is only not cached.
+    except LocalEntryNotFoundError:
+        raise UserError(
+            f"The model {name} is not on this computer and the Hugging Face Hub cannot be reached. Go online, or choose the embedded model."
+        ) from None
+    except EntryNotFoundError:
+        raise UserError(f"The model {name} has no {CONFIG}, so it is not a transformers model. Choose another.") from None
+    # HTTPError: the connection broke while the Hub was answering, which is no OSError.
+    except (OSError, HTTPError, HFValidationError) as error:
+        raise UserError(f"The model {name} could not be downloaded ({type(error).__name__}). Check the connection and try again.") from None
+    return inspect(folder, name, commit, wanted)
+
+
+def _safetensors_variant(name: str) -> str | None:
+    """The revision of the Hub's own conversion to safetensors, for models published before that format."""
+    from huggingface_hub import get_repo_discussions
+
+    for discussion in get_repo_discussions(name, author="SFconvertbot", discussion_type="pull_request"):
+        if "safetensors" in discussion.title and discussion.git_reference:
+            return discussion.git_reference
+    return None

@@ -1,0 +1,78 @@
+"""Who computes the forward of a diagnosis: torch, or an exported model in onnxruntime.
+
+All engines give the same two answers as :class:`vit_demo.model.classifier.LeafClassifier`, which is one itself: the probabilities, or the logits
+with the [CLS] token that ``abstention`` judges. The class and :func:`engine_of` decide only how fast they come.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vit_demo.common.errors import UserError
+from vit_demo.model import cpu_engine
+from vit_demo.model.classifier import LeafClassifier
+
+ENGINES = ("torch", "onnx", "onnx-int8")
+# The file of an export that each engine reads.
+FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
+
+
+class Engine(Protocol):
+    """Gives the answers for uint8 photos (B, 3, H, W) from :meth:`vit_demo.model.classifier.LeafClassifier.resize`."""
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        """Softmax of the logits, float32 (B, C)."""
+
+    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, hidden size), both float32 on the CPU."""
+
+
+class OnnxEngine:
+    """An exported model in onnxruntime, on the CPU; threads may share it.
+
+    file: as :mod:`vit_demo.export.onnx` wrote it. layer: whose [CLS] token it gives. classifier: only prepares the photos.
+    Raises UserError where onnxruntime is not installed or the file cannot be read.
+    """
+
+    def __init__(self, file: Path, layer: int, classifier: LeafClassifier):
+        runtime = onnxruntime()
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads = torch.get_num_threads()
+        options.log_severity_level = 3
+        # Threads that wait would otherwise spin, and take the cores from the decoding of the next photos.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            self._session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime has a dozen of its own, none with a common base
+            raise UserError(f"The exported model {file} cannot be read ({type(error).__name__}). Export it again.") from None
+        self._layer, self._classifier = layer, classifier
+
+    def probabilities(self, photos: Tensor) -> Tensor:
+        return self._run(photos)[0].softmax(dim=-1)
+
+    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
+        if layer != self._layer:
+            raise UserError("The model was exported for another calibration than it has now. Export it again.")
+        return self._run(photos)
+
+    def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
+        logits, tokens = self._session.run(["logits", "cls_token"], {"pixel_values": self._classifier.normalise(photos).cpu().numpy()})
+        return torch.from_numpy(logits), torch.from_numpy(tokens)
+
+
+def onnxruntime():
+    """The module, or UserError with what to do where it is not installed."""
+    try:
+        import onnxruntime
+    except ImportError:
+        raise UserError("Exported models need onnxruntime, which is not installed. Run: pip install onnx onnxruntime") from None
+    return onnxruntime
+
+
+def engine_of(classifier: LeafClassifier) -> Engine:
+    """The fastest torch engine for this model where it is: the packed one, or the classifier itself."""
+    return cpu_engine.engine_of(classifier) or classifier

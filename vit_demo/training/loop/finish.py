@@ -1,0 +1,92 @@
+"""The end of a run: the model is saved, opened again, scored and described."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import torch
+from datasets import DatasetDict
+
+from vit_demo.model import neighbours
+from vit_demo.model.abstention import layer_of
+from vit_demo.model.checkpoints import NOTES
+from vit_demo.model.classifier import LeafClassifier
+from vit_demo.training.job import Progress, Work, counter
+from vit_demo.training.result import card, predictions, similar
+from vit_demo.training.result.abstain import fit_on, look_at
+from vit_demo.training.result.calibration import fit_temperature
+from vit_demo.training.result.evaluation import evaluate
+from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.runs import Run, write_atomically
+
+KNOWN = "Learning which photos it knows"
+
+
+def finish(work: Work, data: DatasetDict, *, started: float, stopped: bool) -> dict:
+    """Save the model, open what was saved, and score that on validation and then on test.
+
+    The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos; the latter
+    are taken as the run has them decoded, and small pictures of them stay in the run's folder, outside of the model's.
+    """
+    run, classifier, report = work.run, work.classifier, work.report
+    report(Progress("scoring", 0, 1, "Saving the model"))
+    config = run.config()
+    pictures = run.folder / neighbours.FILE
+    pictures.unlink(missing_ok=True)  # of a run that was stopped and went on: they belong to its earlier weights
+    saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
+    layer = layer_of(saved.blocks)
+    validation = evaluate(saved, data["validation"], counter(report, "validation", "scoring"), layer)
+    temperature = fit_temperature(validation.logits, validation.targets)
+    validation = validation.at_temperature(temperature)
+    seen = look_at(saved, data["train"], lambda done, total: report(Progress("scoring", done, total, KNOWN)), work.train)
+    abstention = fit_on(seen, saved, validation)
+    if not similar.keep(pictures, saved, seen, work.train):
+        work.log.add("warning", message="The disk is too full for the small pictures of similar photos. The model is whole without them.")
+    test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(temperature)
+    scores = {"validation": validation, "test": test}
+    result = {
+        "validation_accuracy": scores["validation"].accuracy,
+        "validation_interval": list(scores["validation"].interval),
+        "test_accuracy": scores["test"].accuracy,
+        "test_interval": list(scores["test"].interval),
+        "seconds": round(time.time() - started, 2),
+        "model": str(run.model_folder),
+        "data_fingerprint": run.state().get("data_fingerprint"),
+    }
+    details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
+    # Before the scores: who finds those finds the photos behind them too.
+    write_atomically(run.model_folder / predictions.FILE, predictions.to_csv({split: found.predictions for split, found in scores.items()}))
+    abstention.save(run.model_folder)
+    write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result))
+    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result, abstention))
+    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
+    return result
+
+
+def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
+    """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
+    fresh, earlier = run.folder / "model.new", run.folder / "model.old"
+    try:
+        classifier.save(fresh, torch.float16 if config.half else torch.float32)
+        _inherit_notes(run, classifier, fresh)
+        shutil.rmtree(earlier, ignore_errors=True)
+        if run.model_folder.exists():  # of a run that was stopped and went on
+            os.replace(run.model_folder, earlier)
+        os.replace(fresh, run.model_folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(earlier, ignore_errors=True)
+    return run.model_folder
+
+
+def _inherit_notes(run: Run, classifier: LeafClassifier, fresh: Path) -> None:
+    """What to do about its classes: as it was written for this run before it went on, else for the model it started from, if that has the same classes."""
+    start = classifier.checkpoint
+    known = set(start.labels) == set(classifier.labels)
+    for notes in (run.model_folder / NOTES, *([start.folder / NOTES] if known else [])):
+        if notes.is_file():
+            shutil.copyfile(notes, fresh / NOTES)
+            return

@@ -1,0 +1,171 @@
+"""The run's events, and where else they go when the user keeps an experiment tracker.
+
+The trackers are optional: each is imported only where a run asks for it. Light without one: no torch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Protocol
+
+from vit_demo.common.errors import UserError
+from vit_demo.training.run.config import TRACKERS, TrainingConfig
+from vit_demo.training.run.curves import DIGEST_EVENTS, Curves, curves_of
+from vit_demo.training.run.events import EventLog
+from vit_demo.training.run.runs import Run
+
+PROJECT = "vit_demo"
+# What is drawn of which event, by the name it has in the tracker.
+DRAWN = {
+    "train": {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/photos_per_second": "photos_per_second"},
+    "validation": {"validation/loss": "loss", "validation/accuracy": "accuracy"},
+}
+
+
+class Tracker(Protocol):
+    """An experiment tracker with a run of ours open in it."""
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        """Take in the numbers of a step."""
+
+    def close(self) -> None:
+        """The run has ended; what is still on its way must arrive."""
+
+
+def open_log(run: Run, config: TrainingConfig) -> EventLog:
+    """The log of a run, which also reports to ``config.report_to`` where that is set.
+
+    Raises UserError where the tracker is not installed or cannot be opened.
+    """
+    if config.report_to is None:
+        return KeptLog(run)
+    try:
+        tracker = _OPENERS[config.report_to](run, config)
+    except ImportError as error:
+        raise UserError(
+            f'{_TITLES[config.report_to]} is not installed ({error.name or error} is missing). Install it with pip install "vit_demo[{config.report_to}]" '
+            f"(in a clone: pip install {config.report_to}), or start without report_to."
+        ) from None
+    except Exception as error:  # each tracker has errors of its own: no login, no server, no room
+        raise UserError(f"{_TITLES[config.report_to]} could not be opened ({_one_line(error)}). Mend that, or start without report_to.") from error
+    return TrackedLog(run, tracker, _TITLES[config.report_to])
+
+
+class KeptLog(EventLog):
+    """Appends each event to the run's own file, and now and then keeps what they add up to, for a quick first look at a long run."""
+
+    def __init__(self, run: Run):
+        super().__init__(run)
+        self._run = run
+        self._events = 0
+        self._curves: Curves | None = None
+
+    def add(self, kind: str, **values) -> None:
+        super().add(kind, **values)
+        self._events += 1
+        if self._events % DIGEST_EVENTS == 0:
+            if self._curves is None:
+                self._curves = Curves.open(self._run)
+            self._curves.update(self._run)
+            self._curves.keep(self._run)
+
+
+class TrackedLog(KeptLog):
+    """Appends each event to the run's own file, then tells the tracker; where that fails the run goes on without it."""
+
+    def __init__(self, run: Run, tracker: Tracker, title: str):
+        super().__init__(run)
+        self._tracker: Tracker | None = tracker
+        self._title = title
+        # After a resume some steps come again; a tracker keeps the first, as the page does.
+        before = curves_of(run)
+        self._last = {"train": before.last_train.get("step", -1), "validation": before.last_validation.get("step", -1)}
+
+    def add(self, kind: str, **values) -> None:
+        super().add(kind, **values)
+        names, step = DRAWN.get(kind), values.get("step", -1)
+        if self._tracker is None or names is None or step <= self._last[kind]:
+            return
+        self._last[kind] = step
+        try:
+            self._tracker.write(step, {name: values[key] for name, key in names.items()})
+        except Exception as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        if self._tracker is not None:
+            try:
+                self._tracker.close()
+            except Exception as error:
+                self._give_up(error)
+            self._tracker = None
+        super().close()
+
+    def _give_up(self, error: Exception) -> None:
+        self._tracker = None
+        super().add("warning", message=f"{self._title} takes no more numbers ({_one_line(error)}). The run goes on; all of them are in its own record.")
+
+
+class _TensorBoard:
+    """Event files in the run's folder, for ``tensorboard --logdir``."""
+
+    def __init__(self, run: Run, config: TrainingConfig):
+        import tensorboard  # noqa: F401 - torch's own message for a missing one names no way to get it
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._writer = SummaryWriter(str(run.folder / "tensorboard"))
+        self._writer.add_text("config", f"```json\n{config.to_json()}\n```")
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        for name, value in numbers.items():
+            self._writer.add_scalar(name, value, step)
+
+    def close(self) -> None:
+        self._writer.close()
+
+
+class _Trackio:
+    """Trackio keeps a local database, or a Space where TRACKIO_SPACE_ID names one."""
+
+    def __init__(self, run: Run, config: TrainingConfig):
+        import trackio
+
+        self._trackio = trackio
+        space = os.environ.get("TRACKIO_SPACE_ID")
+        trackio.init(project=PROJECT, name=run.id, config=dataclasses.asdict(config), resume="allow", space_id=space or None, embed=False)
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        self._trackio.log(numbers, step=step)
+
+    def close(self) -> None:
+        self._trackio.finish()
+
+
+class _Wandb:
+    """Weights & Biases; with WANDB_MODE=offline the numbers stay in the run's folder."""
+
+    def __init__(self, run: Run, config: TrainingConfig):
+        import wandb
+
+        options = {"project": PROJECT, "name": run.id, "dir": str(run.folder), "config": dataclasses.asdict(config)}
+        self._run = wandb.init(**options, id=run.id, resume="allow", settings=wandb.Settings(console="off", silent=True))
+        # The steps of a run that goes on begin before the last one that the server has seen, which it refuses as its own step.
+        self._run.define_metric("step")
+        self._run.define_metric("*", step_metric="step")
+
+    def write(self, step: int, numbers: dict[str, float]) -> None:
+        self._run.log({"step": step, **numbers})
+
+    def close(self) -> None:
+        self._run.finish()
+
+
+_OPENERS = {"tensorboard": _TensorBoard, "trackio": _Trackio, "wandb": _Wandb}
+_TITLES = {"tensorboard": "TensorBoard", "trackio": "Trackio", "wandb": "Weights & Biases"}
+assert set(_OPENERS) == set(TRACKERS)
+
+
+def _one_line(error: Exception) -> str:
+    """What a tracker says went wrong, without its line breaks and not at length."""
+    return " ".join(str(error).split())[:200].rstrip(". ") or type(error).__name__

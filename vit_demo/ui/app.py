@@ -1,0 +1,155 @@
+"""The page as a whole: the model list on top, a tab a room."""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import tempfile
+import threading
+from pathlib import Path
+
+import gradio as gr
+import numpy as np
+from datasets import Image as ImageFeature
+
+from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.model.checkpoints import EMBEDDED
+from vit_demo.training.run import runs
+from vit_demo.ui.shared import models
+from vit_demo.ui.tabs import data, finetune
+from vit_demo.ui.tabs.diagnose import page as diagnose
+from vit_demo.ui.tabs.finetune.live import SHOW_LINKED_RUN
+from vit_demo.ui.tabs.inside import page as inside
+
+TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
+EXAMPLES = 6
+
+
+def build() -> gr.Blocks:
+    """All tabs, wired, not yet served."""
+    examples = _examples()
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
+        gr.Markdown("# vit_demo\nWhat a Vision Transformer sees in a leaf", elem_id="header")
+        remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
+        with gr.Accordion("Choose another model", open=False, elem_id="model-accordion"):
+            model = gr.Dropdown(
+                models.ready_choices(), value=EMBEDDED, label="Model in use", allow_custom_value=True, elem_id="model-in-use",
+                info="pick a finished run, or type a model folder or a name on the Hugging Face Hub",
+            )
+        with gr.Tabs() as tabs:
+            with gr.Tab("Diagnose", id="diagnose"):
+                photo = diagnose.build(page, model, examples)
+            with gr.Tab("Look inside", id="inside") as tab:
+                inside.build(tab, model, examples[0], photo)
+            with gr.Tab("Data", id="data") as tab:
+                checked = data.build(tab, model)
+            with gr.Tab("Fine-tune", id="finetune") as tab:
+                fine_tune = finetune.build(tab, model)
+        quiet = {"api_visibility": "private", "show_progress": "hidden"}
+        model.change(lambda spec: spec, model, remembered, **quiet)
+        # Only who watches a run asks for news of it each second.
+        tabs.select(follow_run, None, fine_tune.timers, **quiet)
+        checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **quiet)
+        page.load(restore_model, remembered, model, **quiet)
+        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet).then(None, None, None, js=SHOW_LINKED_RUN)
+    return page
+
+
+def follow_run(event: gr.SelectData) -> tuple:
+    """Inputs: the tab chosen. Outputs: the timers, running on the Fine-tune tab only."""
+    timer = gr.Timer(active=event.value == "Fine-tune")
+    return timer, timer
+
+
+def train_on(event: gr.EventData) -> tuple:
+    """Inputs: what the Check view shows. Outputs: its photos as they are mended to learn from, the Fine-tune tab, its timers."""
+    # As in open_linked_run.
+    timer = gr.Timer(active=True)
+    return data.train_on(event), gr.Tabs(selected="finetune"), timer, timer
+
+
+def open_linked_run(request: gr.Request) -> tuple:
+    """Inputs: the page's address. Outputs: the run that it names (?run=ID), the Fine-tune tab, its timers; nothing without one."""
+    run = runs.find(request.query_params.get("run"))
+    if run is None:
+        return (gr.skip(),) * 4
+    # The page reports only the tabs that a person chooses.
+    timer = gr.Timer(active=True)
+    return gr.update(choices=[(run.name, run.id)], value=run.id), gr.Tabs(selected="finetune"), timer, timer
+
+
+def restore_model(remembered: str) -> dict:
+    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still there.
+
+    The page begins with the embedded model: set once more, it could take away what a person chose while a slow computer answers.
+    """
+    try:
+        chosen = {} if remembered == EMBEDDED else {"value": remembered}
+        models.get_classifier(remembered)
+    except UserError:
+        chosen = {}
+    return gr.update(choices=models.ready_choices(), **chosen)
+
+
+@functools.cache
+def _examples() -> list[str]:
+    """A few test photos as files, two of each class, for those who have no photo at hand."""
+    folder = Path(tempfile.mkdtemp(prefix="vit_demo-examples-"))
+    test = open_dataset(BEANS)["test"].cast_column("image", ImageFeature(decode=False))
+    labels, files = np.asarray(test["labels"]), []
+    classes = labels.max() + 1
+    for number in range(EXAMPLES):
+        row = int(np.flatnonzero(labels == number % classes)[number // classes])
+        file = folder / Path(test[row]["image_file_path"]).name
+        file.write_bytes(test[row]["image"]["bytes"])
+        files.append(str(file))
+    return files
+
+
+def options() -> dict:
+    """What launch() needs for the page to look and behave as meant, without any network."""
+    theme = settings.ASSETS / "theme"
+    return {
+        "theme": _theme(),
+        "css_paths": sorted(theme.glob("style*.css")),
+        "head": f"<style>{(theme / 'frame.css').read_text(encoding='utf-8')}</style>",
+        "max_file_size": settings.load().max_archive_bytes,
+        "footer_links": ["api"],
+        "ssr_mode": False,
+        "share": False,
+        # The named endpoints as tools for assistants, where gradio[mcp] is installed.
+        "mcp_server": importlib.util.find_spec("mcp") is not None,
+    }
+
+
+def _theme() -> gr.Theme:
+    """Green on stone, with the fonts that the computer has; primary buttons dark enough for white text."""
+    theme = gr.themes.Soft(
+        primary_hue="green",
+        secondary_hue="emerald",
+        neutral_hue="stone",
+        font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
+        font_mono=["ui-monospace", "Menlo", "Consolas", "monospace"],
+    )
+    return theme.set(
+        body_background_fill="*neutral_100",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        checkbox_label_background_fill_selected="*primary_700",
+        checkbox_border_color="*neutral_500",
+        checkbox_border_color_dark="*neutral_400",
+    )
+
+
+def serve(host: str | None = None, port: int | None = None) -> None:
+    """Build the page and serve it until the process ends."""
+    page = build()
+    # The first visitor should not wait for the model.
+    threading.Thread(target=models.get_classifier, args=(EMBEDDED,), daemon=True).start()
+    try:
+        page.launch(server_name=host, server_port=port, **options())
+    except OSError as error:
+        raise UserError(f"The page cannot be served: {error}. Give another --port.") from None

@@ -1,0 +1,59 @@
+"""The picture of a run: its curves, drawn each second while it goes."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import json
+
+import numpy as np
+import plotly.graph_objects as go
+from gradio.components.plot import PlotData
+from plotly.subplots import make_subplots
+
+from vit_demo.training.run.curves import Curves, Series
+
+GREEN, ORANGE, BLUE = "#15803d", "#c2410c", "#1d4ed8"
+FONT = {"family": "system-ui, sans-serif", "size": 13}
+# Of the buttons over a plot the camera and the way back from a zoom stay: on a phone all of them would cover its label or legend.
+MODEBAR = {"remove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]}
+
+
+def curves_plot(curves: Curves, run_id: str) -> PlotData:
+    """Loss above, validation accuracy below, over steps, as the page takes a figure; the zoom stays when it is sent again.
+
+    Only the points are put in here, as the bytes of float64 numbers: to build and check the rest takes plotly some ten times as long.
+    """
+    frame = _frame()
+    series = (curves.train_loss, curves.validation_loss, curves.validation_accuracy)
+    layout = {**frame["layout"], "uirevision": run_id}
+    if total := curves.begin.get("total_steps"):
+        for axis in ("xaxis", "xaxis2"):
+            layout[axis] = {**layout[axis], "range": [0, total]}
+    data = [{**trace, **_points(one)} for trace, one in zip(frame["data"], series)]
+    return PlotData(type="plotly", plot=json.dumps({"data": data, "layout": layout}))
+
+
+def _points(series: Series) -> dict[str, dict]:
+    return {axis: {"dtype": "f8", "bdata": base64.b64encode(np.array(numbers, "<f8")).decode()} for axis, numbers in zip("xy", series.points)}
+
+
+@functools.cache
+def _frame() -> dict:
+    """The figure without its points, as JSON objects that are not to be changed."""
+    figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
+    marked = {"mode": "lines+markers", "marker": {"size": 7}, "cliponaxis": False}
+    for row, name, colour, style in (
+        (1, "train loss", GREEN, {"mode": "lines", "opacity": 0.75}),
+        (1, "validation loss", ORANGE, marked),
+        (2, "validation accuracy", BLUE, marked),
+    ):
+        figure.add_trace(go.Scatter(name=name, line={"color": colour, "width": 2}, **style), row=row, col=1)
+    figure.update_layout(
+        height=460, margin={"l": 56, "r": 12, "t": 64, "b": 44}, font=FONT, template="plotly_white",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified", modebar=MODEBAR,
+    )
+    figure.update_xaxes(title_text="step", row=2, col=1)
+    figure.update_yaxes(title_text="loss (nats)", rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text="accuracy", tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
+    return json.loads(figure.to_json())
