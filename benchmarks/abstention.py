@@ -24,10 +24,9 @@ from scipy.stats import binomtest
 from sklearn.neighbors import NearestNeighbors
 
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.internals.trace import capture_hidden
-from vit_demo.model.abstention import COVERAGE, Answers, fit
+from vit_demo.model.abstention import COVERAGE, Answers, abstention_of, fit
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.photos import batches
 from vit_demo.training.result.abstain import tally

@@ -36,9 +36,11 @@ from scipy.stats import binomtest
 from sklearn.cluster import AgglomerativeClustering
 from sklearn.model_selection import train_test_split
 
-from vit_demo.data.checks.features import read_features, standardised
-from vit_demo.data.open.sources import label_names, open_dataset
-from vit_demo.diagnose.diagnosis import abstention_of
+from vit_demo.data.checks.features import read_features
+from vit_demo.data.copies.duplicates import standardised
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.model.abstention import abstention_of
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode

@@ -26,8 +26,9 @@ from datasets import Dataset
 from scipy.stats import binomtest
 
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import Diagnosis, abstention_of
+from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.several import combine, is_healthy, pooled
+from vit_demo.model.abstention import abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.result.calibration import BINS
 from vit_demo.training.result.evaluation import evaluate

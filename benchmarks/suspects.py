@@ -21,7 +21,8 @@ import numpy as np
 
 from vit_demo.data.checks import label_errors
 from vit_demo.data.checks.features import Features, read_features
-from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode

@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.data.names import BEANS
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.explain.attribution.saliency import METHODS
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.ui.shared.models import get_classifier

@@ -11,7 +11,7 @@ from tests.browser.test_diagnose_phone import switch
 from tests.browser.test_page import choose, sideways_overflow
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_source import review_to_look_at
-from vit_demo.data.open.sources import label_names
+from vit_demo.data.normalise import label_names
 from vit_demo.text.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)

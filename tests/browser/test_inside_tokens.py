@@ -8,7 +8,7 @@ import numpy as np
 
 from tests.browser.test_inside_attention import open_view as open_inside
 from tests.browser.test_page import choose, open_tab, sideways_overflow
-from vit_demo.explain.internals.patches import patchify
+from vit_demo.explain.patches import patchify
 from vit_demo.model.classifier import LeafClassifier
 
 

@@ -15,7 +15,8 @@ from vit_demo.cli.data import MEANINGS
 from vit_demo.data.checks.findings import KINDS
 from vit_demo.data.corrections.decided import fingerprint
 from vit_demo.data.corrections.journal import journal_of
-from vit_demo.data.open.sources import MENDED, open_dataset
+from vit_demo.data.names import MENDED
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.photos.quality import WARNINGS
 
 pytestmark = pytest.mark.usefixtures("home")

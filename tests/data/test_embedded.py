@@ -16,7 +16,9 @@ from tests.data.open.test_sources import image_folder
 from vit_demo.common import settings
 from vit_demo.data import embedded
 from vit_demo.data.embedded import SIDE, build, shrink
-from vit_demo.data.open.sources import label_names, names_former_sample, open_dataset
+from vit_demo.data.names import names_former_sample
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 
 FILES = sorted((settings.EMBEDDED_BEANS / "data").glob("*.parquet"))
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]

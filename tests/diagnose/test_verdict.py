@@ -17,9 +17,9 @@ from PIL import Image
 from benchmarks import abstention as benchmark
 from vit_demo.cli import main as cli
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import Diagnosis, abstention_of, diagnose, diagnose_files
+from vit_demo.diagnose.diagnosis import Diagnosis, diagnose, diagnose_files
 from vit_demo.model import classifier as vit
-from vit_demo.model.abstention import Abstention, Answers, fit
+from vit_demo.model.abstention import Abstention, Answers, abstention_of, fit
 from vit_demo.model.checkpoints import ABSTENTION
 from vit_demo.model.classifier import LeafClassifier
 

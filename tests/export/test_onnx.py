@@ -19,10 +19,9 @@ from tests.training.conftest import squares
 from vit_demo.cli import main as cli
 from vit_demo.common import settings
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.export import onnx as exports
 from vit_demo.export.onnx import About, compare, engines_of_export, export, fingerprint, open_engine, read_about
-from vit_demo.model.abstention import Abstention
+from vit_demo.model.abstention import Abstention, abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.result.evaluation import evaluate
 

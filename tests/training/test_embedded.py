@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from vit_demo.common import settings
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.diagnose.similar import similar
+from vit_demo.model.abstention import abstention_of
 from vit_demo.model.checkpoints import inspect
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import nearest

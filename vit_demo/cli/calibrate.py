@@ -28,7 +28,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    from vit_demo.data.open.sources import merge_train, open_dataset
+    from vit_demo.data.normalise import merge_train
+    from vit_demo.data.open.sources import open_dataset
     from vit_demo.model.abstention import layer_of
     from vit_demo.training.result.abstain import fit_abstention, tally
     from vit_demo.training.result.calibration import fit_temperature

@@ -252,6 +252,6 @@ def _push(options: argparse.Namespace) -> None:
 
 def _unmended(spec: str) -> str:
     """Decisions are about the source, whether it is named with or without them."""
-    from vit_demo.data.open.sources import BEANS, MENDED
+    from vit_demo.data.names import BEANS, MENDED
 
     return spec.strip().removeprefix(MENDED).strip() or BEANS

@@ -79,7 +79,7 @@ def _say_which_beans(options: argparse.Namespace) -> None:
     """A name that could be meant otherwise: say on standard error how it is read."""
     from pathlib import Path
 
-    from vit_demo.data.open.sources import BEANS, MENDED
+    from vit_demo.data.names import BEANS, MENDED
 
     named = [str(getattr(options, name, None) or "").partition("+")[0].strip().removeprefix(MENDED).strip() for name in ("data", "extra_data", "spec")]
     if BEANS in named and Path(BEANS).is_dir():

@@ -17,9 +17,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.threads import in_order, side_by_side
 from vit_demo.diagnose.memory_budget import ROOM, bytes_to_open
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.model import abstention
-from vit_demo.model.abstention import Abstention
-from vit_demo.model.checkpoints import ABSTENTION
+from vit_demo.model.abstention import abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.cpu_engine import FEW, CpuEngine
 from vit_demo.model.runtimes import Engine, engine_of
@@ -158,19 +156,3 @@ def _ranked(labels: list[str], probabilities: list[float]) -> tuple[str, float, 
     """The most probable class, its probability, and those of all classes, the most probable first."""
     scores = dict(sorted(zip(labels, probabilities), key=lambda item: -item[1]))
     return *next(iter(scores.items())), scores
-
-
-def abstention_of(classifier: LeafClassifier) -> Abstention | None:
-    """When this model should be silent, as its folder has it now; None where it was never fitted, UserError where it does not fit."""
-    file = classifier.checkpoint.folder / ABSTENTION
-    try:
-        changed = file.stat().st_mtime_ns
-    except OSError:
-        return None
-    model = classifier.model
-    return _load(file.parent, changed, classifier.checkpoint.name, tuple(classifier.labels), (model.config.hidden_size, classifier.blocks))
-
-
-@functools.lru_cache(maxsize=4)
-def _load(folder: Path, _changed: int, name: str, labels: tuple[str, ...], shape: tuple[int, int]) -> Abstention | None:
-    return abstention.load(folder, name, labels, *shape)

@@ -14,7 +14,8 @@ from PIL import Image
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.data.names import BEANS
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model import neighbours
 from vit_demo.model.checkpoints import Checkpoint
 from vit_demo.model.classifier import LeafClassifier

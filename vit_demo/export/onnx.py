@@ -28,9 +28,9 @@ from torch import Tensor, nn
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.diagnose.diagnosis import abstention_of
 from vit_demo.export.exported import ExportedClassifier
 from vit_demo.model import abstention
+from vit_demo.model.abstention import abstention_of
 from vit_demo.model.checkpoints import ABSTENTION, EXPORT, locate_export
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.runtimes import FILES, Engine, OnnxEngine, engine_of, onnxruntime

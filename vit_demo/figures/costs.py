@@ -6,10 +6,16 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from vit_demo.explain.internals.costs import Cost
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR
+from vit_demo.explain.internals.costs import SWIN_WINDOW, Cost, Encoder, full_attention, strided_attention, window_attention
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.figures.style import COLOURS, FONT, MODEBAR
 
+PATCH_SIZES = (8, 14, 16, 32)
+SMALLEST, LARGEST, PIXEL_STEP = 224, 512, 32
+PIXELS, WINDOWS, STRIDED = "every pixel a token", f"pixels, windows of {SWIN_WINDOW} x {SWIN_WINDOW}", "pixels, strided sparse"
+HEADER = (
+    "way", "photo side (px)", "tokens", "pairs (each head and layer)", "FLOPs", "FLOPs of attention", "attention of one layer (bytes, fp32)",
+)
 # By name: the attribute of a cost, and the title of the axis with its unit.
 MEASURES = {
     "pairs": ("pairs", "pairs, each head and layer"),
@@ -56,3 +62,29 @@ def costs_figure(ways: list[Way], chosen: str, measure: str) -> go.Figure:
     figure.update_xaxes(title_text="side of the photo (pixels)", automargin=True)
     figure.update_yaxes(title_text=title, type="log", dtick=1, exponentformat="SI", ticksuffix=SUFFIX[measure], automargin=True)
     return figure
+
+
+def all_ways(encoder: Encoder, side: int) -> list[Way]:
+    """ViTs of each patch size, and three ways between pixels, at each side that fits. side: the one in the table, or the nearest that fits."""
+    ways = [
+        Way(vit_name(patch), {at: full_attention(encoder, PatchGrid(at, at, patch)) for at in _sides(patch, {nearest(side, patch)})}, nearest(side, patch))
+        for patch in PATCH_SIZES
+    ]
+    for name, attend in ((WINDOWS, window_attention), (STRIDED, strided_attention), (PIXELS, full_attention)):
+        ways.append(Way(name, {at: attend(encoder, PatchGrid(at, at, 1)) for at in _sides(PIXEL_STEP, {side})}, side))
+    return ways
+
+
+def vit_name(patch: int) -> str:
+    """What a ViT with patches of this side is called."""
+    return f"ViT, {patch} px patches"
+
+
+def nearest(side: float, patch: int) -> int:
+    """The multiple of the patch size between SMALLEST and LARGEST that is the nearest."""
+    return min(max(round(side / patch), -(-SMALLEST // patch)), LARGEST // patch) * patch
+
+
+def _sides(step: int, also: set[int]) -> list[int]:
+    first = -(-SMALLEST // step) * step
+    return sorted({*range(first, LARGEST + 1, step), *also})

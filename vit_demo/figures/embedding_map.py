@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from vit_demo.explain.internals.embedding_map import Layout
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS
+from vit_demo.figures.style import COLOURS
 
 # As atlas.js draws them. 7 colours and 6 symbols, both taken in turn, tell 42 classes apart.
 SYMBOLS = ("circle", "square", "triangle", "diamond", "down", "pentagon")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.overlay import heat_colours, heat_overlay, mark_patch
 
 # Wide enough to read on a desktop, few enough to read on a phone.

@@ -8,10 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.overlay import heat_overlay, mark_patch
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS, DASHES
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, GREEN, MODEBAR, ORANGE
+from vit_demo.figures.style import COLOURS, DASHES, FONT, GREEN, MODEBAR, ORANGE
 
 START = "start"
 # So many classes can be told apart in one figure.

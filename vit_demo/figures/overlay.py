@@ -8,7 +8,7 @@ import numpy as np
 import plotly.colors
 from PIL import Image, ImageDraw
 
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 
 # How much of the colour covers the photo where the map is lowest and highest.
 HEAT_SHARES = (0.2, 0.72)

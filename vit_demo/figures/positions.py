@@ -9,8 +9,7 @@ import plotly.colors
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS
-from vit_demo.ui.tabs.finetune.curves_figure import BLUE, FONT, GREEN, MODEBAR, ORANGE
+from vit_demo.figures.style import BLUE, COLOURS, FONT, GREEN, MODEBAR, ORANGE
 
 Place = tuple[int, int]  # row and column on a grid
 # Blue for opposite, nearly white for unrelated, red for alike; told apart also by those who see few colours.

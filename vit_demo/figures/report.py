@@ -27,7 +27,7 @@ from vit_demo.explain.internals.positions import can_interpolate, learned_positi
 from vit_demo.explain.internals.tokens import token_steps
 from vit_demo.explain.internals.trace import Trace, trace
 from vit_demo.figures import heads, layers, positions, tokens
-from vit_demo.figures.costs import costs_figure
+from vit_demo.figures.costs import HEADER, all_ways, costs_figure, vit_name
 from vit_demo.figures.overlay import draw_grid
 from vit_demo.figures.showcase import Showcase
 from vit_demo.figures.trust import curves_figure
@@ -103,8 +103,6 @@ def _answer(scene: _Scene, show: Showcase) -> None:
 
 def _tokens(scene: _Scene, show: Showcase) -> None:
     # Here, for it brings the library of the page along.
-    from vit_demo.ui.tabs.inside.costs import HEADER, all_ways, vit_name
-
     steps = token_steps(scene.classifier, scene.trace.pixel_values)
     grid, middle = steps.grid, steps.grid.num_patches // 2
     show.picture(

@@ -9,10 +9,10 @@ import plotly.colors
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw, ImageFont
 
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.tokens import PatchRow
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.overlay import draw_grid, mark_grid_patch, mark_patch
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR, ORANGE
+from vit_demo.figures.style import FONT, MODEBAR, ORANGE
 
 # Red above zero, blue below, white at zero: also told apart by those who see few colours.
 SCALE = "RdBu_r"

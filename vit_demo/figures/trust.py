@@ -6,8 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from vit_demo.explain.attribution.faithfulness import Curves
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS, DASHES
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR
+from vit_demo.figures.style import COLOURS, DASHES, FONT, MODEBAR
 
 
 def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:

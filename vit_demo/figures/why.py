@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 from PIL import Image
 
 from vit_demo.figures.overlay import heat_overlay
-from vit_demo.ui.tabs.finetune.compare_figure import COLOURS
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR, ORANGE
+from vit_demo.figures.style import COLOURS, FONT, MODEBAR, ORANGE
 
 # The map itself drawn strongest; told apart by dashes too.
 STYLES = ((ORANGE, "solid", 4), (COLOURS[0], "dot", 2), (COLOURS[6], "dash", 2))

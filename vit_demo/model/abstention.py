@@ -13,11 +13,13 @@ Numbers in, numbers out: what a photo is, and how its logits and features come a
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -27,6 +29,9 @@ from scipy.special import softmax
 
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import ABSTENTION
+
+if TYPE_CHECKING:
+    from vit_demo.model.classifier import LeafClassifier
 
 VERDICTS = ("diagnosis", "unsure", "not_known")
 # Of the photos of the model's own classes so many have their true class in the set, and so many lie within the distance.
@@ -246,3 +251,19 @@ def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) ->
         fits = fits and known.centres.ndim == 2 and known.centres.shape[1] == width and 1 <= len(known.centres) <= len(labels)
     if not fits:
         raise ValueError("does not fit")
+
+
+def abstention_of(classifier: LeafClassifier) -> Abstention | None:
+    """When this model should be silent, as its folder has it now; None where it was never fitted, UserError where it does not fit."""
+    file = classifier.checkpoint.folder / ABSTENTION
+    try:
+        changed = file.stat().st_mtime_ns
+    except OSError:
+        return None
+    model = classifier.model
+    return _load(file.parent, changed, classifier.checkpoint.name, tuple(classifier.labels), (model.config.hidden_size, classifier.blocks))
+
+
+@functools.lru_cache(maxsize=4)
+def _load(folder: Path, _changed: int, name: str, labels: tuple[str, ...], shape: tuple[int, int]) -> Abstention | None:
+    return load(folder, name, labels, *shape)

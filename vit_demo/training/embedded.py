@@ -19,7 +19,8 @@ import torch
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.data.names import BEANS
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.abstention import layer_of
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier

@@ -14,7 +14,8 @@ from datasets import Image as ImageFeature
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, open_dataset
+from vit_demo.data.names import BEANS
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import runs
 from vit_demo.ui.shared import models

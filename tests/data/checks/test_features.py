@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 from vit_demo.data.checks import features as module
-from vit_demo.data.checks.features import DEPTHS, layers_of, read_features, standardised
+from vit_demo.data.checks.features import DEPTHS, layers_of, read_features
+from vit_demo.data.copies.duplicates import standardised
 from vit_demo.model.classifier import LeafClassifier, autocast
 
 

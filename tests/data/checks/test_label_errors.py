@@ -8,8 +8,8 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from vit_demo.data.checks import label_errors
-from vit_demo.data.checks.features import standardised
 from vit_demo.data.checks.label_errors import RIDGE, WIDTH, find_suspects, leave_one_out
+from vit_demo.data.copies.duplicates import standardised
 
 
 def clouds(per_class: int = 30, classes: int = 3, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from vit_demo.data.checks.features import read_features, standardised
+from vit_demo.data.checks.features import read_features
 from vit_demo.data.copies import duplicates
-from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of
+from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of, standardised
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 

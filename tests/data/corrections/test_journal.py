@@ -17,7 +17,8 @@ from vit_demo.data.corrections.decided import fingerprint, mend
 from vit_demo.data.corrections.journal import Journal, journal_of
 from vit_demo.data.importing.gather import Files
 from vit_demo.data.importing.imports import import_photos, remove
-from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.data.output.export import FORMATS, export
 
 NAMES = ["rust", "healthy"]

@@ -13,7 +13,8 @@ from vit_demo.data.browse.catalogue import Catalogue, Query
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import Said
 from vit_demo.data.corrections.review_source import CLASS_PHOTOS, NEW_CLASS_PHOTOS, review_to_look_at
-from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.photos.safe_open import decode
 
 SAID = Said("healthy", 0.5, None, "embedded")

@@ -16,7 +16,8 @@ from PIL import Image
 
 from tests.hub_stub import HubStub
 from tests.sentences import is_plain
-from vit_demo.data.open.sources import label_names, merge_train, open_dataset
+from vit_demo.data.normalise import label_names, merge_train
+from vit_demo.data.open.sources import open_dataset
 
 BEANS = ["angular_leaf_spot", "bean_rust", "healthy"]
 TWO = Features({"image": ImageFeature(), "labels": ClassLabel(names=["rust", "healthy"])})

@@ -13,7 +13,8 @@ from PIL import Image
 from tests.hub_stub import HubStub
 from tests.sentences import is_plain
 from vit_demo.data.corrections.journal import journal_of
-from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.data.output.push import push
 
 CLASSES = ("healthy", "rust | black")

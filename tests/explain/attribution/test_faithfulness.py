@@ -12,7 +12,7 @@ from vit_demo.explain.attribution import faithfulness
 from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
 from vit_demo.explain.attribution.relevance import relevance
 from vit_demo.explain.attribution.target import Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.model.classifier import LeafClassifier
 
 

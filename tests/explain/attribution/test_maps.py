@@ -19,7 +19,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.explain.attribution.maps import METHODS, MapRequest, all_heads, attend, explain, explain_batch, head_maps, save_npz, select
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 
 ATTENTION = MapRequest(method="attention")
 

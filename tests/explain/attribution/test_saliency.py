@@ -16,7 +16,7 @@ from vit_demo.explain.attribution.occlusion import cover, occlusion
 from vit_demo.explain.attribution.relevance import attention_gradients, relevance
 from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, CLASS_METHODS, METHODS, attentions, saliency
 from vit_demo.explain.attribution.target import Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.model.classifier import LeafClassifier
 
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]

@@ -27,7 +27,7 @@ from vit_demo.explain.attribution.trust import (
     spread,
     verdict,
 )
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.model.classifier import LeafClassifier
 
 PLAN = Plan(("gradcam",), steps=4, seed=3)

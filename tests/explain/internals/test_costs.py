@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTConfig, ViTForImageClassification
 
 from vit_demo.explain.internals.costs import Cost, Encoder, full_attention, strided_attention, window_attention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 
 TINY = Encoder(depth=12, hidden_size=192, heads=3, mlp_size=768, classes=3)
 SMALL = {"num_hidden_layers": 3, "hidden_size": 48, "num_attention_heads": 4, "intermediate_size": 80}

@@ -7,10 +7,10 @@ import math
 import numpy as np
 import pytest
 
-from vit_demo.explain.attribution.maps import TokenAttention
 from vit_demo.explain.internals.distance import attention_distance, even_distance, mean_attention_distance, patch_distances
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.trace import trace
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import TokenAttention
 from vit_demo.model.classifier import LeafClassifier
 
 

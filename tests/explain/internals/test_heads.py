@@ -7,9 +7,10 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from vit_demo.explain.attribution.maps import MapRequest, TokenAttention, select
+from vit_demo.explain.attribution.maps import MapRequest, select
 from vit_demo.explain.internals.heads import looks, patch_maps, patches_for_half
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import TokenAttention
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ from scipy.spatial.distance import cosine
 from sklearn.decomposition import PCA
 from transformers import ViTConfig, ViTForImageClassification
 
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.positions import (
     can_interpolate,
     colour_scale,
@@ -25,6 +24,7 @@ from vit_demo.explain.internals.positions import (
     similarities_of,
 )
 from vit_demo.explain.internals.trace import trace
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.model.classifier import LeafClassifier
 
 

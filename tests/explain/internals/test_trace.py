@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from vit_demo.explain.attribution.maps import attend
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.trace import Trace, capture_hidden, trace
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.model.classifier import LeafClassifier
 
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]

@@ -14,7 +14,8 @@ from transformers.models.vit.modeling_vit import ViTEmbeddings
 
 from tests.training.conftest import Done, Train, events_of
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import label_names, open_dataset
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.job import Progress, Work
 from vit_demo.training.loop import meter, steps

@@ -15,8 +15,8 @@ from PIL import Image
 from tests.training.conftest import Done, Train, full_disk
 from vit_demo.cli import main as cli
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.diagnose.diagnosis import abstention_of, diagnose
-from vit_demo.model.abstention import Abstention, layer_of, load
+from vit_demo.diagnose.diagnosis import diagnose
+from vit_demo.model.abstention import Abstention, abstention_of, layer_of, load
 from vit_demo.model.checkpoints import ABSTENTION, NOTES
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import FILE, nearest

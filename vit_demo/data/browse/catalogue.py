@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import label_names
+from vit_demo.data.normalise import label_names
 from vit_demo.photos.safe_open import decode
 
 if TYPE_CHECKING:

@@ -79,9 +79,3 @@ def _of_batch(classifier: LeafClassifier, photos: list[Image.Image]) -> np.ndarr
     chosen = [tokens[layer] for layer in layers_of(classifier.blocks)]
     parts = [torch.stack([layer[:, 0].float(), layer[:, 1:].float().mean(dim=1)], dim=1) for layer in chosen]
     return torch.stack(parts, dim=1).clamp(-65504, 65504).half().cpu().numpy()
-
-
-def standardised(features: np.ndarray) -> np.ndarray:
-    """Each column of (N, D) with mean 0 and deviation 1, so that a ViT's few huge features do not drown the others."""
-    deviation = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)

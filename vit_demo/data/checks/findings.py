@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vit_demo.data.checks.features import Features, read_features, standardised
+from vit_demo.data.checks.features import Features, read_features
 from vit_demo.data.checks.label_errors import find_suspects
-from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of
+from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of, standardised
 from vit_demo.data.corrections.journal import Decision
-from vit_demo.data.open.sources import label_names
+from vit_demo.data.normalise import label_names
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.quality import WARNINGS, assess
 from vit_demo.photos.safe_open import decode

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
-from vit_demo.data.checks.features import standardised
+from vit_demo.data.copies.duplicates import standardised
 
 # exp(-WIDTH * mean squared difference of a feature), and how much the regression is held back. benchmarks/suspects.py
 # --choose prints what others give, on seeds that it does not report.

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vit_demo.data.checks.features import standardised
-
 if TYPE_CHECKING:
     from PIL import Image
 
 HASH_BITS = 64
+# A photo is recognised on a picture of about as many pixels; a JPEG is decoded no larger.
+PRINT_PIXELS = 1_000_000
 # Perceptual hashes that differ by so many bits are of the same picture. Among the real bean photos, which hold no picture
 # twice, the nearest pair of two splits differs by 10.
 NEAR_BITS = 6
@@ -114,3 +114,9 @@ def _best(rank: np.ndarray, start: int, cosines: np.ndarray, bits: np.ndarray, s
     chosen = np.argpartition(-flat, count - 1)[:count] if count else np.empty(0, dtype=np.int64)
     row, column = np.unravel_index(chosen, rank.shape)
     return flat[chosen], row + start, column, cosines[row, column], bits[row, column], same[row, column]
+
+
+def standardised(features: np.ndarray) -> np.ndarray:
+    """Each column of (N, D) with mean 0 and deviation 1, so that a ViT's few huge features do not drown the others."""
+    deviation = features.std(axis=0)
+    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)

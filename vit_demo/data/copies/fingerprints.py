@@ -13,9 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vit_demo.common import settings
-from vit_demo.data.copies.duplicates import HASH_BITS, NEAR_BITS, print_of
+from vit_demo.data.copies.duplicates import HASH_BITS, NEAR_BITS, PRINT_PIXELS, print_of
 from vit_demo.data.copies.split import group_photos
-from vit_demo.data.importing.incoming import PRINT_PIXELS
 from vit_demo.photos.safe_open import decode
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.corrections.journal import Decision, journal_of
-from vit_demo.data.open import sources
+from vit_demo.data.corrections.journal import Decision, Journal
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
@@ -22,14 +21,9 @@ KEEP = 4
 _mended: OrderedDict[tuple, tuple[DatasetDict, DatasetDict]] = OrderedDict()
 
 
-def open_mended(spec: str, revision: str | None = None) -> DatasetDict:
-    """A source as ``open_dataset`` takes it, with the decisions of its journal applied; the same object while neither changes."""
-    if spec.startswith(sources.MENDED):
-        raise UserError(f"Write {sources.MENDED} once, before the photos that it is about.")
-    journal = journal_of(spec)
-    state = journal.state()
-    data = sources.open_dataset(spec, revision)
-    key = (id(data), str(journal.file), state)
+def with_decisions(data: DatasetDict, journal: Journal) -> DatasetDict:
+    """A data set with the decisions of its journal applied; the same object while neither changes."""
+    key = (id(data), str(journal.file), journal.state())
     if key not in _mended:
         _mended[key] = data, mend(data, journal.decisions())
         while len(_mended) > KEEP:

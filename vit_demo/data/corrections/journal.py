@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from vit_demo.common import line_log, settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import located
+from vit_demo.data.names import located
 
 # keep: it was looked at and is right, so that this finding is not shown again. move: to another split.
 ACTIONS = ("keep", "exclude", "relabel", "move")

@@ -26,7 +26,6 @@ from vit_demo.common import line_log, settings
 from vit_demo.common.errors import UserError
 
 # What the set is called where a data set is asked for.
-REVIEW = "review"
 JPEG_QUALITY = 95
 LABEL_LENGTH, NOTE_LENGTH = 100, 300
 _ID = re.compile(r"[0-9a-f]{32}")

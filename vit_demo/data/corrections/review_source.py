@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.data.corrections import review_set
-from vit_demo.data.corrections.review_set import REVIEW, Correction, same_class
-from vit_demo.data.open import sources
+from vit_demo.data.corrections.review_set import Correction, same_class
+from vit_demo.data.names import BEANS, HELD_OUT_SHARE, REVIEW
+from vit_demo.data.normalise import label_names, normalise
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -24,21 +25,23 @@ KEEP = 4
 _made: OrderedDict[tuple, tuple[DatasetDict | None, DatasetDict]] = OrderedDict()
 
 
-def open_reviewed(base: str, revision: str | None = None) -> DatasetDict:
-    """The review set, or "" as base, or the data set ``base`` with all photos of it added to train; validation and test of that stay untouched.
+def open_review_set() -> DatasetDict:
+    """The review set alone. Raises UserError where it has too few photos, with how many are needed."""
+    return _kept(None, lambda: _split(_corrections()))
 
-    Classes are matched by name. Raises UserError where there are too few photos, with how many are needed.
+
+def with_review_set(data: DatasetDict) -> DatasetDict:
+    """A data set with all photos of the review set added to its train photos; its validation and test photos stay as they are.
+
+    Classes are matched by name. Raises UserError where a class that the data set lacks has too few photos, with how many are needed.
     """
-    if not base:
-        return _kept(None, lambda: _split(_corrections()))
-    data = sources.open_dataset(base, revision)
     return _kept(data, lambda: _join(data, _corrections()))
 
 
 def review_to_look_at() -> DatasetDict:
     """The review set; all of it as train, the newest first, where it has too few photos to train on. UserError where it is empty."""
     try:
-        return open_reviewed("")
+        return open_review_set()
     except UserError:
         corrections = _corrections()
     from datasets import DatasetDict
@@ -83,18 +86,18 @@ def _split(corrections: list[Correction]) -> DatasetDict:
         rare = ", ".join(f"{name}: {counts[same_class(name)]}" for name in names)
         raise UserError(
             f"The review set has too few photos to train on it alone ({rare}). Until it has at least 2 classes, {CLASS_PHOTOS} photos of each and "
-            f"{needed} in all, add it to another data set, such as {sources.BEANS} + {REVIEW}."
+            f"{needed} in all, add it to another data set, such as {BEANS} + {REVIEW}."
         )
     train = _dataset(corrections, names, _features(names))
-    return sources.normalise(DatasetDict(train=train), "the review set")
+    return normalise(DatasetDict(train=train), "the review set")
 
 
 def _photos_needed(classes: int) -> int:
     """The smallest number of photos whose two cuts of HELD_OUT_SHARE hold one of each class."""
     count = classes
     while True:
-        cut = math.ceil(count * sources.HELD_OUT_SHARE)
-        if min(cut, math.ceil((count - cut) * sources.HELD_OUT_SHARE)) >= classes:
+        cut = math.ceil(count * HELD_OUT_SHARE)
+        if min(cut, math.ceil((count - cut) * HELD_OUT_SHARE)) >= classes:
             return count
         count += 1
 
@@ -102,7 +105,7 @@ def _photos_needed(classes: int) -> int:
 def _join(data: DatasetDict, corrections: list[Correction]) -> DatasetDict:
     from datasets import ClassLabel, DatasetDict, concatenate_datasets
 
-    names = sources.label_names(data)
+    names = label_names(data)
     known = {same_class(name) for name in names}
     counts = Counter(same_class(one.label) for one in corrections)
     new = [name for name in _names(corrections) if same_class(name) not in known]

@@ -18,7 +18,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, tables
 from vit_demo.data.importing.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
-from vit_demo.data.open.sources import SPLIT_NAMES
+from vit_demo.data.names import SPLIT_NAMES
 from vit_demo.photos.safe_open import Unfit
 
 PIECE = 2**20

@@ -39,7 +39,7 @@ from vit_demo.data.copies.split import cut, group_photos
 from vit_demo.data.corrections.journal import Journal
 from vit_demo.data.importing.gather import Cancelled, Files, Progress, Stage, Table, Taken, gather, place
 from vit_demo.data.importing.incoming import RESERVED, final_name, free_name, look_at, readable
-from vit_demo.data.open.sources import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
+from vit_demo.data.names import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
 from vit_demo.photos.safe_open import Unfit
 
 RECORD = "import.json"

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_demo.data.copies.duplicates import print_of
-from vit_demo.data.open.sources import PHOTO_ENDINGS
+from vit_demo.data.copies.duplicates import PRINT_PIXELS, print_of
+from vit_demo.data.names import PHOTO_ENDINGS
 from vit_demo.photos.rgb import upright_rgb
 from vit_demo.photos.safe_open import FORMATS, opened
 
@@ -19,8 +19,6 @@ HEIF_ENDINGS = (".heic", ".heif")
 ENDINGS = PHOTO_ENDINGS + HEIF_ENDINGS
 # What is kept is decoded whole later on, a HEIC already here: any format but a plain JPEG takes up to 17 bytes a pixel for it.
 MAX_OTHER_PIXELS = 50_000_000
-# A photo is recognised on a picture of about as many pixels; a JPEG is decoded no larger.
-PRINT_PIXELS = 1_000_000
 JPEG_QUALITY = 95
 MAX_NAME_BYTES = 120
 # What computers put beside photos, and nobody means to bring.

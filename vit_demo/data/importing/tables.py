@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import SPLIT_NAMES
+from vit_demo.data.names import SPLIT_NAMES
 
 ENDINGS = (".csv", ".tsv")
 # How people and other tools call the columns, small and with "_" for blanks; the first that is there counts.

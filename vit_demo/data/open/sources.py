@@ -14,35 +14,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.corrections.review_set import REVIEW
-from vit_demo.model.checkpoints import existing_path, is_hub_name
+from vit_demo.data.corrections.decided import with_decisions
+from vit_demo.data.corrections.journal import journal_of
+from vit_demo.data.corrections.review_source import open_review_set, with_review_set
+from vit_demo.data.names import BEANS, HUB_BEANS, IMPORT, MENDED, PHOTO_ENDINGS, SPLIT_NAMES, base_of_reviewed, located, refuse_former_sample
+from vit_demo.data.normalise import normalise
+from vit_demo.data.open.parquet import read
+from vit_demo.model.checkpoints import is_hub_name
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
-
-# The photos that come with the program, scaled down from those of HUB_BEANS.
-BEANS = "beans"
-HUB_BEANS = "AI-Lab-Makerere/beans"
-# What came with earlier versions: drawings of leaves. Their name still stands in the settings of old runs.
-FORMER_SAMPLE = "sample"
-# Before a source: with what was decided about its photos, see :mod:`vit_demo.data.corrections.journal`.
-MENDED = "mended:"
-# Before the name of photos that were brought in, see vit_demo.data.importing.imports.
-IMPORT = "import:"
-SPLITS = ("train", "validation", "test")
-# What people and other tools call the three splits.
-SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test", "eval": "test",
-}
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
-HELD_OUT_SHARE = 0.1
-SPLIT_SEED = 0
+    from datasets import DatasetDict
 
 
 def open_dataset(spec: str | Path | None = None, revision: str | None = None) -> DatasetDict:
@@ -57,15 +40,14 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     Raises UserError with what to do.
     """
     text = str(spec or "").strip() or BEANS
-    base = _base_of_reviewed(text)
+    base = base_of_reviewed(text)
     if base is not None:
-        from vit_demo.data.corrections.review_source import open_reviewed
-
-        return open_reviewed(base, revision)
+        return with_review_set(open_dataset(base, revision)) if base else open_review_set()
     if text.startswith(MENDED):
-        from vit_demo.data.corrections.decided import open_mended
-
-        return open_mended(text.removeprefix(MENDED).strip(), revision)
+        source = text.removeprefix(MENDED).strip()
+        if source.startswith(MENDED):
+            raise UserError(f"Write {MENDED} once, before the photos that it is about.")
+        return with_decisions(open_dataset(source, revision), journal_of(source))
     refuse_former_sample(text)
     path = settings.EMBEDDED_BEANS if text == BEANS else located(text)
     if path and path.is_dir():
@@ -81,53 +63,6 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     return _open_hub(name, revision or named_revision or None)
 
 
-def imports_folder() -> Path:
-    """Where photos that were brought in are kept; it need not be there yet."""
-    return settings.load().home / "imports"
-
-
-def located(text: str) -> Path | None:
-    """The folder or file of this computer that a source names, an import by its name; None where there is none, and for the photos of the program."""
-    if text == BEANS:
-        return None
-    name = text.removeprefix(IMPORT)
-    if name == text:
-        return existing_path(text)
-    # A name and never a path: what begins with "." is no import, or one that is not finished.
-    return None if name.startswith(".") or "/" in name or "\\" in name or not name else existing_path(str(imports_folder() / name))
-
-
-def _base_of_reviewed(text: str) -> str | None:
-    """What the review set is added to, "" where it stands alone, None where it is not asked for."""
-    if text == REVIEW:
-        return ""
-    base, plus, added = text.rpartition("+")
-    if not plus or added.strip() != REVIEW or existing_path(text):
-        return None
-    if _base_of_reviewed(base.strip()) is not None:
-        raise UserError(f"The review set can be added once, and not to itself. Write {BEANS} + {REVIEW}, for example.")
-    return base.strip() or BEANS
-
-
-def names_former_sample(spec: str | None) -> bool:
-    """Whether a source is, or adds to, the drawings of leaves that came with earlier versions."""
-    text = (spec or "").strip()
-    try:
-        base = _base_of_reviewed(text)
-    except UserError:  # no source at all, which whoever opens it is told
-        return False
-    return (base or text).removeprefix(MENDED).strip() == FORMER_SAMPLE
-
-
-def refuse_former_sample(spec: str | None) -> None:
-    """Raise UserError, with what to type instead, where a source is the drawings of leaves that came with earlier versions."""
-    if names_former_sample(spec):
-        raise UserError(
-            f"The drawings of leaves that were called {FORMER_SAMPLE} are no longer part of the program. Type {BEANS} for the photos of real leaves that "
-            f"come with it, or ./{FORMER_SAMPLE} for a folder of that name."
-        )
-
-
 @functools.lru_cache(maxsize=8)
 def _open_folder(folder: str, _changed: int) -> DatasetDict:
     from datasets import DatasetDict
@@ -136,8 +71,6 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
     parquet = _parquet_files(path)
     with _as_user_error(folder, "Check that its files are complete."):
         if parquet:
-            from vit_demo.data.open.parquet import read
-
             # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
             # One by one: together, all splits would get the class names of the first, whatever order their own are in.
@@ -247,98 +180,3 @@ def _from_class_folders(photos: dict[str, list[tuple[str, str]]]) -> DatasetDict
     })
 
 
-def normalise(found: DatasetDict, name: str) -> DatasetDict:
-    """The same columns and splits for every source."""
-    from datasets import DatasetDict
-
-    splits = {SPLIT_NAMES[split.lower()]: _normalise_columns(data, name) for split, data in found.items() if split.lower() in SPLIT_NAMES and len(data)}
-    splits = {split: data for split, data in splits.items() if len(data)}
-    if "train" not in splits and len(splits) == 1:
-        splits = {"train": next(iter(splits.values()))}
-    if "train" not in splits:
-        raise UserError(f"The data set {name} has no photos to train on. Add a train split.")
-    names = splits["train"].features["labels"].names
-    if any(data.features["labels"].names != names for data in splits.values()):
-        raise UserError(f"The splits of {name} do not have the same classes. Give each split the same class names.")
-    seen = [names[label] for label in splits["train"].unique("labels")]
-    if len(seen) < 2:
-        raise UserError(f"The data set {name} has photos of only one class ({seen[0]}). A classifier needs at least two.")
-    missing = [split for split in SPLITS[1:] if split not in splits]
-    if missing:
-        splits |= _cut(splits["train"], missing, name)
-    return DatasetDict({split: splits[split] for split in SPLITS})
-
-
-def _normalise_columns(data: Dataset, name: str) -> Dataset:
-    from datasets import ClassLabel, Image, Value
-
-    images = [column for column, feature in data.features.items() if isinstance(feature, Image)]
-    if not images:
-        raise UserError(f"The data set {name} has no column of images. Choose an image classification data set.")
-    image = "image" if "image" in images else images[0]
-    classes = [column for column, feature in data.features.items() if isinstance(feature, ClassLabel)]
-    candidates = [*classes, *(column for column in ("labels", "label") if column in data.column_names)]
-    if not candidates:
-        raise UserError(f"The data set {name} has no column of labels. Choose an image classification data set.")
-    label = "labels" if "labels" in candidates else candidates[0]
-    path = "image_file_path" if "image_file_path" in data.column_names else None
-    data = data.select_columns([column for column in (path, image, label) if column])
-    data = data.rename_columns({old: new for old, new in ((image, "image"), (label, "labels")) if old != new})
-    if not isinstance(data.features["labels"], ClassLabel):
-        data = data.class_encode_column("labels")
-    data = _complete(data)
-    if path is None:
-        data = data.add_column("image_file_path", _paths(data)).cast_column("image_file_path", Value("string"))
-    return data
-
-
-def _complete(data: Dataset) -> Dataset:
-    """Only the rows that have both a photo and a label: many a test split on the Hub has -1 in place of the answers."""
-    import pyarrow.compute as arrow
-
-    labelled = arrow.fill_null(arrow.greater_equal(data.data.column("labels"), 0), False)
-    complete = arrow.and_(labelled, arrow.is_valid(data.data.column("image"))).to_numpy()
-    return data if complete.all() else data.select(complete.nonzero()[0])
-
-
-def _paths(data: Dataset) -> list[str]:
-    """By the names that the photos have, if any; the photos themselves are not read, which of a large data set would take minutes."""
-    from datasets import Image
-
-    stored = data.select_columns(["image"]).cast_column("image", Image(decode=False)).with_format("arrow")
-    names = [name for table in stored.iter(1000) for chunk in table["image"].chunks for name in chunk.field("path").to_pylist()]
-    return [name or f"row {index}" for index, name in enumerate(names)]
-
-
-def _cut(train: Dataset, missing: list[str], name: str) -> dict[str, Dataset]:
-    """{split: photos} of train and the missing splits, whose photos come from train."""
-    # Only what has to be cut waits for what looks at photos.
-    from vit_demo.data.copies.fingerprints import groups_of
-    from vit_demo.data.copies.split import cut
-
-    names, labels = train.features["labels"].names, np.asarray(train["labels"])
-    # Its few photos are counted before all are looked at.
-    cut(labels, np.arange(len(labels)), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
-    parts = cut(labels, groups_of(train), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
-    return {split: train.select(np.flatnonzero(parts == part)) for part, split in enumerate(("train", *missing))}
-
-
-def label_names(data: DatasetDict) -> list[str]:
-    """Class names in the order of their integer ids."""
-    return list(data["train"].features["labels"].names)
-
-
-def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
-    """``data`` with the train photos of ``extra`` added to its own; validation and test stay untouched.
-
-    Raises UserError unless both have the same classes in the same order.
-    """
-    from datasets import DatasetDict, concatenate_datasets
-
-    if label_names(data) != label_names(extra):
-        raise UserError(
-            f"The extra photos have other classes ({', '.join(label_names(extra))}) than the data set "
-            f"({', '.join(label_names(data))}). Use the same class names in both."
-        )
-    added = extra["train"].cast(data["train"].features)
-    return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import PHOTO_ENDINGS, label_names
+from vit_demo.data.names import PHOTO_ENDINGS
+from vit_demo.data.normalise import label_names
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

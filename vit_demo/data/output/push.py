@@ -12,7 +12,7 @@ import numpy as np
 
 from vit_demo.common.errors import UserError
 from vit_demo.data.corrections.decided import fingerprint
-from vit_demo.data.open.sources import label_names
+from vit_demo.data.normalise import label_names
 from vit_demo.data.output.export import Progress, export
 from vit_demo.model.checkpoints import is_hub_name
 

@@ -21,10 +21,10 @@ import torch
 from scipy.stats import spearmanr
 from torch import Tensor
 
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.occlusion import BATCH, cover
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 
 STEPS = 20
 

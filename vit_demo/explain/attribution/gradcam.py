@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.relevance import embed
 from vit_demo.explain.attribution.target import ANSWER, Target
+from vit_demo.explain.protocols import Classifier
 from vit_demo.model.encoder import block_after_norm, encoder_block
 
 

@@ -11,11 +11,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.occlusion import cover
 from vit_demo.explain.attribution.relevance import relevance_of
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 
 # Each is one random half and the other half: two versions of the photo.
 ROUNDS = 2

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor
 
 from vit_demo.common.errors import UserError
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 
 BATCH = 16
 

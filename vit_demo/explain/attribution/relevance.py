@@ -11,8 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.target import ANSWER, Target
+from vit_demo.explain.protocols import Classifier
 from vit_demo.model.encoder import encode
 
 # What is differentiated, from the logits (B, C) to (B,).

@@ -10,13 +10,13 @@ from torch import Tensor
 from vit_demo.common.errors import UserError
 from vit_demo.common.threads import side_by_side
 from vit_demo.explain.attribution.gradcam import gradcam
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.masked import ROUNDS, masked_relevance
 from vit_demo.explain.attribution.occlusion import occlusion
 from vit_demo.explain.attribution.relevance import embed, relevance
 from vit_demo.explain.attribution.rollout import cls_rollout
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 from vit_demo.model.classifier import bf16_is_faster
 from vit_demo.model.cpu_engine import FEW, encoder_of, is_faster
 from vit_demo.model.encoder import encode

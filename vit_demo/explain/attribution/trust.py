@@ -18,10 +18,10 @@ from torch import Tensor
 
 from vit_demo.common.errors import UserError
 from vit_demo.explain.attribution import faithfulness
-from vit_demo.explain.attribution.maps import Classifier
 from vit_demo.explain.attribution.saliency import DEFAULT, METHODS, saliency, usual_type
 from vit_demo.explain.attribution.target import Target
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 
 RAW = "attention"
 RANDOM, CENTRED = "random", "centred"

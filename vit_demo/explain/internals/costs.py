@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from transformers import ViTConfig
 
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 
 BYTES_FP32 = 4
 SWIN_WINDOW = 7

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from vit_demo.explain.attribution.maps import TokenAttention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import TokenAttention
 
 _PATCHES = slice(1, None)  # all tokens but [CLS], which lies nowhere
 

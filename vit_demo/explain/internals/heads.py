@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vit_demo.explain.attribution.maps import TokenAttention
+from vit_demo.explain.protocols import TokenAttention
 
 
 def looks(attention: TokenAttention, query: int | None = None) -> np.ndarray:

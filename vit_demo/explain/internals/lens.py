@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vit_demo.explain.attribution.maps import Classifier
+from vit_demo.explain.protocols import Classifier
 
 _CLS = 0
 

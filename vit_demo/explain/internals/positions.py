@@ -16,8 +16,8 @@ import torch
 from PIL import Image
 
 from vit_demo.common.errors import UserError
-from vit_demo.explain.attribution.maps import Classifier
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

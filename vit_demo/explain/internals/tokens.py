@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vit_demo.explain.attribution.maps import Classifier
-from vit_demo.explain.internals.patches import PatchGrid, patchify
+from vit_demo.explain.patches import PatchGrid, patchify
+from vit_demo.explain.protocols import Classifier
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from vit_demo.explain.attribution.maps import Classifier, TokenAttention
 from vit_demo.explain.internals.attention import capture_attention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.explain.protocols import Classifier, TokenAttention
 
 
 @dataclass(frozen=True)

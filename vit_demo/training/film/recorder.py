@@ -17,7 +17,7 @@ from PIL import Image
 from vit_demo.common.atomic import read_object, write_atomically
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.training.film import reader
 from vit_demo.training.job import Work
 

@@ -17,7 +17,8 @@ from datasets import DatasetDict
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.data.corrections.decided import fingerprint
-from vit_demo.data.open.sources import label_names, merge_train, open_dataset
+from vit_demo.data.normalise import label_names, merge_train
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.job import Listener, Progress, Work, counter, sides_of

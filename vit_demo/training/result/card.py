@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from vit_demo import __version__
-from vit_demo.data.open.sources import BEANS, HUB_BEANS, MENDED
+from vit_demo.data.names import BEANS, HUB_BEANS, MENDED
 from vit_demo.model.abstention import FEWEST, Abstention
 from vit_demo.model.checkpoints import Checkpoint
 from vit_demo.training.result.abstain import tally

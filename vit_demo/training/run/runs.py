@@ -34,7 +34,7 @@ from vit_demo import __version__
 from vit_demo.common import settings
 from vit_demo.common.atomic import read_object, write_atomically
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, names_former_sample, refuse_former_sample
+from vit_demo.data.names import BEANS, names_former_sample, refuse_former_sample
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.identity import birth, lives
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, FORMER_SAMPLE, HUB_BEANS
+from vit_demo.data.names import BEANS, FORMER_SAMPLE, HUB_BEANS
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.text.words import percent
 from vit_demo.training.run import runs

@@ -18,7 +18,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Files, Progress
 from vit_demo.data.importing.imports import Imported, Job
-from vit_demo.data.open.sources import BEANS
+from vit_demo.data.names import BEANS
 from vit_demo.ui.tabs.data import bring, bring_html, brought, opened
 
 LONGEST = 30.0

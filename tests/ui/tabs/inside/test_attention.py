@@ -12,7 +12,7 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from vit_demo.explain.attribution.rollout import attention_rollout
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
 from vit_demo.figures.overlay import heat_colours
 from vit_demo.model.classifier import LeafClassifier

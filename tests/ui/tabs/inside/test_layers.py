@@ -14,7 +14,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from vit_demo.explain.internals.lens import Lens, layer_similarity, logit_lens, mutual_similarity
 from vit_demo.explain.internals.norms import token_norms
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.layers import MOST_CLASSES, layer_names, lens_figure, mutual_figure, norms_figure, norms_overlay, similarity_figure
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.tabs.inside import layers

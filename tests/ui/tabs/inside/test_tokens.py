@@ -13,7 +13,7 @@ from PIL import Image
 
 from vit_demo.common.settings import EMBEDDED_MODEL
 from vit_demo.explain.internals.costs import Encoder, full_attention
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import tokens as figures
 from vit_demo.figures.costs import MEASURES, costs_figure
 from vit_demo.model.classifier import LeafClassifier

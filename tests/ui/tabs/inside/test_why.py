@@ -18,7 +18,7 @@ from vit_demo.explain.attribution.relevance import relevance
 from vit_demo.explain.attribution.saliency import METHODS, saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.norms import artefact_patches
-from vit_demo.explain.internals.patches import PatchGrid
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.why import curve_figure, map_overlay
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.tabs.inside import heat, trust, why

@@ -23,7 +23,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, imports, tables
 from vit_demo.data.importing.gather import Files
-from vit_demo.data.open.sources import BEANS, IMPORT
+from vit_demo.data.names import BEANS, IMPORT
 from vit_demo.ui.shared.components import PhotoFiles, polite
 from vit_demo.ui.tabs.data import bring_html as view
 from vit_demo.ui.tabs.data.opened import open_source, sources

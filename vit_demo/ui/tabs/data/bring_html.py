@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 
 from vit_demo.data.importing.imports import Imported, Job
-from vit_demo.data.open.sources import SPLITS
+from vit_demo.data.names import SPLITS
 from vit_demo.text.words import label_title
 from vit_demo.ui.shared.components import table
 

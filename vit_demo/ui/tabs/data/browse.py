@@ -23,7 +23,7 @@ from vit_demo.data.browse.catalogue import FINE, Catalogue, Photo, Query
 from vit_demo.data.browse.finding_columns import decided
 from vit_demo.data.browse.thumbnails import thumbnails
 from vit_demo.data.corrections.journal import journal_of
-from vit_demo.data.open.sources import BEANS, MENDED
+from vit_demo.data.names import BEANS, MENDED
 from vit_demo.figures.overlay import shrink
 from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table

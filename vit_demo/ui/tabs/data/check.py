@@ -28,8 +28,8 @@ from vit_demo.data.checks import checkup
 from vit_demo.data.checks.findings import KINDS, LEAKAGE, Finding, find, rare_classes
 from vit_demo.data.corrections.decided import fingerprint, mend
 from vit_demo.data.corrections.journal import Decision, Journal, journal_of
-from vit_demo.data.corrections.review_set import REVIEW
-from vit_demo.data.open.sources import BEANS, MENDED, open_dataset
+from vit_demo.data.names import BEANS, MENDED, REVIEW
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.data.output import export
 from vit_demo.data.output.push import push
 from vit_demo.figures.overlay import shrink

@@ -16,10 +16,10 @@ from vit_demo.data.browse import statistics
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.finding_columns import add_findings
 from vit_demo.data.checks.findings import Finding
-from vit_demo.data.corrections.review_set import REVIEW
 from vit_demo.data.corrections.review_source import review_to_look_at
 from vit_demo.data.importing import imports
-from vit_demo.data.open.sources import BEANS, HUB_BEANS, open_dataset
+from vit_demo.data.names import BEANS, HUB_BEANS, REVIEW
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.training.result import predictions
 from vit_demo.training.run import runs
 

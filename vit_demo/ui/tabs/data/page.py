@@ -5,8 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from vit_demo.common import settings
-from vit_demo.data.corrections.review_set import REVIEW
-from vit_demo.data.open.sources import BEANS
+from vit_demo.data.names import BEANS, REVIEW
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.tabs.data import bring, browse, check, statistics
 from vit_demo.ui.tabs.data.opened import Opened, open_source, sources

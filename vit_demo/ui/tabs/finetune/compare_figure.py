@@ -8,12 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vit_demo.figures.style import COLOURS, DASHES, FONT, MODEBAR
 from vit_demo.training.run.curves import Curves, Series
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, MODEBAR
 
-# Told apart also by those who see few colours (Okabe and Ito 2008), with a blue and a brown of their own at the end.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7A4B1E")
-DASHES = ("solid", "solid", "solid", "solid", "dash", "dash", "dash", "dash")
 MOST = len(COLOURS)
 # So many points of the train loss a run: each the mean of its neighbours, so that several noisy lines can be told apart.
 SMOOTH = 60

@@ -11,12 +11,8 @@ import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 from plotly.subplots import make_subplots
 
+from vit_demo.figures.style import BLUE, FONT, GREEN, MODEBAR, ORANGE
 from vit_demo.training.run.curves import Curves, Series
-
-GREEN, ORANGE, BLUE = "#15803d", "#c2410c", "#1d4ed8"
-FONT = {"family": "system-ui, sans-serif", "size": 13}
-# Of the buttons over a plot the camera and the way back from a zoom stay: on a phone all of them would cover its label or legend.
-MODEBAR = {"remove": ["zoom2d", "pan2d", "select2d", "lasso2d", "zoomIn2d", "zoomOut2d", "autoScale2d"]}
 
 
 def curves_plot(curves: Curves, run_id: str) -> PlotData:

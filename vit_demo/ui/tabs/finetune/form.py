@@ -9,8 +9,7 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.corrections.review_set import REVIEW
-from vit_demo.data.open.sources import BEANS
+from vit_demo.data.names import BEANS, REVIEW
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import experiments, queue
 from vit_demo.training.run.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from vit_demo.ui.tabs.finetune.curves_figure import FONT, GREEN, MODEBAR, ORANGE
+from vit_demo.figures.style import FONT, GREEN, MODEBAR, ORANGE
 
 BEFORE, AFTER = "as it is", "with the temperature"
 

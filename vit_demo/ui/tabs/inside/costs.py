@@ -4,21 +4,15 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo.explain.internals.costs import SWIN_WINDOW, Encoder, full_attention, strided_attention, window_attention
-from vit_demo.explain.internals.patches import PatchGrid
-from vit_demo.figures.costs import MEASURES, Way, costs_figure
+from vit_demo.explain.internals.costs import SWIN_WINDOW, Encoder, full_attention
+from vit_demo.explain.patches import PatchGrid
+from vit_demo.figures.costs import HEADER, LARGEST, MEASURES, PATCH_SIZES, SMALLEST, Way, all_ways, costs_figure, nearest, vit_name
 from vit_demo.text.words import percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.scene import Scene
 
-PATCH_SIZES = (8, 14, 16, 32)
-SMALLEST, LARGEST, PIXEL_STEP = 224, 512, 32
-PIXELS, WINDOWS, STRIDED = "every pixel a token", f"pixels, windows of {SWIN_WINDOW} x {SWIN_WINDOW}", "pixels, strided sparse"
-HEADER = (
-    "way", "photo side (px)", "tokens", "pairs (each head and layer)", "FLOPs", "FLOPs of attention", "attention of one layer (bytes, fp32)",
-)
 NOTE = (
     "A pair is one token that looks at one other, or at itself. FLOPs are multiplications and additions of matrix products, so that a multiply-add counts 2: "
     "for T tokens of D values, L layers and an MLP of M hidden values, L (8 T D² + 4 T D M) for projections and MLP, and 4 L D for each pair. "
@@ -72,38 +66,12 @@ def show(_photo: str | None, model: str, patch: int, side: float | None, measure
     )
 
 
-def all_ways(encoder: Encoder, side: int) -> list[Way]:
-    """ViTs of each patch size, and three ways between pixels, at each side that fits. side: the one in the table, or the nearest that fits."""
-    ways = [
-        Way(vit_name(patch), {at: full_attention(encoder, PatchGrid(at, at, patch)) for at in _sides(patch, {nearest(side, patch)})}, nearest(side, patch))
-        for patch in PATCH_SIZES
-    ]
-    for name, attend in ((WINDOWS, window_attention), (STRIDED, strided_attention), (PIXELS, full_attention)):
-        ways.append(Way(name, {at: attend(encoder, PatchGrid(at, at, 1)) for at in _sides(PIXEL_STEP, {side})}, side))
-    return ways
-
-
-def vit_name(patch: int) -> str:
-    """What a ViT with patches of this side is called."""
-    return f"ViT, {patch} px patches"
-
-
-def nearest(side: float, patch: int) -> int:
-    """The multiple of the patch size between SMALLEST and LARGEST that is the nearest."""
-    return min(max(round(side / patch), -(-SMALLEST // patch)), LARGEST // patch) * patch
-
-
 def short(number: float) -> str:
     """Three digits and k, M, G, T or P with a space before it, for a unit to follow."""
     for factor, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= 0.9995 * factor:
             return f"{number / factor:.3g} {letter}"
     return f"{number:.3g} "
-
-
-def _sides(step: int, also: set[int]) -> list[int]:
-    first = -(-SMALLEST // step) * step
-    return sorted({*range(first, LARGEST + 1, step), *also})
 
 
 def _sentence(encoder: Encoder, chosen: Way, patch: int, hybrid: bool) -> str:

@@ -11,7 +11,8 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import BEANS, names_former_sample, open_dataset
+from vit_demo.data.names import BEANS, names_former_sample
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
 from vit_demo.photos import safe_open
 from vit_demo.ui.shared.components import polite

@@ -23,7 +23,9 @@ import torch
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.data.open.sources import SPLITS, label_names, open_dataset
+from vit_demo.data.names import SPLITS
+from vit_demo.data.normalise import label_names
+from vit_demo.data.open.sources import open_dataset
 from vit_demo.explain.internals.embedding_map import Layout, features_and_probabilities, pca_layout, tsne_layout
 from vit_demo.figures.embedding_map import SIDES, sheet, thumbnail
 from vit_demo.model import checkpoints

@@ -13,7 +13,6 @@ import numpy as np
 from vit_demo.common.errors import UserError
 from vit_demo.explain.internals.distance import attention_distance, even_distance
 from vit_demo.explain.internals.filters import Filters, embedding_filters
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.positions import (
     ColourScale,
     can_interpolate,
@@ -27,6 +26,7 @@ from vit_demo.explain.internals.positions import (
     similarities_of,
     size_for,
 )
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import positions as figures
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.text.words import label_title, percent

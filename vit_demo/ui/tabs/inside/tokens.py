@@ -11,8 +11,8 @@ from PIL import Image
 
 from vit_demo.common.errors import UserError
 from vit_demo.explain.internals.costs import Encoder, full_attention
-from vit_demo.explain.internals.patches import PatchGrid
 from vit_demo.explain.internals.tokens import PatchRow, TokenSteps, token_steps
+from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import tokens as figures
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside import costs

@@ -10,7 +10,7 @@ from torch import Tensor
 from transformers import ViTConfig, ViTForImageClassification
 
 from vit_demo.common.errors import UserError
-from vit_demo.explain.internals.patches import PatchGrid, patchify, unpatchify
+from vit_demo.explain.patches import PatchGrid, patchify, unpatchify
 
 
 def embed_by_hand(model: ViTForImageClassification, pixel_values: Tensor) -> Tensor:
