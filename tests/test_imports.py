@@ -1,48 +1,46 @@
-"""The arrows between the rooms, and what no module may ever do; read from the source, nothing is imported."""
+"""The plan of the house, and what no module may ever do; read from the source, nothing is imported."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests.conftest import ROOT
+
 PACKAGE = "vit_demo"
-ROOMS = ("data", "training", "explain", "diagnose")
-# The floors of the house, the highest first: a module may import what is on a lower floor.
-FLOORS = (
-    ("app", "__main__"), ("cli",), ("ui",), ROOMS, ("packed",), ("vit",),
-    ("hybrid", "encoder", "abstention", "neighbours"), ("checkpoints", "opening", "review", "quality"), ("pixels",),
-    ("settings", "words", "jsonl", "threads"), ("errors",),
-)
-SIDEWAYS = {("training", "data"), ("training", "explain"), ("diagnose", "data")}
-# Importable from everywhere: the package itself, for its version.
-FREE = ""
-UI_LIBRARIES = ("gradio", "plotly")
+# Who may import whom, floor by floor from the top: a room imports only from floors below its own, never beside or above.
+FLOORS = {
+    "vit_demo": "__main__ > cli > ui > training figures diagnose > explain data export > model photos > common text",
+    "vit_demo.data": "embedded browse > checks importing open output > corrections > normalise > copies names",
+    "vit_demo.explain": "attribution > internals > protocols > patches",
+    "vit_demo.training": "embedded > worker > loop > film > job result > photos run",
+    "vit_demo.ui": "app > tabs > shared",
+    "vit_demo.ui.tabs": "inside finetune > data diagnose",
+}
+# Arrows that the floors allow and that are still wrong, but in these functions: the command line does not need the page, except to serve it.
+ONLY_IN = {("cli", "ui"): "vit_demo.cli.main._serve"}
+LIBRARIES = {"gradio": ("ui",), "plotly": ("ui", "figures")}
 UNSAFE_LIBRARIES = ("pickle", "cPickle", "_pickle", "dill", "cloudpickle", "shelve", "marshal")
 
 
-def room_of(module: str) -> str:
-    """"vit_demo.data.open.sources" -> "data"; "vit_demo" -> ""; "app" -> "app"; "vit_demo.cli.train" -> "cli", of which it is a part."""
-    parts = module.split(".")
-    room = parts[0] if parts[0] != PACKAGE else ".".join(parts[1:2])
-    return "cli" if room.startswith("cli_") else room
+class Import(tuple):
+    """(full name, the function in which it stands, or "")."""
+
+    name, function = property(lambda self: self[0]), property(lambda self: self[1])
 
 
-def floor_of(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
-
-
-def imports(module: str, source: str, is_package: bool = False) -> Iterator[tuple[str, bool]]:
-    """(full name, whether at the top of the module) of each import, wherever in the file it stands."""
+def imports(module: str, source: str, is_package: bool = False) -> Iterator[Import]:
+    """Each import of a module, wherever in the file it stands."""
     tree = ast.parse(source)
-    functions = [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))]
-    inside = {id(node) for function in functions for node in ast.walk(function)}
+    inside = {}
+    for function in (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))):
+        inside |= {id(node): function.name for node in ast.walk(function)}
     for node in ast.walk(tree):
         for name in _names(node, module, is_package):
-            yield name, id(node) not in inside
+            yield Import((name, inside.get(id(node), "")))
 
 
 def _names(node: ast.AST, module: str, is_package: bool) -> list[str]:
@@ -63,35 +61,80 @@ def _names(node: ast.AST, module: str, is_package: bool) -> list[str]:
     return []
 
 
+def floor_of(plan: str, room: str) -> int | None:
+    """Number of a room's floor in a plan, 0 at the top; None where it has none."""
+    return next((number for number, rooms in enumerate(plan.split(" > ")) if room in rooms.split()), None)
+
+
 def bad_arrows(module: str, source: str, is_package: bool = False) -> list[str]:
     """What is wrong with the imports of one module, one sentence each."""
-    own = room_of(module)
     wrong = []
-    for name, at_top in imports(module, source, is_package):
-        library = name.split(".")[0]
-        if library in UI_LIBRARIES and own != "ui":
-            wrong.append(f"{module} imports {library}, which belongs to the ui alone")
+    parts = module.split(".")
+    for found in imports(module, source, is_package):
+        library, own = found.name.split(".")[0], ".".join(parts[1:2]) or parts[0]
+        if library in LIBRARIES and own not in LIBRARIES[library]:
+            wrong.append(f"{module} imports {library}, which belongs to {' and '.join(LIBRARIES[library])} alone")
         if library in ("app", "tests", "benchmarks"):
-            wrong.append(f"{module} imports {name}, which is outside the package")
-        if library != PACKAGE:
-            continue
-        other = room_of(name)
-        if other not in sum(FLOORS, ()):
-            continue  # a name in the package itself, such as __version__
-        if own == FREE:
-            wrong.append(f"{module} imports {name}: the package itself imports nothing of its own")
-        elif own == "app" and other not in ("ui", "errors"):
-            wrong.append(f"{module} imports {name}: app.py starts the ui and knows nothing else")
-        elif own == "cli" and other == "ui" and at_top:
-            wrong.append(f"{module} imports {name} at its top: the command line must answer without the ui")
-        elif other != own and floor_of(other) <= floor_of(own) and (own, other) not in SIDEWAYS:
-            wrong.append(f"{module} imports {name}: the arrow goes up or sideways")
+            wrong.append(f"{module} imports {found.name}, which is outside the package")
+        if library == PACKAGE:
+            wrong += _against_the_plan(parts, found)
     return wrong
 
 
+def _against_the_plan(parts: list[str], found: Import) -> Iterator[str]:
+    target = found.name.split(".")
+    if parts[0] != PACKAGE:  # app.py
+        if target[1:2] not in (["ui"], ["common"]):
+            yield f"{parts[0]} imports {found.name}: it only starts the page"
+        return
+    for plan, floors in FLOORS.items():
+        depth = plan.count(".") + 1
+        if ".".join(parts[:depth]) != plan or ".".join(target[:depth]) != plan or len(target) <= depth:
+            continue
+        own, other = ".".join(parts[depth : depth + 1]), target[depth]
+        # A package may hand on what is in it, but for the whole one, which all others import; and __version__ has no floor.
+        if own == other or (own == "" and plan != PACKAGE) or floor_of(floors, other) is None:
+            continue
+        if own == "" or floor_of(floors, own) >= floor_of(floors, other):
+            yield f"{'.'.join(parts)} imports {found.name}, which is not below it"
+        elif (own, other) in ONLY_IN and f"{'.'.join(parts)}.{found.function}" != ONLY_IN[own, other]:
+            yield f"{'.'.join(parts)} imports {found.name}, which only {ONLY_IN[own, other]} may"
+
+
+def circles(arrows: dict[str, set[str]]) -> list[list[str]]:
+    """Modules that import each other in a loop, one list a loop that a walk meets."""
+    found, done = [], set()
+
+    def walk(module: str, path: list[str]) -> None:
+        if module in path:
+            found.append(path[path.index(module) :])
+        elif module not in done:
+            for other in sorted(arrows.get(module, ())):
+                walk(other, [*path, module])
+            done.add(module)
+
+    for module in sorted(arrows):
+        walk(module, [])
+    return found
+
+
+def arrows_of(modules: Iterable[tuple[str, Path]]) -> dict[str, set[str]]:
+    """Which module imports which, of those that are given."""
+    modules = list(modules)
+    names = {name for name, _ in modules}
+    arrows: dict[str, set[str]] = {}
+    for module, file in modules:
+        for found in imports(module, file.read_text(encoding="utf-8"), file.name == "__init__.py"):
+            target = found.name if found.name in names else found.name.rpartition(".")[0]
+            # The package itself is where its version stands, and imports nothing of it.
+            if target in names - {PACKAGE, module}:
+                arrows.setdefault(module, set()).add(target)
+    return arrows
+
+
 def unsafe(module: str, source: str) -> list[str]:
-    """Ways to run foreign code that one module uses, one sentence each."""
-    wrong = [f"{module} imports {name}" for name, _ in imports(module, source) if name.split(".")[0] in UNSAFE_LIBRARIES]
+    """What runs code from a file or hands words to a shell."""
+    wrong = [f"{module} imports {found.name}" for found in imports(module, source) if found.name.split(".")[0] in UNSAFE_LIBRARIES]
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             if isinstance(node, ast.ImportFrom) and node.module == "torch" and any(alias.name == "load" for alias in node.names):
@@ -107,31 +150,6 @@ def unsafe(module: str, source: str) -> list[str]:
     return wrong
 
 
-def modules() -> list[tuple[str, Path]]:
-    """(dotted name, file) of all code that is shipped."""
-    files = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
-    return [(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), file) for file in files]
-
-
-MODULES = modules()
-NAMES = [name for name, _ in MODULES]
-
-
-@pytest.mark.parametrize(("module", "file"), MODULES, ids=NAMES)
-def test_imports_follow_the_arrows(module: str, file: Path) -> None:
-    assert bad_arrows(module, file.read_text(encoding="utf-8"), file.name == "__init__.py") == []
-
-
-@pytest.mark.parametrize(("module", "file"), MODULES, ids=NAMES)
-def test_nothing_runs_foreign_code(module: str, file: Path) -> None:
-    assert unsafe(module, file.read_text(encoding="utf-8")) == []
-
-
-def test_benchmarks_run_no_foreign_code_either() -> None:
-    for file in sorted((ROOT / "benchmarks").rglob("*.py")):
-        assert unsafe(file.stem, file.read_text(encoding="utf-8")) == []
-
-
 def opens_pictures(source: str) -> bool:
     """Whether the source calls Pillow's ``open``, under whatever name it imports it."""
     tree = ast.parse(source)
@@ -145,8 +163,47 @@ def opens_pictures(source: str) -> bool:
     return any(ast.unparse(node) in names for node in ast.walk(tree) if isinstance(node, (ast.Attribute, ast.Name)) and isinstance(node.ctx, ast.Load))
 
 
+def modules() -> list[tuple[str, Path]]:
+    """(dotted name, file) of all code that is shipped."""
+    files = [ROOT / "app.py", *sorted((ROOT / PACKAGE).rglob("*.py"))]
+    return [(".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), file) for file in files]
+
+
+MODULES = modules()
+
+
+def test_imports_follow_the_plan() -> None:
+    wrong = [sentence for name, file in MODULES for sentence in bad_arrows(name, file.read_text(encoding="utf-8"), file.name == "__init__.py")]
+    assert wrong == []
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    arrows = arrows_of(MODULES)
+    # Else a walk that reads nothing would find nothing wrong.
+    assert {"vit_demo.model.checkpoints", "vit_demo.common.errors"} <= arrows["vit_demo.model.classifier"] and sum(map(len, arrows.values())) > 500
+    assert circles(arrows) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a", "d"}}) == [["a", "b", "c"]] and circles({"a": {"b", "c"}, "b": {"c"}}) == []
+
+
+@pytest.mark.parametrize("plan", FLOORS)
+def test_every_room_has_a_floor(plan: str) -> None:
+    depth = plan.count(".") + 1
+    rooms = {name.split(".")[depth] for name, _ in MODULES if name.startswith(f"{plan}.")}
+    assert sorted(rooms) == sorted(FLOORS[plan].replace(">", " ").split())
+
+
+def test_the_house_is_small_enough_to_be_known() -> None:
+    assert len(FLOORS[PACKAGE].replace(">", " ").split()) <= 16 and FLOORS[PACKAGE].count(">") <= 7
+    assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) < 40
+
+
+def test_nothing_runs_foreign_code() -> None:
+    benchmarks = [(file.stem, file) for file in sorted((ROOT / "benchmarks").rglob("*.py"))]
+    assert [sentence for name, file in MODULES + benchmarks for sentence in unsafe(name, file.read_text(encoding="utf-8"))] == []
+
+
 def test_pictures_are_opened_at_one_door() -> None:
-    assert [name for name, file in MODULES if opens_pictures(file.read_text(encoding="utf-8"))] == [f"{PACKAGE}.opening"]
+    assert [name for name, file in MODULES if opens_pictures(file.read_text(encoding="utf-8"))] == [f"{PACKAGE}.photos.safe_open"]
     for planted in (
         "from PIL import Image\nImage.open(path)", "import PIL.Image\nPIL.Image.open(path)", "from PIL import Image as P\nmap(P.open, paths)",
         "from PIL.Image import open as o\no(path)", "import PIL.Image as I\nI.open(path)",
@@ -155,94 +212,56 @@ def test_pictures_are_opened_at_one_door() -> None:
     assert not opens_pictures("from PIL import Image\nopen(path)\nImage.new('RGB', (1, 1))")
 
 
-def test_every_room_is_walked_and_placed() -> None:
-    found = {room_of(name) for name in NAMES} - {FREE}
-    assert found == set(sum(FLOORS, ()))
-
-
-def test_the_walk_sees_the_arrows_that_are_there() -> None:
-    """Else a walk that reads nothing would find nothing wrong."""
-    seen = {(room_of(module), room_of(name)) for module, file in MODULES for name, _ in imports(module, file.read_text(encoding="utf-8"))}
-    known = {("app", "ui"), ("cli", "ui"), ("cli", "training"), ("training", "data"), ("training", "explain"), ("diagnose", "vit"), ("vit", "checkpoints")}
-    assert known <= seen
-
-
-def test_app_is_short() -> None:
-    assert len((ROOT / "app.py").read_text(encoding="utf-8").splitlines()) < 40
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
-        ("vit_demo.data.open.sources", "from vit_demo.training import runs"),
+def test_planted_bad_arrows_are_found() -> None:
+    for module, source in (
+        ("vit_demo.data.open.sources", "from vit_demo.training.run import runs"),
+        ("vit_demo.data.open.sources", "from vit_demo.data.browse.catalogue import Catalogue"),
+        ("vit_demo.data.names", "from .open import sources"),
         ("vit_demo.explain.attribution.maps", "from vit_demo.data.open.sources import open_dataset"),
-        ("vit_demo.diagnose.photos", "import vit_demo.explain.attribution.maps"),
-        ("vit_demo.training.loop.finetune", "from vit_demo import diagnose"),
-        ("vit_demo.explain.attribution.maps", "from vit_demo.training.run.runs import Run"),
-        ("vit_demo.training.loop.finetune", "from vit_demo.ui.shared.components import bars"),
-        ("vit_demo.model.classifier", "def later():\n    from vit_demo.data import sources"),
-        ("vit_demo.model.classifier", "if TYPE_CHECKING:\n    from vit_demo.explain import maps"),
-        ("vit_demo.model.checkpoints", "from vit_demo.model.classifier import LeafClassifier"),
-        ("vit_demo.common.settings", "from .checkpoints import locate"),
-        ("vit_demo.common.errors", "from vit_demo import settings"),
-        ("vit_demo.data.open.sources", "from ..explain import maps"),
-        ("vit_demo.data.open.sources", "from .. import explain"),
-        ("vit_demo.data.open.sources", "import importlib\nimportlib.import_module('vit_demo.explain.attribution.maps')"),
+        ("vit_demo.explain.internals.trace", "import vit_demo.explain.attribution.maps"),
+        ("vit_demo.diagnose.photos", "from vit_demo import training"),
+        ("vit_demo.training.run.runs", "from vit_demo.training.loop.steps import train"),
+        ("vit_demo.training.loop.steps", "from vit_demo.ui.shared.components import bars"),
+        ("vit_demo.model.classifier", "def later():\n    from vit_demo.data import names"),
+        ("vit_demo.model.classifier", "if TYPE_CHECKING:\n    from vit_demo.explain import patches"),
+        ("vit_demo.common.settings", "from ..model import checkpoints"),
+        ("vit_demo.data.open.sources", "import importlib\nimportlib.import_module('vit_demo.ui.app')"),
         ("vit_demo.ui.app", "from vit_demo.cli.main import main"),
         ("vit_demo.ui.app", "import app"),
+        ("vit_demo.ui.tabs.data.page", "from vit_demo.ui.tabs.inside import page"),
         ("vit_demo.training.result.card", "import gradio as gr"),
         ("vit_demo.explain.attribution.maps", "def draw():\n    import plotly.graph_objects as go"),
+        ("vit_demo.figures.why", "import gradio as gr"),
         ("vit_demo.cli.main", "from vit_demo.ui.app import serve"),
-        ("vit_demo.cli.main", "def run():\n    import gradio"),
-        ("app", "from vit_demo.training import runs"),
+        ("vit_demo.cli.explain", "def _serve():\n    from vit_demo.ui.app import serve"),
+        ("app", "from vit_demo.training.run import runs"),
         ("app", "import gradio"),
         ("vit_demo", "from vit_demo.model.classifier import LeafClassifier"),
-    ],
-)
-def test_a_planted_bad_arrow_is_found(module: str, source: str) -> None:
-    assert len(bad_arrows(module, source)) == 1
+    ):
+        assert len(bad_arrows(module, source)) == 1, (module, source)
+    assert bad_arrows("vit_demo.data", "from ..training import photos", is_package=True)
 
 
-def test_a_relative_import_counts_from_the_package_in_its_init() -> None:
-    assert bad_arrows("vit_demo.data", "from ..explain import maps", is_package=True)
-    assert not bad_arrows("vit_demo.data", "from .sources import open_dataset", is_package=True)
-
-
-@pytest.mark.parametrize(
-    ("module", "source"),
-    [
+def test_good_arrows_are_left_alone() -> None:
+    for module, source in (
         ("vit_demo.training.photos", "from vit_demo.data.open.sources import open_dataset"),
         ("vit_demo.training.film.recorder", "from vit_demo.explain.attribution.rollout import attention_rollout"),
-        ("vit_demo.training.loop.finetune", "from . import runs"),
-        ("vit_demo.cli.main", "def serve():\n    from vit_demo.ui.app import serve"),
-        ("vit_demo.cli.main", "from vit_demo import __version__, settings\nfrom vit_demo.explain import maps"),
+        ("vit_demo.training.run.queue", "from . import runs"),
+        ("vit_demo.cli.main", "def _serve():\n    from vit_demo.ui.app import serve"),
+        ("vit_demo.cli.main", "from vit_demo import __version__\nfrom vit_demo.common import settings"),
         ("vit_demo.ui.app", "import gradio\nfrom vit_demo.diagnose import photos"),
+        ("vit_demo.figures.why", "import plotly.graph_objects as go"),
         ("app", "from vit_demo.ui.app import serve\nfrom vit_demo.common.errors import UserError"),
-        ("vit_demo.model.classifier", "import torch\nfrom vit_demo import checkpoints"),
-    ],
-)
-def test_a_good_arrow_is_left_alone(module: str, source: str) -> None:
-    assert bad_arrows(module, source) == []
+    ):
+        assert bad_arrows(module, source) == [], (module, source)
+    assert not bad_arrows("vit_demo.data", "from .names import SPLITS", is_package=True)
 
 
-@pytest.mark.parametrize(
-    "source",
-    [
-        "import pickle",
-        "def f():\n    from pickle import loads",
-        "import torch\ntorch.load('weights.pt', weights_only=True)",
-        "from torch import load",
-        "import subprocess\nsubprocess.run('ls', shell=True)",
-        "import subprocess\nsubprocess.run('ls', shell=yes)",
-        "open_model('x', trust_remote_code=True)",
-        "import numpy as np\nnp.load('x.npz', allow_pickle=True)",
-        "import os\nos.system('ls')",
-        "eval('1')",
-    ],
-)
-def test_a_planted_danger_is_found(source: str) -> None:
-    assert len(unsafe("planted", source)) == 1
-
-
-def test_words_about_dangers_are_no_dangers() -> None:
+def test_planted_dangers_are_found() -> None:
+    for source in (
+        "import pickle", "def f():\n    from pickle import loads", "import torch\ntorch.load('weights.pt', weights_only=True)", "from torch import load",
+        "import subprocess\nsubprocess.run('ls', shell=True)", "import subprocess\nsubprocess.run('ls', shell=yes)",
+        "open_model('x', trust_remote_code=True)", "import numpy as np\nnp.load('x.npz', allow_pickle=True)", "import os\nos.system('ls')", "eval('1')",
+    ):
+        assert len(unsafe("planted", source)) == 1, source
     assert unsafe("planted", '"""Never pickle, torch.load or shell=True."""\nopen_model(trust_remote_code=False)') == []

@@ -1,1 +1,0 @@
-"""Arrays and records in, pictures and HTML out."""
