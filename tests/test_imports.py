@@ -265,3 +265,9 @@ def test_planted_dangers_are_found() -> None:
     ):
         assert len(unsafe("planted", source)) == 1, source
     assert unsafe("planted", '"""Never pickle, torch.load or shell=True."""\nopen_model(trust_remote_code=False)') == []
+
+
+def test_the_picture_of_the_house_shows_it_as_it_is() -> None:
+    from docs.house import FILE, draw
+
+    assert FILE.read_text(encoding="utf-8") == draw(), "run python -m docs.house"

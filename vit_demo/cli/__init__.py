@@ -1,1 +1,1 @@
-"""TODO"""
+"""The same things as on the page, without a browser: one file a command."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What is said on screen, by key and language."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""A data set as a catalogue: filter, sort, search, page, count."""

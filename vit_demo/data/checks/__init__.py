@@ -1,1 +1,1 @@
-"""TODO"""
+"""What is wrong with a data set."""

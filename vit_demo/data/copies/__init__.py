@@ -1,1 +1,1 @@
-"""TODO"""
+"""Photos that are there twice, and splits that keep them on one side."""

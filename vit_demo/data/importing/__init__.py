@@ -1,1 +1,1 @@
-"""TODO"""
+"""Photos that people bring: archives, folders, tables."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Any source as one data set."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""A data set as files or on the Hub."""

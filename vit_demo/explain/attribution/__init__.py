@@ -1,1 +1,1 @@
-"""TODO"""
+"""What in a photo speaks for a class, and how far such a map can be trusted."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What happens in the model: tokens, positions, attention, layers."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Where the model looks while it learns: recorded, and read."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a run does, from the first step to the saved model."""

@@ -1,1 +1,1 @@
-"""TODO"""
+"""What a run is: its settings, folder, record, turn and checkpoint."""
