@@ -123,7 +123,7 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
     from vit_demo.model.classifier import LeafClassifier
-    from vit_demo.training.job import Work
+    from vit_demo.training.job import TrainingJob
     from vit_demo.training.loop.steps import train
     from vit_demo.training.photos import Photos
     from vit_demo.training.run.config import TrainingConfig
@@ -143,7 +143,7 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
         config = TrainingConfig(batch_size=batch, epochs=steps // 4, small_first=False, patch_dropout=0.0, film=0, evaluate_every=10**6)
         record = create(config, Path(folder) / "run")
         few = Photos(photos.pixels[:8], photos.labels[:8], [""] * 8, [])
-        train(Work(record, config, classifier, photos, few, (224,), EventLog(record), lambda progress: None))
+        train(TrainingJob(record, config, classifier, photos, few, (224,), EventLog(record), lambda progress: None))
         speeds = [event["photos_per_second"] for event in record.read_events()[0] if event["kind"] == "train"]
     speed = statistics.median(speeds[len(speeds) // 3 :])
     name = torch.cuda.get_device_name()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from vit_demo.common.threads import Room, compute_alone, in_order
+from vit_demo.common.threads import MemoryBudget, compute_alone, in_order
 
 
 def test_a_thread_that_computes_alone_leaves_all_others_as_they_are() -> None:
@@ -56,7 +56,7 @@ def test_an_error_comes_in_its_turn_and_ends_the_threads() -> None:
 
 
 def test_room_is_never_overfull_and_the_largest_has_it_alone() -> None:
-    room, lock, held, most, alone = Room(10), threading.Lock(), [0], [0], []
+    room, lock, held, most, alone = MemoryBudget(10), threading.Lock(), [0], [0], []
 
     def use(wanted: int) -> None:
         with room.hold(wanted):

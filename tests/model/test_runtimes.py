@@ -14,7 +14,7 @@ from tests.engines import photos_of
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose import memory_budget
 from vit_demo.diagnose.diagnosis import Refusal, diagnose, diagnose_files
-from vit_demo.diagnose.memory_budget import Room, bytes_to_open
+from vit_demo.diagnose.memory_budget import MemoryBudget, bytes_to_open
 from vit_demo.model import classifier as vit
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.runtimes import OnnxEngine, engine_of
@@ -92,7 +92,7 @@ def test_huge_photos_are_opened_one_at_a_time(tiny: LeafClassifier, tmp_path: Pa
     huge, small, none = (bytes_to_open(tmp_path / name) for name in ("huge.png", "small.jpg", "none.jpg"))
     assert huge > memory_budget.DECODE_BYTES / 2 and small < 2e6 and none == bytes_to_open(tmp_path / "missing") == memory_budget.DECODE_BYTES
     wanted: list[int] = []
-    hold = Room.hold
-    monkeypatch.setattr(Room, "hold", lambda self, size: wanted.append(size) or hold(self, size))
+    hold = MemoryBudget.hold
+    monkeypatch.setattr(MemoryBudget, "hold", lambda self, size: wanted.append(size) or hold(self, size))
     list(diagnose_files(tiny, [tmp_path / "huge.png", tmp_path / "small.jpg"]))
     assert sorted(wanted) == [small, huge]

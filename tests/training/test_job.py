@@ -11,7 +11,7 @@ import pytest
 from tests.training.conftest import Train
 from vit_demo.common.errors import UserError
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.training.job import Progress, Work, counter, sides_of
+from vit_demo.training.job import Progress, TrainingJob, counter, sides_of
 from vit_demo.training.photos import Photos
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
@@ -52,7 +52,7 @@ def test_a_resolution_that_the_patches_do_not_divide(train: Train) -> None:
 @pytest.mark.parametrize(("photos", "batch", "epochs", "steps"), [(36, 8, 3, 15), (40, 8, 1, 5), (1, 64, 2, 2), (9, 1, 1, 9)])
 def test_the_steps_of_a_run(photos: int, batch: int, epochs: int, steps: int) -> None:
     rows = Photos(np.zeros((photos, 1, 1, 1), np.uint8), np.zeros(photos, np.int64), [""] * photos, [])
-    work = Work(None, TrainingConfig(batch_size=batch, epochs=epochs), None, rows, rows, (32,), None, None)
+    work = TrainingJob(None, TrainingConfig(batch_size=batch, epochs=epochs), None, rows, rows, (32,), None, None)
     assert work.total_steps == steps == work.steps_per_epoch * epochs
 
 

@@ -38,7 +38,7 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def side_by_side(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
+def map_threads(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
     """:func:`in_order` with a thread for each of torch's, each of which computes alone.
 
     So no core waits for another, as they do at the end of each step of a computation that is spread over them, and what is computed
@@ -59,7 +59,7 @@ def compute_alone(threads: int, others: int) -> None:
     setter.join()
 
 
-class Room:
+class MemoryBudget:
     """Memory that several threads share: who wants more than is left waits; who wants more than there is at all has it alone."""
 
     def __init__(self, most: int):

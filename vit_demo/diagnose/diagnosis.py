@@ -14,8 +14,8 @@ from PIL import Image
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.threads import in_order, side_by_side
-from vit_demo.diagnose.memory_budget import ROOM, bytes_to_open
+from vit_demo.common.threads import in_order, map_threads
+from vit_demo.diagnose.memory_budget import PHOTO_MEMORY, bytes_to_open
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.model.abstention import abstention_of
 from vit_demo.model.classifier import LeafClassifier
@@ -106,7 +106,7 @@ def _side_by_side(classifier: LeafClassifier, paths: Iterator[str | Path], size:
     def answers(few: tuple[str | Path, ...]) -> list[Diagnosis | Refusal]:
         return _diagnose_batch(classifier, [_prepared(classifier, path) for path in few], engine)
 
-    found = side_by_side(answers, iter(lambda: tuple(itertools.islice(paths, FEW)), ()), ahead=2 * size // FEW)
+    found = map_threads(answers, iter(lambda: tuple(itertools.islice(paths, FEW)), ()), ahead=2 * size // FEW)
     with contextlib.closing(found):
         for few in found:
             yield from few
@@ -123,7 +123,7 @@ class _Prepared:
 
 def _prepared(classifier: LeafClassifier, path: str | Path) -> _Prepared | Refusal:
     try:
-        with ROOM.hold(bytes_to_open(path)):
+        with PHOTO_MEMORY.hold(bytes_to_open(path)):
             photo = open_photo(path)
             return _Prepared(str(path), classifier.resize([photo]), list(assess(photo).problems))
     except UserError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.threads import Room
+from vit_demo.common.threads import MemoryBudget
 from vit_demo.photos.safe_open import DECODE_BYTES, opened
 
 # What decoding and judging a photo takes at most, in bytes a pixel, for the two formats nearly all photos are in, and for all others.
@@ -15,7 +15,7 @@ SMALL_BYTES = 1_000_000
 
 
 # Of the whole process: several pages and commands may diagnose at once.
-ROOM = Room(DECODE_BYTES)
+PHOTO_MEMORY = MemoryBudget(DECODE_BYTES)
 
 
 def bytes_to_open(path: str | Path) -> int:

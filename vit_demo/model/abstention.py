@@ -55,7 +55,7 @@ class Answers:
 
 
 @dataclass(frozen=True)
-class Known:
+class MahalanobisDetector:
     """Where the photos lie that the model learned from.
 
     origin: (D,), their mean. whitening: (D, D), after which every direction varies alike within a class. centres: (K, D), the
@@ -105,7 +105,7 @@ class Abstention:
     temperature: float
     labels: tuple[str, ...]
     least: float | None
-    known: Known | None
+    known: MahalanobisDetector | None
 
     def judge(self, logits: np.ndarray, features: np.ndarray) -> list[Judgement]:
         """A judgement for each of N photos, from logits (N, C) and features (N, D) of one forward."""
@@ -174,7 +174,7 @@ def _covering(scores: np.ndarray) -> float:
     return float(np.sort(scores)[math.ceil(COVERAGE * (len(scores) + 1)) - 1])
 
 
-def _fit_known(train: Answers, validation: Answers) -> Known | None:
+def _fit_known(train: Answers, validation: Answers) -> MahalanobisDetector | None:
     """Class means and one covariance for all classes, shrunk (Ledoit and Wolf 2004) so that few photos suffice; None where there are too few."""
     present, groups = np.unique(train.targets, return_inverse=True)
     if len(validation.targets) < FEWEST or len(train.targets) - len(present) < FEWEST:
@@ -186,10 +186,10 @@ def _fit_known(train: Answers, validation: Answers) -> Known | None:
         return None
     origin = features.mean(axis=0).astype(np.float32)
     centres = ((means - origin) @ whitening.astype(np.float64)).astype(np.float32)
-    unscaled = Known(origin, whitening, centres, 1.0)
+    unscaled = MahalanobisDetector(origin, whitening, centres, 1.0)
     # The photo that sets it has to lie within it however many photos are computed at a time, which changes the last digits.
     radius = _covering(unscaled.to_nearest(validation.features)) * (1 + 1e-9)
-    return Known(origin, whitening, centres, radius) if 0 < radius < math.inf else None
+    return MahalanobisDetector(origin, whitening, centres, radius) if 0 < radius < math.inf else None
 
 
 def _whitening(residuals: np.ndarray) -> np.ndarray | None:
@@ -234,7 +234,7 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
 def _read(numbers: dict, arrays: dict[str, np.ndarray]) -> Abstention:
     known = None
     if numbers["radius"] is not None:
-        known = Known(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
+        known = MahalanobisDetector(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
     least = None if numbers["least"] is None else float(numbers["least"])
     return Abstention(int(numbers["layer"]), float(numbers["temperature"]), tuple(map(str, numbers["labels"])), least, known)
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 from transformers.activations import GELUActivation
 
-from vit_demo.common.threads import side_by_side
+from vit_demo.common.threads import map_threads
 from vit_demo.model import classifier as vit
 from vit_demo.model import hybrid
 from vit_demo.model.classifier import LeafClassifier
@@ -28,7 +28,7 @@ FEW = 4
 MOST_AHEAD = 64
 
 
-class PackedEncoder:
+class CpuEncoder:
     """The blocks of a ``ViTModel`` and its final norm, as :func:`vit_demo.model.encoder.encode` computes them in bfloat16, without gradients."""
 
     def __init__(self, vit_model: nn.Module):
@@ -186,15 +186,15 @@ def is_faster(model: nn.Module) -> bool:
     return model.device.type == "cpu" and vit.bf16_is_faster("cpu")
 
 
-_encoders: weakref.WeakKeyDictionary[nn.Module, PackedEncoder] = weakref.WeakKeyDictionary()
+_encoders: weakref.WeakKeyDictionary[nn.Module, CpuEncoder] = weakref.WeakKeyDictionary()
 _engines: weakref.WeakKeyDictionary[LeafClassifier, CpuEngine] = weakref.WeakKeyDictionary()
 
 
-def encoder_of(model: nn.Module) -> PackedEncoder:
+def encoder_of(model: nn.Module) -> CpuEncoder:
     """Of a ``ViTForImageClassification`` or hybrid on the CPU; made once, and anew where its weights have changed."""
     found = _encoders.get(model)
     if found is None or not found.is_current():
-        found = _encoders[model] = PackedEncoder(model.base_model)
+        found = _encoders[model] = CpuEncoder(model.base_model)
     return found
 
 
@@ -213,11 +213,11 @@ def logits_and_tokens(classifier: LeafClassifier, photos: Tensor, layer: int) ->
     engine = engine_of(classifier)
     if engine is None or not len(photos):
         return classifier.logits_and_tokens(photos, layer)
-    found = side_by_side(lambda few: engine.logits_and_tokens(few, layer), photos.split(FEW), ahead=MOST_AHEAD)
+    found = map_threads(lambda few: engine.logits_and_tokens(few, layer), photos.split(FEW), ahead=MOST_AHEAD)
     logits, tokens = zip(*found)
     return torch.cat(logits), torch.cat(tokens)
 
 
 def cls_after(engine: CpuEngine, photos: Tensor, layer: int) -> Tensor:
     """:meth:`CpuEngine.cls_after` for many photos, one or more."""
-    return torch.cat(list(side_by_side(lambda few: engine.cls_after(few, layer), photos.split(FEW), ahead=MOST_AHEAD)))
+    return torch.cat(list(map_threads(lambda few: engine.cls_after(few, layer), photos.split(FEW), ahead=MOST_AHEAD)))

@@ -31,7 +31,7 @@ Listener = Callable[[Progress], None]
 
 
 @dataclass(frozen=True)
-class Work:
+class TrainingJob:
     """One training: everything is opened and prepared, only the steps are missing.
 
     classifier: its weights are changed in place and are the best ones when the engine returns.

@@ -11,7 +11,7 @@ from PIL import Image, ImageFilter
 
 from vit_demo.data.checks.features import read_features
 from vit_demo.data.copies import duplicates
-from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of, standardised
+from vit_demo.data.copies.duplicates import HASH_BITS, Fingerprints, find_pairs, fingerprint_of, standardised
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 
@@ -28,13 +28,13 @@ def saved_anew(photo: Image.Image, quality: int) -> Image.Image:
     return Image.open(io.BytesIO(file.getvalue())).convert("RGB")
 
 
-def prints(photos: list[Image.Image | None]) -> Prints:
-    found = [("", np.zeros(HASH_BITS, bool)) if photo is None else print_of(photo) for photo in photos]
-    return Prints(np.array([digest for digest, _ in found]), np.stack([bits for _, bits in found]))
+def prints(photos: list[Image.Image | None]) -> Fingerprints:
+    found = [("", np.zeros(HASH_BITS, bool)) if photo is None else fingerprint_of(photo) for photo in photos]
+    return Fingerprints(np.array([digest for digest, _ in found]), np.stack([bits for _, bits in found]))
 
 
-def made_up(count: int, seed: int = 0) -> tuple[Prints, np.ndarray, np.ndarray]:
-    """Prints, early features and splits of photos that are nothing but numbers, some of them twice."""
+def made_up(count: int, seed: int = 0) -> tuple[Fingerprints, np.ndarray, np.ndarray]:
+    """Fingerprints, early features and splits of photos that are nothing but numbers, some of them twice."""
     random = np.random.default_rng(seed)
     hashes, early = random.random((count, HASH_BITS)) < 0.5, random.normal(size=(count, 20)).astype(np.float32)
     digests = np.array([f"{number}" for number in range(count)], dtype="<U8")
@@ -42,16 +42,17 @@ def made_up(count: int, seed: int = 0) -> tuple[Prints, np.ndarray, np.ndarray]:
     hashes[11] = hashes[4]
     hashes[11, :3] ^= True
     digests[7] = ""
-    return Prints(digests, hashes), early, np.array(["train", "validation", "test"])[np.arange(count) % 3]
+    return Fingerprints(digests, hashes), early, np.array(["train", "validation", "test"])[np.arange(count) % 3]
 
 
 def test_same_pixels_same_digest_whatever_file_they_came_in():
     photo = picture(0)
     file = io.BytesIO()
     photo.save(file, "PNG")
-    assert print_of(photo)[0] == print_of(Image.open(io.BytesIO(file.getvalue())))[0]
-    assert print_of(photo)[0] != print_of(saved_anew(photo, 95))[0] and print_of(photo)[0] != print_of(photo.transpose(Image.Transpose.ROTATE_90))[0]
-    assert np.array_equal(print_of(photo)[1].reshape(8, 8), imagehash.phash(photo).hash)
+    assert fingerprint_of(photo)[0] == fingerprint_of(Image.open(io.BytesIO(file.getvalue())))[0]
+    assert fingerprint_of(photo)[0] != fingerprint_of(saved_anew(photo, 95))[0]
+    assert fingerprint_of(photo)[0] != fingerprint_of(photo.transpose(Image.Transpose.ROTATE_90))[0]
+    assert np.array_equal(fingerprint_of(photo)[1].reshape(8, 8), imagehash.phash(photo).hash)
 
 
 def test_a_copy_is_same_and_one_saved_and_scaled_anew_is_near():
@@ -85,7 +86,7 @@ def test_pairs_are_those_of_comparing_each_with_each(monkeypatch: pytest.MonkeyP
 
 def test_fewer_than_two_readable_photos_have_no_pair():
     found_prints, early, groups = made_up(12)
-    alone = Prints(np.where(np.arange(12) == 3, found_prints.digests, ""), found_prints.hashes)
+    alone = Fingerprints(np.where(np.arange(12) == 3, found_prints.digests, ""), found_prints.hashes)
     assert find_pairs(alone, early, groups, across=False) == []
     assert find_pairs(found_prints, early, np.array(["train"] * 12), across=True) == []
 

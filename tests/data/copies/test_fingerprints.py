@@ -46,7 +46,7 @@ def test_copies_are_found_and_remembered(home: Path, tmp_path: Path, kind: str, 
     home.mkdir()
     data = embedded() if kind == "embedded" else files(tmp_path)
     assert groups_of(data).tolist() == GROUPS
-    monkeypatch.setattr(fingerprints, "print_of", None)  # whoever reads a photo again, fails and calls it unreadable
+    monkeypatch.setattr(fingerprints, "fingerprint_of", None)  # whoever reads a photo again, fails and calls it unreadable
     assert groups_of(data).tolist() == GROUPS
     monkeypatch.undo()
     monkeypatch.setenv("VIT_DEMO_HOME", str(home))

@@ -23,7 +23,7 @@ from tests.data.archive_corpus import HARMFUL, leaf, leaves, pack_tar, pack_zip,
 from tests.data.imported import contents, put, stored, totals
 from vit_demo.cli.main import main
 from vit_demo.common.errors import UserError
-from vit_demo.data.copies.duplicates import NEAR_BITS, print_of
+from vit_demo.data.copies.duplicates import NEAR_BITS, fingerprint_of
 from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Cancelled, Files
 from vit_demo.data.importing.imports import import_photos, list_imports, remove, start
@@ -115,7 +115,7 @@ def test_copies_never_fall_on_both_sides(home: Path, tmp_path: Path, way: str) -
         assert done.copies == 40
     else:
         data = open_dataset(put(tmp_path / "photos", members))
-    sides = {split: [print_of(photo.convert("RGB"))[1] for photo in part["image"]] for split, part in data.items()}
+    sides = {split: [fingerprint_of(photo.convert("RGB"))[1] for photo in part["image"]] for split, part in data.items()}
     assert sum(map(len, sides.values())) == 160
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         nearest = min(int((left ^ right).sum()) for left in sides[one] for right in sides[other])

@@ -20,7 +20,7 @@ from vit_demo.explain.attribution.maps import explain
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.film import reader, recorder
 from vit_demo.training.film.recorder import Film, choose_photos
-from vit_demo.training.job import Work
+from vit_demo.training.job import TrainingJob
 from vit_demo.training.loop import steps
 from vit_demo.training.photos import prepare
 from vit_demo.training.run.config import TrainingConfig
@@ -52,14 +52,14 @@ def done(train: Train) -> Done:
 
 
 @pytest.fixture
-def work(start: Callable[..., Run], tmp_path: Path) -> Iterator[Work]:
+def work(start: Callable[..., Run], tmp_path: Path) -> Iterator[TrainingJob]:
     """What a film is made for, without the steps."""
     with opened(start(), tmp_path) as work:
         yield work
 
 
 @contextlib.contextmanager
-def opened(run: Run, folder: Path) -> Iterator[Work]:
+def opened(run: Run, folder: Path) -> Iterator[TrainingJob]:
     """The work of a run, with a head drawn at random and the validation photos to learn from."""
     config = run.config()
     data = open_dataset(config.data)["validation"]
@@ -68,7 +68,7 @@ def opened(run: Run, folder: Path) -> Iterator[Work]:
     classifier.processor.size = {"height": side, "width": side}
     photos = prepare(data, classifier, (side, side), folder / "validation.npy")
     log = EventLog(run)
-    yield Work(run, config, classifier, photos, photos, (side,), log, lambda progress: None)
+    yield TrainingJob(run, config, classifier, photos, photos, (side,), log, lambda progress: None)
     log.close()
 
 
@@ -173,7 +173,7 @@ def test_a_hybrid_and_a_grid_of_another_size(start: Callable[..., Run], tmp_path
         np.testing.assert_allclose(frame.probabilities[0], probabilities, atol=2e-5)
 
 
-def test_the_photos_are_what_the_model_sees(work: Work) -> None:
+def test_the_photos_are_what_the_model_sees(work: TrainingJob) -> None:
     Film(work).record(0)
     for number, photo in enumerate(reader.read(work.run).photos, start=1):
         picture = Image.open(reader.photo_file(work.run.folder / reader.FOLDER, number))
@@ -222,7 +222,7 @@ def test_a_run_is_the_same_bit_for_bit_with_and_without(train: Train, done: Done
     assert course(done.run) == course(without) == course(other) and len(course(without)) == 10 + 4 + 1
 
 
-def test_nothing_is_drawn_from_the_global_generators(work: Work) -> None:
+def test_nothing_is_drawn_from_the_global_generators(work: TrainingJob) -> None:
     torch.manual_seed(3)
     np.random.seed(3)
     before = torch.get_rng_state(), json.dumps(np.random.get_state()[1].tolist())
@@ -231,7 +231,7 @@ def test_nothing_is_drawn_from_the_global_generators(work: Work) -> None:
     assert not any(module._forward_hooks for module in work.classifier.model.modules())
 
 
-def test_a_broken_model_gives_no_frame(work: Work) -> None:
+def test_a_broken_model_gives_no_frame(work: TrainingJob) -> None:
     with torch.no_grad():
         work.classifier.model.classifier.weight.fill_(float("nan"))
     Film(work).record(0)
@@ -269,7 +269,7 @@ def test_a_run_that_goes_on_has_each_frame_once(train: Train, monkeypatch: pytes
     assert equal(run, unbroken)
 
 
-def test_a_torn_line_is_passed_over_and_the_next_one_is_whole(work: Work) -> None:
+def test_a_torn_line_is_passed_over_and_the_next_one_is_whole(work: TrainingJob) -> None:
     first = Film(work)
     first.record(0)
     first.record(3)
@@ -283,7 +283,7 @@ def test_a_torn_line_is_passed_over_and_the_next_one_is_whole(work: Work) -> Non
     assert steps_of(work.run) == [0, 3, 6]
 
 
-def test_of_a_step_that_comes_twice_the_first_counts(work: Work) -> None:
+def test_of_a_step_that_comes_twice_the_first_counts(work: TrainingJob) -> None:
     Film(work).record(5)
     file = work.run.folder / "film" / "frames.jsonl"
     first = json.loads(file.read_text(encoding="utf-8"))
@@ -295,7 +295,7 @@ def test_of_a_step_that_comes_twice_the_first_counts(work: Work) -> None:
     assert len(file.read_text(encoding="utf-8").splitlines()) == 4
 
 
-def test_photos_that_changed_begin_a_new_film(work: Work) -> None:
+def test_photos_that_changed_begin_a_new_film(work: TrainingJob) -> None:
     Film(work).record(0)
     about = work.run.folder / "film" / "film.json"
     about.write_text(about.read_text(encoding="utf-8").replace("000.png", "old.png"), encoding="utf-8")
@@ -315,7 +315,7 @@ def test_a_run_whose_film_cannot_be_written_goes_on(train: Train, done: Done) ->
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")
-def test_a_full_disk_costs_only_the_frames_it_did_not_take(work: Work) -> None:
+def test_a_full_disk_costs_only_the_frames_it_did_not_take(work: TrainingJob) -> None:
     made = Film(work)
     made.record(0)
     file = work.run.folder / "film" / "frames.jsonl"
@@ -331,7 +331,7 @@ def test_a_full_disk_costs_only_the_frames_it_did_not_take(work: Work) -> None:
     assert warnings(work.run) == ["The film could not be written (No space left on device). The run goes on; free some space."]
 
 
-def test_a_run_folder_that_is_gone_is_not_made_again(work: Work) -> None:
+def test_a_run_folder_that_is_gone_is_not_made_again(work: TrainingJob) -> None:
     made = Film(work)
     shutil.rmtree(work.run.folder)
     made.record(0)
@@ -341,7 +341,7 @@ def test_a_run_folder_that_is_gone_is_not_made_again(work: Work) -> None:
 # How long it gets
 
 
-def test_a_long_film_is_thinned_evenly_on_the_page_and_on_the_disk(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_film_is_thinned_evenly_on_the_page_and_on_the_disk(work: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MOST_FRAMES", 20)
     monkeypatch.setattr(recorder, "KEPT_FRAMES", 80)
     made = Film(work)
@@ -359,7 +359,7 @@ def test_a_long_film_is_thinned_evenly_on_the_page_and_on_the_disk(work: Work, m
 # Reading
 
 
-def test_a_run_without_a_film_has_none(work: Work) -> None:
+def test_a_run_without_a_film_has_none(work: TrainingJob) -> None:
     assert reader.read(work.run) is None
     Film(work).record(0)
     about = work.run.folder / "film" / "film.json"

@@ -15,7 +15,7 @@ import torch
 from tests.training.conftest import EVERYTHING, PLAIN, Listener, Train, events_of, full_disk, weights_of
 from vit_demo.training import worker
 from vit_demo.training.job import Progress
-from vit_demo.training.loop import meter
+from vit_demo.training.loop import loss_logger
 from vit_demo.training.run import checkpoint, queue
 from vit_demo.training.run.config import RECIPES, TrainingConfig
 from vit_demo.training.run.curves import curves_of
@@ -26,7 +26,7 @@ CHANGES_SIDE = 7  # EVERYTHING has 12 steps, the first 6 of them at 24 px
 
 @pytest.fixture(autouse=True)
 def each_step_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter, "LOG_SECONDS", 0.0)
+    monkeypatch.setattr(loss_logger, "LOG_SECONDS", 0.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,8 +17,8 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.normalise import label_names
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.training.job import Progress, Work
-from vit_demo.training.loop import meter, steps
+from vit_demo.training.job import Progress, TrainingJob
+from vit_demo.training.loop import loss_logger, steps
 from vit_demo.training.photos import Photos, prepare
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
@@ -29,10 +29,10 @@ TOO_HIGH = "the learning rate is too high"
 LEFT = ["config.json", "events.jsonl", "model", "similar.safetensors", "state.json"]
 
 
-def work_of(photos: int, sides: tuple[int, ...] = (32,), validation: int = 50, **settings) -> Work:
+def work_of(photos: int, sides: tuple[int, ...] = (32,), validation: int = 50, **settings) -> TrainingJob:
     """A work of so many photos, of which only the numbers are looked at."""
     train, others = (Photos(np.zeros((count, 1, 1, 1), np.uint8), np.zeros(count, np.int64), [""] * count, []) for count in (photos, validation))
-    return Work(None, TrainingConfig(**{"patch_dropout": 0.0, **settings}), None, train, others, sides, None, None)
+    return TrainingJob(None, TrainingConfig(**{"patch_dropout": 0.0, **settings}), None, train, others, sides, None, None)
 
 
 def validated(done: Done) -> dict[int, float]:
@@ -274,7 +274,7 @@ def test_a_stop_before_the_first_step_still_gives_a_model(train: Train) -> None:
 
 
 def test_a_stop_in_mid_run_keeps_the_best_model_so_far(train: Train, colours: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(meter, "LOG_SECONDS", 0.0)  # progress is told at each step
+    monkeypatch.setattr(loss_logger, "LOG_SECONDS", 0.0)  # progress is told at each step
 
     def stop_at_13(run: Run, progress: Progress) -> None:
         if progress.status == "training" and progress.done == 13:

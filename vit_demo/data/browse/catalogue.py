@@ -42,7 +42,7 @@ class Query:
     """What a person asked to see; None means all.
 
     split, label: exact names. text: part of the file path, any case. said: the class that a model named. right: whether that is
-    the label. problem: one of ``Known.problem_names`` or ``Known.found_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
+    the label. problem: one of ``PhotoNotes.problem_names`` or ``PhotoNotes.found_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
     """
 
     split: str | None = None
@@ -56,7 +56,7 @@ class Query:
 
 
 @dataclass(frozen=True)
-class Known:
+class PhotoNotes:
     """What a run or a look at the photos says of them; None where nobody looked.
 
     said: int32 (N,), a number in ``said_names``, -1 where no model said anything. numbers: by one of NUMBERS, float32 (N,), NaN where
@@ -103,7 +103,7 @@ class Catalogue:
         self.data = data
         self.labels = label_names(data)
         self.splits = list(data)
-        self.known = Known()
+        self.known = PhotoNotes()
         self._stored = data.cast_column("image", ImageFeature(decode=False))
         tables = [part.select_columns(["labels", "image_file_path"]).with_format("arrow")[:] for part in data.values()]
         sizes = [len(table) for table in tables]

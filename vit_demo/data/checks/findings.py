@@ -16,7 +16,7 @@ import numpy as np
 
 from vit_demo.data.checks.features import Features, read_features
 from vit_demo.data.checks.label_errors import find_suspects
-from vit_demo.data.copies.duplicates import HASH_BITS, Prints, find_pairs, print_of, standardised
+from vit_demo.data.copies.duplicates import HASH_BITS, Fingerprints, find_pairs, fingerprint_of, standardised
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.data.normalise import label_names
 from vit_demo.model.classifier import LeafClassifier
@@ -63,7 +63,7 @@ class Reading:
 
     photos: list[tuple[str, str]]
     features: Features
-    prints: Prints
+    prints: Fingerprints
     problems: list[tuple[str, ...]]
     total: int
 
@@ -88,7 +88,7 @@ class Reading:
         with np.load(file, allow_pickle=False) as stored:
             told = json.loads(stored["told"].tobytes())
             return cls(
-                [tuple(photo) for photo in told["photos"]], Features(stored["values"], stored["readable"]), Prints(stored["digests"], stored["hashes"]),
+                [tuple(photo) for photo in told["photos"]], Features(stored["values"], stored["readable"]), Fingerprints(stored["digests"], stored["hashes"]),
                 [tuple(keys) for keys in told["problems"]], told["total"],
             )
 
@@ -101,7 +101,7 @@ def read_photos(data: DatasetDict, classifier: LeafClassifier, progress: Callabl
 
     def watched() -> Iterable[Image.Image | None]:
         for photo in _photos(data, chosen):
-            prints.append(("", np.zeros(HASH_BITS, dtype=bool)) if photo is None else print_of(photo))
+            prints.append(("", np.zeros(HASH_BITS, dtype=bool)) if photo is None else fingerprint_of(photo))
             problems.append(() if photo is None else tuple(assess(photo).problems))
             yield photo
 
@@ -109,7 +109,7 @@ def read_photos(data: DatasetDict, classifier: LeafClassifier, progress: Callabl
     paths = {split: part.select_columns(["image_file_path"]) for split, part in data.items()}
     photos = [(split, paths[split][int(row)]["image_file_path"]) for split, rows in chosen.items() for row in rows]
     hashes = np.stack([bits for _, bits in prints]) if prints else np.empty((0, HASH_BITS), dtype=bool)
-    return Reading(photos, features, Prints(np.array([digest for digest, _ in prints]), hashes), problems, sum(map(len, data.values())))
+    return Reading(photos, features, Fingerprints(np.array([digest for digest, _ in prints]), hashes), problems, sum(map(len, data.values())))
 
 
 def _chosen(sizes: dict[str, int]) -> dict[str, np.ndarray]:
@@ -190,7 +190,7 @@ def _duplicates(reading: Reading, splits: np.ndarray, here: np.ndarray) -> list[
 
 
 def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool) -> list[Finding]:
-    prints = Prints(np.where(here, reading.prints.digests, ""), reading.prints.hashes)
+    prints = Fingerprints(np.where(here, reading.prints.digests, ""), reading.prints.hashes)
     kind = LEAKAGE if across else DUPLICATE
     found = []
     for rank, pair in enumerate(find_pairs(prints, reading.features.early, splits, across)):

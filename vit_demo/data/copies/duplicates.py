@@ -34,7 +34,7 @@ KINDS = ("same", "near", "alike")
 
 
 @dataclass(frozen=True)
-class Prints:
+class Fingerprints:
     """What a photo is recognised by, of N photos. digests: (N,) strings, "" where a photo cannot be read. hashes: bool (N, 64)."""
 
     digests: np.ndarray
@@ -56,7 +56,7 @@ class Pair:
     bits: int
 
 
-def print_of(photo: Image.Image) -> tuple[str, np.ndarray]:
+def fingerprint_of(photo: Image.Image) -> tuple[str, np.ndarray]:
     """Digest of size and pixels, and perceptual hash, bool (64,), of an upright RGB photo."""
     import imagehash  # only who looks for duplicates waits for it
 
@@ -64,7 +64,7 @@ def print_of(photo: Image.Image) -> tuple[str, np.ndarray]:
     return digest, imagehash.phash(photo).hash.reshape(HASH_BITS)
 
 
-def find_pairs(prints: Prints, early: np.ndarray, groups: np.ndarray, across: bool, most: int = 200) -> list[Pair]:
+def find_pairs(prints: Fingerprints, early: np.ndarray, groups: np.ndarray, across: bool, most: int = 200) -> list[Pair]:
     """Pairs that look alike, the surest first, at most ``most``.
 
     early: float32 (N, D) of ``Features.early``. groups: (N,), the split of each photo. across: only pairs of two splits.

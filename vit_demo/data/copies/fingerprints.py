@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vit_demo.common import settings
-from vit_demo.data.copies.duplicates import HASH_BITS, NEAR_BITS, PRINT_PIXELS, print_of
+from vit_demo.data.copies.duplicates import HASH_BITS, NEAR_BITS, PRINT_PIXELS, fingerprint_of
 from vit_demo.data.copies.split import group_photos
 from vit_demo.photos.safe_open import decode
 
@@ -63,7 +63,7 @@ def _key(stored: dict) -> tuple[str, int]:
 
 def _print(stored: dict) -> tuple[str, np.ndarray]:
     photo = decode(stored, PRINT_PIXELS)
-    return UNREADABLE if photo is None else print_of(photo)
+    return UNREADABLE if photo is None else fingerprint_of(photo)
 
 
 @contextlib.contextmanager

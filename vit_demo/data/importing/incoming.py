@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vit_demo.data.copies.duplicates import PRINT_PIXELS, print_of
+from vit_demo.data.copies.duplicates import PRINT_PIXELS, fingerprint_of
 from vit_demo.data.names import PHOTO_ENDINGS
 from vit_demo.photos.rgb import upright_rgb
 from vit_demo.photos.safe_open import FORMATS, opened
@@ -29,7 +29,7 @@ RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", 
 
 @dataclass(frozen=True)
 class Looked:
-    """A photo that can be kept. ending: of its format. digest, hash: what :func:`vit_demo.data.copies.duplicates.print_of` says of it."""
+    """A photo that can be kept. ending: of its format. digest, hash: what :func:`vit_demo.data.copies.duplicates.fingerprint_of` says of it."""
 
     ending: str
     digest: str
@@ -54,7 +54,7 @@ def look_at(file: Path) -> Looked:
         rgb = upright_rgb(photo, None if is_heif else PRINT_PIXELS)
     if is_heif:
         rgb.save(file, "JPEG", quality=JPEG_QUALITY)
-    return Looked(ending, *print_of(rgb))
+    return Looked(ending, *fingerprint_of(rgb))
 
 
 def readable(text: str) -> str:

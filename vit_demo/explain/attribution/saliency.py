@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.threads import side_by_side
+from vit_demo.common.threads import map_threads
 from vit_demo.explain.attribution.gradcam import gradcam
 from vit_demo.explain.attribution.masked import ROUNDS, masked_relevance
 from vit_demo.explain.attribution.occlusion import occlusion
@@ -57,7 +57,7 @@ def saliency(
     if pixel_values.device.type == "cpu" and method in SIDE_BY_SIDE and threads > 1 and len(pixel_values) > 1:
         # As many photos as at once otherwise, but a few in each thread.
         few = min(FEW, max(1, size // threads), -(-len(pixel_values) // threads))
-        return torch.cat(list(side_by_side(explained, pixel_values.split(few), ahead=threads)))
+        return torch.cat(list(map_threads(explained, pixel_values.split(few), ahead=threads)))
     return torch.cat([explained(part) for part in pixel_values.split(size)])
 
 

@@ -19,7 +19,7 @@ from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.training.film import reader
-from vit_demo.training.job import Work
+from vit_demo.training.job import TrainingJob
 
 # So many frames are kept on the disk: more than a page shows, however long the run.
 KEPT_FRAMES = 4 * reader.MOST_FRAMES
@@ -40,7 +40,7 @@ def choose_photos(labels: np.ndarray, count: int) -> list[int]:
 class Film:
     """The film of one run, written as it goes."""
 
-    def __init__(self, work: Work):
+    def __init__(self, work: TrainingJob):
         self._work = work
         rows = choose_photos(work.validation.labels, work.config.film)
         self._pixels = np.stack([work.validation.pixels[row] for row in rows])

@@ -21,7 +21,7 @@ from vit_demo.data.normalise import label_names, merge_train
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.training.job import Listener, Progress, Work, counter, sides_of
+from vit_demo.training.job import Listener, Progress, TrainingJob, counter, sides_of
 from vit_demo.training.loop import processes, reporting
 from vit_demo.training.loop.finish import finish
 from vit_demo.training.photos import Photos, prepare
@@ -67,7 +67,7 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
             if run:
                 _warn_of_broken(log, train, validation)
                 _warn_of_known(log, classifier, train)
-            work = Work(run, config, classifier, train, validation, sides, log, report)
+            work = TrainingJob(run, config, classifier, train, validation, sides, log, report)
             stopped = _engine(config)(work)
             if run is None:
                 return group.tell()

@@ -14,7 +14,7 @@ from vit_demo.model import neighbours
 from vit_demo.model.abstention import layer_of
 from vit_demo.model.checkpoints import NOTES
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.training.job import Progress, Work, counter
+from vit_demo.training.job import Progress, TrainingJob, counter
 from vit_demo.training.result import card, predictions, similar
 from vit_demo.training.result.abstain import fit_on, look_at
 from vit_demo.training.result.calibration import fit_temperature
@@ -25,7 +25,7 @@ from vit_demo.training.run.runs import Run, write_atomically
 KNOWN = "Learning which photos it knows"
 
 
-def finish(work: Work, data: DatasetDict, *, started: float, stopped: bool) -> dict:
+def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict:
     """Save the model, open what was saved, and score that on validation and then on test.
 
     The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos; the latter

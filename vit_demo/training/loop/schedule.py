@@ -7,14 +7,14 @@ import math
 
 import numpy as np
 
-from vit_demo.training.job import Work
+from vit_demo.training.job import TrainingJob
 from vit_demo.training.run.config import TrainingConfig
 
 # Of its own choice a run looks at validation so often in its last part, and for this share of its time.
 MOST_LOOKS, LOOK_SHARE = 10, 0.1
 
 
-def evaluation_steps(work: Work) -> set[int]:
+def evaluation_steps(work: TrainingJob) -> set[int]:
     """After which steps validation is looked at; the last one always is.
 
     By its own choice: at the end of each early part of the run, whose photos are small and cheap, and in
@@ -32,7 +32,7 @@ def evaluation_steps(work: Work) -> set[int]:
     return {*ends, *(round(start + look * (total - start) / looks) for look in range(1, looks + 1)), total} - {0}
 
 
-def side_at(work: Work, step: int) -> int:
+def side_at(work: TrainingJob, step: int) -> int:
     """Photo side in pixels of a step, counted from 1: equal parts of the run, one a side."""
     return work.sides[min(len(work.sides) - 1, (step - 1) * len(work.sides) // work.total_steps)]
 

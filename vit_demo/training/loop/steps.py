@@ -17,10 +17,10 @@ import numpy as np
 import torch
 
 from vit_demo.common.errors import UserError
-from vit_demo.training.job import Work
+from vit_demo.training.job import TrainingJob
 from vit_demo.training.loop.augment import at, augmentation, kept_patches
 from vit_demo.training.loop.forward import forward_of
-from vit_demo.training.loop.meter import Meter, finite
+from vit_demo.training.loop.loss_logger import LossLogger, finite
 from vit_demo.training.loop.processes import Group, current
 from vit_demo.training.loop.schedule import evaluation_steps, rate, rows_of, side_at
 from vit_demo.training.run import checkpoint as checkpoints
@@ -40,7 +40,7 @@ FILM_FRAMES = 8
 AGREE_STEPS = 10
 
 
-def train(work: Work) -> bool:
+def train(work: TrainingJob) -> bool:
     """Do all steps, from the run's checkpoint on if there is one; leaves the best weights in the classifier.
 
     Returns whether the user stopped it. The best are those with the lowest validation loss among the
@@ -69,7 +69,7 @@ class _Best:
 class _Loop:
     """The state of a training between two steps."""
 
-    def __init__(self, work: Work, group: Group):
+    def __init__(self, work: TrainingJob, group: Group):
         self.work, self.group, self.config = work, group, work.config
         self.classifier, self.model, self.device = work.classifier, work.classifier.model, work.classifier.device
         if self.config.freeze:
@@ -82,7 +82,7 @@ class _Loop:
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}
         self.average = _Average(self.config.average, self.model)
         self.best = _Best()
-        self.meter = Meter(work)
+        self.meter = LossLogger(work)
         self.film = _film(work) if group.main else None
         self.evaluations = evaluation_steps(work)
         self.frames = {round(frame * work.total_steps / FILM_FRAMES) for frame in range(1, FILM_FRAMES)}
@@ -381,7 +381,7 @@ def _set_moments(optimizer: torch.optim.AdamW, model: torch.nn.Module, found: Ch
             }
 
 
-def _film(work: Work):
+def _film(work: TrainingJob):
     if not work.config.film:
         return None
     from vit_demo.training.film.recorder import Film

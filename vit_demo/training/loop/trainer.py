@@ -21,8 +21,8 @@ from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallba
 
 from vit_demo.common.errors import UserError
 from vit_demo.model.classifier import LeafClassifier, bf16_is_faster
-from vit_demo.training.job import Progress, Work
-from vit_demo.training.loop.meter import finite
+from vit_demo.training.job import Progress, TrainingJob
+from vit_demo.training.loop.loss_logger import finite
 from vit_demo.training.loop.processes import Group, current
 from vit_demo.training.photos import Photos
 from vit_demo.training.run import checkpoint
@@ -33,7 +33,7 @@ SAVE_STEPS, KEEP = 100, 2
 AGREE_STEPS = 10
 
 
-def train(work: Work) -> bool:
+def train(work: TrainingJob) -> bool:
     """Do all steps, from the newest whole checkpoint on if there is one; leaves Trainer's best weights in the classifier.
 
     Returns whether the user stopped it. Raises UserError where the loss is not a number any more, and
@@ -144,7 +144,7 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 class _Trainer(Trainer):
     """Trainer, but a checkpoint that cannot be written does not end the run, one that a stop made is never the best, and all weights are loaded."""
 
-    work: Work
+    work: TrainingJob
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         _load_weights(self.model, Path(resume_from_checkpoint))
@@ -184,7 +184,7 @@ class _Watcher(TrainerCallback):
     stopped: whether that happened. chosen: once training is over, the step whose weights the model has.
     """
 
-    def __init__(self, work: Work, group: Group, resumed: bool):
+    def __init__(self, work: TrainingJob, group: Group, resumed: bool):
         self._work, self._group, self._resumed = work, group, resumed
         self._last_validation = -1
         self._since = 0.0

@@ -35,8 +35,8 @@ def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Eva
     test, validation = scores["test"], scores["validation"]
     revision = f", revision `{origin.revision}`" if origin.revision else ""
     extra = f"\n- Extra train photos: `{config.extra_data}` (train split only)" if config.extra_data else ""
-    print_of = result.get("data_fingerprint")
-    mark = f"\n- Fingerprint of all photos, labels and splits: `{print_of}`" if print_of else ""
+    fingerprint = result.get("data_fingerprint")
+    mark = f"\n- Fingerprint of all photos, labels and splits: `{fingerprint}`" if fingerprint else ""
     return f"""---
 {_metadata(config, origin, test)}
 ---

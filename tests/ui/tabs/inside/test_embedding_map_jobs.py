@@ -22,7 +22,7 @@ from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside import embedding_map as view
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
-from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, Atlas, Job, Plan, Request
+from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, EmbeddingMap, Job, Plan, Request
 
 PAGE = SimpleNamespace(session_hash="page")
 
@@ -49,7 +49,7 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
     return shutil.copytree(tiny_model, tmp_path / "model")
 
 
-def finish(job: Job) -> Atlas:
+def finish(job: Job) -> EmbeddingMap:
     until = time.monotonic() + 60
     while job.is_going:
         assert time.monotonic() < until, job.stage

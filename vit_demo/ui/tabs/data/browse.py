@@ -153,7 +153,7 @@ def _fields(catalogue: Catalogue, problem: str) -> list[dict]:
     return [{"name": name, "title": title, "options": options} for name, title, options in [*fields, ("sort", "Order", sorts)]]
 
 
-def _problems(known: browse.Known, asked: str) -> list[tuple[str, str]]:
+def _problems(known: browse.PhotoNotes, asked: str) -> list[tuple[str, str]]:
     """(name, title) of what photos can be found by: what a check found first, of that only what there is or is asked for."""
     there = int(np.bitwise_or.reduce(known.found[known.found > 0], initial=0)) if known.found is not None else 0
     found = {name: found_title(name) for bit, name in enumerate(known.found_names) if there >> bit & 1 or name == asked}

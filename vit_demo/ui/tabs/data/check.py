@@ -219,7 +219,7 @@ def _page(one: Opened, asked: dict) -> dict:
 
 
 @dataclass(frozen=True)
-class Known:
+class CheckResult:
     """found: what is wrong with the photos as they are decided by now. rare: classes with few train photos. largest: the one with most, and how many."""
 
     found: tuple[Finding, ...]
@@ -228,7 +228,7 @@ class Known:
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _known(one: Opened, key: str, name: str, _state: tuple) -> Known:
+def _known(one: Opened, key: str, name: str, _state: tuple) -> CheckResult:
     """_state: of the journal, so that it is worked out again after each decision."""
     decisions = Journal(name).decisions()
     data = one.catalogue.data
@@ -238,7 +238,7 @@ def _known(one: Opened, key: str, name: str, _state: tuple) -> Known:
         mended = data
     counts = np.bincount(np.asarray(mended["train"]["labels"]), minlength=len(one.catalogue.labels))
     largest = one.catalogue.labels[int(counts.argmax())], int(counts.max())
-    return Known(tuple(find(checkup.found(key).reading, data, decisions)), rare_classes(mended), largest)
+    return CheckResult(tuple(find(checkup.found(key).reading, data, decisions)), rare_classes(mended), largest)
 
 
 @functools.lru_cache(maxsize=KEEP)

@@ -20,7 +20,7 @@ from vit_demo.ui.tabs.data import SOURCES
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
 from vit_demo.ui.tabs.inside.downloads import csv_file
-from vit_demo.ui.tabs.inside.embedding_map_jobs import Atlas, Job, Plan, Request
+from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Job, Plan, Request
 from vit_demo.ui.tabs.inside.scene import Scene
 
 ID, TITLE = "atlas", "Map of the data set"
@@ -198,7 +198,7 @@ def photo_file(key: str, chosen: float) -> str:
     return str(file)
 
 
-def _found(key: str, number: int) -> tuple[Request, Atlas]:
+def _found(key: str, number: int) -> tuple[Request, EmbeddingMap]:
     job = maps.find(key)
     if job is None or job.atlas is None or not 0 <= number < len(job.atlas):
         raise UserError("This map is no longer there. Draw it again.")

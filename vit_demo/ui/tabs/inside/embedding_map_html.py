@@ -13,7 +13,7 @@ from vit_demo.figures.embedding_map import axes, classes, sheet_source, whole_po
 from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.runtext import duration
-from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, Atlas, Job, Plan
+from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, EmbeddingMap, Job, Plan
 
 METHOD_TITLES = {"pca": "PCA, straight down from all dimensions", "tsne": "t-SNE, neighbours kept together"}
 SPLIT_TITLES = {"test": "test", "validation": "validation", "train": "train", ALL: "all three"}
@@ -23,12 +23,12 @@ GOOD, FAIR = 0.95, 0.85
 PLACEHOLDER = '<p class="note">Choose a dot, or a mistake in the list below the map, to see its photo here.</p>'
 
 
-def layout_of(atlas: Atlas, method: str) -> Layout | None:
+def layout_of(atlas: EmbeddingMap, method: str) -> Layout | None:
     """The layout of this method, None while it is being computed."""
     return atlas.tsne if method == "tsne" else atlas.pca
 
 
-def picture(key: str, atlas: Atlas, layout: Layout, with_sheet: bool) -> dict:
+def picture(key: str, atlas: EmbeddingMap, layout: Layout, with_sheet: bool) -> dict:
     """What the script draws. with_sheet: whether the thumbnails are in it, or the page has them from before (of the same key)."""
     x, y = whole_points(layout)
     return {
@@ -90,7 +90,7 @@ def before(plan: Plan) -> str:
     return f"Not drawn yet: the model has to look at each of the {plan.count:,} photos once.{drawn} The result is kept."
 
 
-def words(plan: Plan, atlas: Atlas, layout: Layout) -> str:
+def words(plan: Plan, atlas: EmbeddingMap, layout: Layout) -> str:
     """The map in sentences (Markdown): what is seen, how much of it is lost, and what is left out."""
     dimensions = atlas.features.shape[1]
     lines = [
@@ -106,7 +106,7 @@ def words(plan: Plan, atlas: Atlas, layout: Layout) -> str:
     return "\n\n".join(lines)
 
 
-def _mistakes(atlas: Atlas) -> str:
+def _mistakes(atlas: EmbeddingMap) -> str:
     if not atlas.comparable:
         return "The model has other classes than these photos, so no answer can be called right or wrong. The dots show the photos' own labels."
     wrong = int(atlas.wrong.sum())
@@ -140,7 +140,7 @@ def _photos(count: int) -> str:
     return "1 photo" if count == 1 else f"{count:,} photos"
 
 
-def facts(atlas: Atlas, number: int, size: tuple[int, int]) -> str:
+def facts(atlas: EmbeddingMap, number: int, size: tuple[int, int]) -> str:
     """What is known of one photo. size: width and height in pixels."""
     verdict = "" if not atlas.comparable else ": wrong" if atlas.wrong[number] else ": right"
     return table(
@@ -156,7 +156,7 @@ def facts(atlas: Atlas, number: int, size: tuple[int, int]) -> str:
     )
 
 
-def rows(atlas: Atlas, layout: Layout) -> Iterator[tuple]:
+def rows(atlas: EmbeddingMap, layout: Layout) -> Iterator[tuple]:
     """A row for each photo, under COLUMNS."""
     for number, (x, y) in enumerate(layout.points.tolist()):
         yield (

@@ -73,7 +73,7 @@ class Plan:
 
 
 @dataclass(frozen=True)
-class Atlas:
+class EmbeddingMap:
     """A finished map of B photos.
 
     splits, rows, paths: where each photo stands in the data set. truth: its class, a number in ``labels``, the names of
@@ -120,7 +120,7 @@ class Job:
     plan: Plan
     stage: str = "waiting"
     done: int = 0
-    atlas: Atlas | None = None
+    atlas: EmbeddingMap | None = None
     error: str = ""
     begun: float = 0.0
     watchers: dict[str, float] = field(default_factory=dict)
@@ -256,7 +256,7 @@ def _go_on(job: Job) -> None:
         raise _Stopped
 
 
-def _read_photos(job: Job) -> Atlas:
+def _read_photos(job: Job) -> EmbeddingMap:
     """Decode, forward and shrink all photos, in bounded memory."""
     request, wanted = job.plan.request, job.plan.rows
     classifier, data = get_classifier(request.model), open_dataset(request.source)
@@ -279,7 +279,7 @@ def _read_photos(job: Job) -> Atlas:
         raise UserError("None of the photos can be read. Check that the files are complete pictures.")
     features, probabilities = (np.concatenate(part) for part in zip(*parts))
     jpeg, side = sheet(np.array(thumbnails, dtype=np.uint8).reshape(-1, SIDES[0], SIDES[0], 3))
-    return Atlas(
+    return EmbeddingMap(
         label_names(data), classifier.labels, splits, rows, paths, np.array(truth), probabilities.argmax(axis=1), probabilities.max(axis=1),
         features, jpeg, side, broken, pca_layout(features),
     )
@@ -292,9 +292,9 @@ def _file(key: str) -> Path:
     return settings.load().home / "atlas" / f"{key}.npz"
 
 
-def _write(file: Path, atlas: Atlas) -> None:
+def _write(file: Path, atlas: EmbeddingMap) -> None:
     """Put the map on disk as a whole; a disk that is full or read-only costs only the next start its time."""
-    names = [column.name for column in dataclasses.fields(Atlas) if column.name not in ("sheet", "pca", "tsne")]
+    names = [column.name for column in dataclasses.fields(EmbeddingMap) if column.name not in ("sheet", "pca", "tsne")]
     columns = {name: np.asarray(getattr(atlas, name)) for name in names}
     for name in ("pca", "tsne"):
         columns |= {f"{name}_{key}": np.asarray(value) for key, value in dataclasses.asdict(getattr(atlas, name)).items() if value is not None}
@@ -311,7 +311,7 @@ def _write(file: Path, atlas: Atlas) -> None:
             new.unlink(missing_ok=True)
 
 
-def _read(file: Path) -> Atlas | None:
+def _read(file: Path) -> EmbeddingMap | None:
     """The map in a file, None where there is none that is whole."""
     try:
         with np.load(file) as stored:
@@ -320,6 +320,6 @@ def _read(file: Path) -> Atlas | None:
         tsne = Layout(values["tsne_points"], float(values["tsne_trust"]), int(values["tsne_neighbours"]))
         lists = {name: values[name].tolist() for name in ("labels", "model_labels", "splits", "rows", "paths")}
         arrays = {name: values[name] for name in ("truth", "said", "probability", "features")}
-        return Atlas(**lists, **arrays, sheet=values["sheet"].tobytes(), side=int(values["side"]), broken=int(values["broken"]), pca=pca, tsne=tsne)
+        return EmbeddingMap(**lists, **arrays, sheet=values["sheet"].tobytes(), side=int(values["side"]), broken=int(values["broken"]), pca=pca, tsne=tsne)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None

@@ -8,7 +8,7 @@ import time
 import torch
 
 from vit_demo.common.errors import UserError
-from vit_demo.training.job import Progress, Work
+from vit_demo.training.job import Progress, TrainingJob
 
 # Train losses are fetched from the device this often, so that no step waits for the log.
 LOG_SECONDS = 0.5
@@ -21,10 +21,10 @@ def finite(*losses: float) -> None:
         raise UserError(DIVERGED)
 
 
-class Meter:
+class LossLogger:
     """Collects train losses on the device and writes them out in lots."""
 
-    def __init__(self, work: Work) -> None:
+    def __init__(self, work: TrainingJob) -> None:
         self._work = work
         self._waiting: list[tuple[int, torch.Tensor, float, int]] = []
         self.restart()
