@@ -1,10 +1,12 @@
-"""Small files that a reader finds whole or not at all."""
+"""Files that a reader finds whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -17,17 +19,23 @@ def read_object(file: Path) -> dict:
     return values if isinstance(values, dict) else {}
 
 
-def write_atomically(path: Path, text: str, durable: bool = False) -> None:
-    """Replace a file as a whole; it stays as it was where that fails. durable: also if the power is cut right after."""
-    new = path.with_name(f"{path.name}.{os.getpid()}.new")
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file beside ``path``, which takes its place when the block ends; where the block fails, ``path`` stays as it was."""
+    new = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
-        with open(new, "w", encoding="utf-8") as file:
-            file.write(text)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+        yield new
         os.replace(new, path)
-    except OSError:
+    except BaseException:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise
+
+
+def write_atomically(path: Path, content: str | bytes, durable: bool = False) -> None:
+    """Replace a file as a whole; OSError where that fails, and it stays as it was. durable: also if the power is cut right after."""
+    with replacing(path) as new, open(new, "wb") as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+        if durable:
+            file.flush()
+            os.fsync(file.fileno())

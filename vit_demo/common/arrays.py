@@ -1,0 +1,69 @@
+"""Arrays that took long to compute, kept as files in the home folder under a key that stands for what they were made from."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vit_demo.common import settings
+from vit_demo.common.atomic import replacing
+
+KEY_LENGTH = 32
+MOST_BYTES = 2**30
+
+
+def key_of(*parts: object) -> str:
+    """A name of a file for these values; of photos and models give :func:`stamp`."""
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:KEY_LENGTH]
+
+
+def stamp(file: str | Path) -> tuple:
+    """What changes with a file: its path, size and time of change; its path alone where it is gone."""
+    try:
+        status = os.stat(file)
+    except OSError:
+        return (str(file),)
+    return str(file), status.st_size, status.st_mtime_ns
+
+
+@dataclass(frozen=True)
+class ArrayCache:
+    """Files of arrays below a folder of the home folder; those written longest ago go where there are more than ``keep`` or too many bytes."""
+
+    folder: str
+    keep: int
+    most_bytes: int = MOST_BYTES
+
+    def file(self, key: str) -> Path:
+        """Where the arrays of this key are, or would be."""
+        return settings.load().home / self.folder / f"{key}.npz"
+
+    def read(self, key: str) -> dict[str, np.ndarray] | None:
+        """The arrays by name; None where there is no file that is whole. Nothing in it is ever run."""
+        try:
+            with np.load(self.file(key), allow_pickle=False) as stored:
+                return {name: stored[name] for name in stored.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return None
+
+    def write(self, key: str, arrays: dict[str, np.ndarray]) -> None:
+        """Put them on disk as a whole; a disk that is full or read-only costs only the next server its time."""
+        file = self.file(key)
+        with contextlib.suppress(OSError):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(file) as new, open(new, "wb") as opened:
+                np.savez(opened, **arrays)
+            self._sweep(file.parent)
+
+    def _sweep(self, folder: Path) -> None:
+        total = 0
+        for number, old in enumerate(sorted(folder.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns, reverse=True)):
+            total += old.stat().st_size
+            if number >= self.keep or number and total > self.most_bytes:
+                old.unlink(missing_ok=True)
