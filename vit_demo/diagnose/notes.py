@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_demo.common import settings
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import NOTES as FILE
 from vit_demo.model.checkpoints import Checkpoint
@@ -171,14 +172,10 @@ def write_note(folder: Path, label: str, language: str, sections: Mapping[str, l
             raise UserError(f"The file {FILE} of this model is broken, so nothing was changed. Mend it or delete it, then save again.") from None
         if len(content.encode()) > MAX_BYTES:
             raise UserError(f"The notes of this model are larger than {MAX_BYTES // 2**20} MB with this. Shorten some of them.")
-        fresh = file.with_name(f"{FILE}.{os.getpid()}.new")
         try:
-            fresh.write_text(content, encoding="utf-8")
-            fresh.replace(file)
+            write_atomically(file, content)
         except OSError as error:
             raise UserError(f"The notes cannot be written ({error.strerror}). Check the disk and save again.") from None
-        finally:
-            fresh.unlink(missing_ok=True)
 
 
 def _with_note(book: dict, label: str, language: str, sections: Mapping[str, list[Fact]]) -> dict:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.model.classifier import LeafClassifier
@@ -213,9 +214,7 @@ class Results:
         if other:
             raise UserError(f"{self.file} was written with another {other[0]}. Give another --out, or delete all that begins with {self.file.name}.")
         if known != self.about:
-            new = side.with_name(f"{side.name}.{self.rank}")
-            new.write_text(json.dumps(self.about), encoding="utf-8")
-            os.replace(new, side)
+            write_atomically(side, json.dumps(self.about))
 
     def _part_files(self) -> list[Path]:
         return sorted(self.parts.glob(f"*{self.file.suffix}"))

@@ -27,6 +27,7 @@ from safetensors.numpy import save as to_bytes
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import ABSTENTION
 
@@ -126,13 +127,8 @@ class Abstention:
         numbers = {
             "layer": self.layer, "temperature": self.temperature, "labels": self.labels, "least": self.least, "radius": known.radius if known else None,
         }
-        fresh = folder / f"{ABSTENTION}.new"
-        try:
-            # Written here, since the library's own file could be read by no other user.
-            fresh.write_bytes(to_bytes(arrays, metadata={"format": FORMAT, "numbers": json.dumps(numbers)}))
-            fresh.replace(folder / ABSTENTION)
-        finally:
-            fresh.unlink(missing_ok=True)
+        # Written here, since the library's own file could be read by no other user.
+        write_atomically(folder / ABSTENTION, to_bytes(arrays, metadata={"format": FORMAT, "numbers": json.dumps(numbers)}))
 
 
 def layer_of(blocks: int) -> int:

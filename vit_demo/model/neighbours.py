@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save as to_bytes
 from scipy.spatial.distance import cdist
 
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 
 FILE = "similar.safetensors"
@@ -65,13 +66,8 @@ class Pictures:
             arrays["ends"] = np.cumsum([0, *map(len, self.jpegs)], dtype=np.int64)
             arrays["jpegs"] = np.frombuffer(b"".join(self.jpegs), dtype=np.uint8)
         file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.new")
-        try:
-            metadata = {"format": FORMAT, "layer": json.dumps(self.layer), "labels": json.dumps(list(self.labels))}
-            fresh.write_bytes(to_bytes(arrays, metadata=metadata))
-            fresh.replace(file)
-        finally:
-            fresh.unlink(missing_ok=True)
+        metadata = {"format": FORMAT, "layer": json.dumps(self.layer), "labels": json.dumps(list(self.labels))}
+        write_atomically(file, to_bytes(arrays, metadata=metadata))
 
 
 def layer_in(file: Path) -> int:

@@ -6,19 +6,15 @@ done beside the page in a thread, and kept in the home folder. Of a large data s
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import os
-import threading
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
-from pathlib import Path
 
 import numpy as np
 
-from vit_demo.common import settings
+from vit_demo.common.arrays import ArrayCache, key_of, stamp
+from vit_demo.common.jobs import Job, Jobs
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.photos.quality import WARNINGS, assess
 from vit_demo.photos.safe_open import decode
@@ -112,103 +108,43 @@ def _look(stored: dict) -> tuple[float, ...]:
     return (*photo.size, *(np.asarray(photo).mean(axis=(0, 1), dtype=np.float64) / 255), sharpness, bits)
 
 
-@dataclass
-class Job:
-    """Numbers being found. done of total photos so far. error: why there are none."""
-
-    total: int
-    done: int = 0
-    numbers: Numbers | None = None
-    error: str = ""
-
-    @property
-    def is_going(self) -> bool:
-        return self.numbers is None and not self.error
-
-    def _progress(self, done: int) -> None:
-        self.done = done
-
-    def _run(self, catalogue: Catalogue, file: Path) -> None:
-        try:
-            with _turn:  # one data set at a time: two would only halve the speed of both, and that of the page
-                numbers = measure(catalogue, self._progress)
-            _write(file, numbers)
-            self.numbers = numbers
-        except Exception as error:  # the page must not wait for ever, whatever went wrong
-            self.error = f"The photos could not be looked at ({type(error).__name__}). Open the data set again."
-
-
-_jobs: dict[str, Job] = {}
-_lock = threading.Lock()
-_turn = threading.Lock()
+_CACHE = ArrayCache("cache/numbers", KEEP)
+JOBS: Jobs[Numbers] = Jobs("numbers", KEEP, "The photos could not be looked at ({error}). Open the data set again.", one_at_a_time=True)
 
 
 def kept(catalogue: Catalogue) -> Numbers | None:
     """The numbers where they were found before, by this server or an earlier one."""
-    key = key_of(catalogue)
-    with _lock:
-        job = _jobs.get(key)
-    if job is not None:
-        return job.numbers
-    return _read(_file(key), len(catalogue))
+    key = cache_key(catalogue)
+    job = JOBS.find(key)
+    return _read(key, len(catalogue)) if job is None else job.result
 
 
-def start(catalogue: Catalogue) -> Job:
+def start(catalogue: Catalogue) -> Job[Numbers]:
     """Begin to find them, or join whoever did."""
-    key, count = key_of(catalogue), min(len(catalogue), MOST_PHOTOS)
-    with _lock:
-        job = _jobs.get(key)
-        if job is not None and not job.error:
-            return job
-        numbers = _read(_file(key), len(catalogue))
-        job = _jobs[key] = Job(count, 0 if numbers is None else count, numbers)
-        for old in [name for name, other in _jobs.items() if not other.is_going and other is not job][: max(0, len(_jobs) - KEEP)]:
-            del _jobs[old]
-    if numbers is None:
-        threading.Thread(target=job._run, args=(catalogue, _file(key)), daemon=True, name="numbers").start()
-    return job
+    key, count = cache_key(catalogue), min(len(catalogue), MOST_PHOTOS)
+    if JOBS.find(key) is None and (numbers := _read(key, len(catalogue))) is not None:
+        return JOBS.finished(key, numbers, total=count)
+
+    def work(job: Job[Numbers]) -> Numbers:
+        numbers = measure(catalogue, job.tell)
+        _CACHE.write(key, {field.name: getattr(numbers, field.name) for field in fields(Numbers)})
+        return numbers
+
+    return JOBS.start(key, work, count)
 
 
-def key_of(catalogue: Catalogue) -> str:
+def cache_key(catalogue: Catalogue) -> str:
     """Changes with the data set and, where photos are files of their own, with each file that is looked at."""
     places = drawn(len(catalogue))
-    stamps = [_stamp(path) for path in map(catalogue.path, places) if os.path.isabs(path)]
-    told = [VERSION, MOST_PHOTOS, SEED, [(split, part._fingerprint, len(part)) for split, part in catalogue.data.items()], stamps]
-    return hashlib.sha256(repr(told).encode()).hexdigest()[:32]
+    stamps = [stamp(path) for path in map(catalogue.path, places) if os.path.isabs(path)]
+    return key_of(VERSION, MOST_PHOTOS, SEED, [(split, part._fingerprint, len(part)) for split, part in catalogue.data.items()], stamps)
 
 
-def _stamp(path: str) -> tuple:
+def _read(key: str, count: int) -> Numbers | None:
+    """The numbers that were kept, None where there are none that fit ``count`` photos."""
+    found = _CACHE.read(key)
     try:
-        status = os.stat(path)
-    except OSError:
-        return (path,)
-    return path, status.st_size, status.st_mtime_ns
-
-
-def _file(key: str) -> Path:
-    return settings.load().home / "cache" / "numbers" / f"{key}.npz"
-
-
-def _write(file: Path, numbers: Numbers) -> None:
-    """Put them on disk as a whole; a disk that is full or read-only costs only the next start its time."""
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "wb") as opened:
-            np.savez(opened, **{field.name: getattr(numbers, field.name) for field in fields(Numbers)})
-        new.replace(file)
-        for old in sorted(file.parent.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns)[:-KEEP]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink()
-
-
-def _read(file: Path, count: int) -> Numbers | None:
-    """The numbers in a file, None where there is none that is whole and fits ``count`` photos."""
-    try:
-        with np.load(file, allow_pickle=False) as found:
-            numbers = Numbers(**{field.name: found[field.name] for field in fields(Numbers)})
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        numbers = Numbers(**{field.name: found[field.name] for field in fields(Numbers)}) if found else None
+    except KeyError:
         return None
-    return numbers if np.array_equal(numbers.places, drawn(count)) else None
+    return numbers if numbers is not None and np.array_equal(numbers.places, drawn(count)) else None

@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from vit_demo.common import settings
+from vit_demo.common.atomic import write_atomically
 from vit_demo.photos.safe_open import decode
 
 SIDE = 176  # pixels, at most, of both sides
@@ -81,14 +82,10 @@ def _name(stored: dict) -> str:
 def _keep(file: Path, made: bytes) -> None:
     """Put it there as a whole, and make room now and then."""
     global _fresh
-    new = file.with_name(f"{file.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        new.write_bytes(made)
-        new.replace(file)
+        write_atomically(file, made)
     except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink()
         return
     with _lock:
         _fresh += len(made)

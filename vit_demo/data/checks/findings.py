@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -67,30 +66,25 @@ class Reading:
     problems: list[tuple[str, ...]]
     total: int
 
-    def save(self, file: Path) -> None:
-        """Write it in place of an earlier one; a reader finds the old or the new one, never half of it."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        fresh = file.with_name(f"{file.name}.new")
+    def to_arrays(self) -> dict[str, np.ndarray]:
+        """All of it, to be kept."""
         told = json.dumps({"photos": self.photos, "problems": self.problems, "total": self.total})
-        try:
-            with open(fresh, "wb") as handle:
-                np.savez(
-                    handle, values=self.features.values, readable=self.features.readable, digests=self.prints.digests, hashes=self.prints.hashes,
-                    told=np.frombuffer(told.encode(), np.uint8),
-                )
-            fresh.replace(file)
-        finally:
-            fresh.unlink(missing_ok=True)
+        return {
+            "values": self.features.values, "readable": self.features.readable, "digests": self.prints.digests, "hashes": self.prints.hashes,
+            "told": np.frombuffer(told.encode(), np.uint8),
+        }
 
     @classmethod
-    def load(cls, file: Path) -> Reading:
-        """Raises OSError, ValueError, KeyError or zipfile.BadZipFile for what is no such file."""
-        with np.load(file, allow_pickle=False) as stored:
-            told = json.loads(stored["told"].tobytes())
+    def from_arrays(cls, arrays: dict[str, np.ndarray] | None) -> Reading | None:
+        """The inverse of :meth:`to_arrays`; None for what is nothing of the kind."""
+        try:
+            told = json.loads(arrays["told"].tobytes())
             return cls(
-                [tuple(photo) for photo in told["photos"]], Features(stored["values"], stored["readable"]), Fingerprints(stored["digests"], stored["hashes"]),
+                [tuple(photo) for photo in told["photos"]], Features(arrays["values"], arrays["readable"]), Fingerprints(arrays["digests"], arrays["hashes"]),
                 [tuple(keys) for keys in told["problems"]], told["total"],
             )
+        except (TypeError, KeyError, ValueError):
+            return None
 
 
 def read_photos(data: DatasetDict, classifier: LeafClassifier, progress: Callable[[int, int], None] = lambda done, total: None) -> Reading:

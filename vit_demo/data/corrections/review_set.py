@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
-import os
 import re
 import shutil
 import time
@@ -23,6 +22,7 @@ from filelock import FileLock
 from PIL import Image
 
 from vit_demo.common import line_log, settings
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 
 # What the set is called where a data set is asked for.
@@ -73,7 +73,7 @@ def store(photo: Image.Image, label: str, said: Said, note: str = "") -> Correct
     with _changing(), _no_room():
         kept = _ids()
         _sweep(kept)
-        _write_photo(correction.file, _jpeg(photo))
+        write_atomically(correction.file, _jpeg(photo))
         try:
             line_log.append(_journal(), asdict(correction))
         except OSError:
@@ -180,18 +180,6 @@ def _jpeg(photo: Image.Image) -> bytes:
     Image.frombytes("RGB", photo.size, photo.tobytes()).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return file.getvalue()
 
-
-def _write_photo(file: Path, content: bytes) -> None:
-    new = file.with_suffix(".new")
-    try:
-        with open(new, "wb") as handle:
-            handle.write(content)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(new, file)
-    except OSError:
-        new.unlink(missing_ok=True)
-        raise
 
 
 def _read() -> dict[str, Correction]:

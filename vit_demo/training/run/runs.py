@@ -45,7 +45,7 @@ BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
 # What a killed process leaves half done in a run's folder.
-LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "model.new", "model.old")
+LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "*.safetensors.*.new", "model.new", "model.old")
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 NAME_LENGTH = 80

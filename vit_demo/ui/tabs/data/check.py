@@ -82,7 +82,7 @@ def show(source: str | None, model: str) -> dict:
         source = checked(source)
         one, classifier = open_source(source), get_classifier(model)
         key = _key(one, classifier.checkpoint.folder)
-        if checkup.found(key) is None and checkup.kept(key):
+        if checkup.JOBS.find(key) is None and checkup.kept(key):
             checkup.start(one.catalogue.data, classifier)
     except UserError as error:  # said in the place of what other photos were found to have
         return {"asked": {"turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(str(error))}}
@@ -96,7 +96,7 @@ def act(model: str, event: gr.EventData) -> dict:
     asked["opened"] = one.key
     if asked["do"] == "start":
         asked["check"] = checkup.start(one.catalogue.data, get_classifier(model)).key
-    elif asked["do"] == "stop" and (job := checkup.found(asked["check"])):
+    elif asked["do"] == "stop" and (job := checkup.JOBS.find(asked["check"])):
         job.stop()
     elif asked["do"] in ("keep", "exclude", "relabel", "move"):
         _decide(one, asked)
@@ -195,24 +195,24 @@ def _key(one: Opened, model: Path) -> str:
 
 def _page(one: Opened, asked: dict) -> dict:
     """All parts, as the script takes them."""
-    job = checkup.found(asked["check"])
+    job = checkup.JOBS.find(asked["check"])
     # Numbered, since the browser takes no notice of an answer that is the same as the one before.
     shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {"photos": [], "reading": False, "turn": next(_turns)}
-    if job is not None and job.stage == "reading":
+    if job is not None and job.is_going:
         return {"asked": shown | {"reading": True}, "parts": {**EMPTY, "head": view.progress_html(job.done, job.total)}}
-    if job is None or job.reading is None:
+    if job is None or job.result is None:
         return {"asked": shown, "parts": {**EMPTY, "head": view.start_html(len(one.catalogue), job.error if job else "")}}
     journal = journal_of(asked["source"])
     state, decisions = journal.state(), journal.decisions()
     known = _known(one, job.key, journal.name, state)
-    learn_findings(one, known.found, job.reading.photos)
+    learn_findings(one, known.found, job.result.photos)
     finding, at, count = _chosen(known.found, asked)
     photos = [_shown(one, photo, decisions) for photo in finding.photos] if finding else []
     shown |= {"kind": finding.kind if finding else "", "at": at, "photos": finding.photos if finding else []}
     mark = _mark(one, journal.name, state) if asked["open"] and asked["do"] == "journal" else ""
     return {"asked": shown, "parts": {
         "head": view.imbalance(known.rare, known.largest),
-        "kinds": view.kinds_html(known.found, shown["kind"], len(job.reading.photos), job.reading.total),
+        "kinds": view.kinds_html(known.found, shown["kind"], len(job.result.photos), job.result.total),
         "one": view.finding_html(finding, at, count, photos, Choices(one.catalogue.labels, one.catalogue.splits)),
         "undo": view.undo_html(decisions), "away": view.away_html(decisions, may_push()), "journal": view.journal_html(decisions, asked["open"], mark),
     }}
@@ -238,7 +238,7 @@ def _known(one: Opened, key: str, name: str, _state: tuple) -> CheckResult:
         mended = data
     counts = np.bincount(np.asarray(mended["train"]["labels"]), minlength=len(one.catalogue.labels))
     largest = one.catalogue.labels[int(counts.argmax())], int(counts.max())
-    return CheckResult(tuple(find(checkup.found(key).reading, data, decisions)), rare_classes(mended), largest)
+    return CheckResult(tuple(find(checkup.JOBS.find(key).result, data, decisions)), rare_classes(mended), largest)
 
 
 @functools.lru_cache(maxsize=KEEP)

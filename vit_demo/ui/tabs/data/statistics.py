@@ -51,11 +51,11 @@ def show(source: str | None) -> Iterator[str]:
     while job.is_going:
         yield f'<div class="numbers">{counted}{_progress(job.done, job.total)}{_printed(catalogue.data)}</div>'
         time.sleep(TICK)
-    if job.numbers is None:
+    if job.result is None:
         yield f'<div class="numbers">{counted}{_refused(job.error)}</div>'
         return
-    learn(one, job.numbers)
-    yield f'<div class="numbers">{counted}{measured(catalogue, job.numbers)}{_printed(catalogue.data)}</div>'
+    learn(one, job.result)
+    yield f'<div class="numbers">{counted}{measured(catalogue, job.result)}{_printed(catalogue.data)}</div>'
 
 
 def _refused(error: UserError | str) -> str:
