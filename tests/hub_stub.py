@@ -27,7 +27,7 @@ DATE = "2026-01-01T00:00:00.000Z"
 RUNNER = """
 import json, sys, time
 time.sleep = lambda seconds: None  # the Hub's clients wait between attempts; nothing here gets better by waiting
-from vit_demo.errors import UserError
+from vit_demo.common.errors import UserError
 code, arguments = json.load(sys.stdin)
 space = {}
 exec(code, space)

@@ -139,7 +139,7 @@ def test_a_set_is_pushed_where_one_is_logged_in(photos, tmp_path, capsys, monkey
     assert (status, out) == (2, "") and error.startswith("You are not logged in to the Hugging Face Hub.")
     status, _, error = run("push", photos, "leaves", capsys=capsys)
     assert status == 2 and "your-name/my-leaves" in error
-    code = "def run(words):\n    from vit_demo import cli\n    return cli.main(words)"
+    code = "def run(words):\n    from vit_demo.cli import main as cli\n    return cli.main(words)"
     with HubStub() as hub:
         hub.pushed, hub.token, hub.writers = tmp_path, "hf_good", {"hf_good": "me"}
         assert hub.run(tmp_path / "hf", code, words=["data", "push", f"{MENDED}{photos}", "me/leaves"]) == {"result": 0}

@@ -15,4 +15,4 @@ def place_for_imports(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """A home of its own for a test; the datasets library keeps its copies there too."""
     monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
     yield
-    imports._jobs.clear()
+    imports.JOBS.clear()

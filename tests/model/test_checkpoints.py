@@ -20,7 +20,7 @@ BEANS = ("angular_leaf_spot", "bean_rust", "healthy")
 LOCATE = """
 def run(**options):
     import os
-    from vit_demo.checkpoints import locate
+    from vit_demo.model.checkpoints import locate
     found = locate(**options)
     return {"name": found.name, "revision": found.revision, "labels": found.labels, "files": sorted(os.listdir(found.folder)), "folder": str(found.folder)}
 """

@@ -77,10 +77,11 @@ class Job(Generic[Result]):
         """Return when it has ended, or after so many seconds; whether it has ended."""
         return self._ended.wait(seconds)
 
-    def end(self, state: JobState, error: str = "") -> None:
+    def end(self, state: JobState, error: str = "") -> Job[Result]:
         """It has ended in this state."""
         self.error, self.state = error, state
         self._ended.set()
+        return self
 
 
 class Jobs(Generic[Result]):
@@ -126,22 +127,22 @@ class Jobs(Generic[Result]):
                 del self._jobs[key]
         return job
 
-    def finished(self, key: str, result: Result, about: Any = None, total: int = 0) -> Job[Result]:
-        """Keep what was made before, by an earlier server, as a job that is done."""
-        job: Job[Result] = Job(key, total, about, done=total, result=result)
-        job.end(JobState.DONE)
-        return self.add(job)
+    def forget(self, key: str) -> None:
+        """Forget the job of this key, so that the next one begins anew."""
+        with self._lock:
+            self._jobs.pop(key, None)
 
-    def start(self, key: str, work: Callable[[Job[Result]], Result], total: int = 0, about: Any = None, visitor: str = "") -> Job[Result]:
-        """The job of this key that is under way or done, else a new one in a thread of its own.
+    def start(self, job: Job[Result], work: Callable[[Job[Result]], Result], visitor: str = "") -> Job[Result]:
+        """The job of this key that is under way or done, else this one, in a thread of its own. visitor: as in :meth:`find`.
 
         work: makes the result, calls ``job.tell`` or ``job.check`` often, and raises UserError for what a person can mend.
         """
         with self._lock:  # two pages that ask at once must not begin two
-            job = self.find(key, visitor)
-            if job is not None and (job.state is JobState.DONE or job.is_going and not job.stop_asked.is_set()):
-                return job
-            job = self.add(Job(key, total, about, watchers={visitor: time.monotonic()} if visitor else {}))
+            known = self.find(job.key, visitor)
+            if known is not None and (known.state is JobState.DONE or known.is_going and not known.stop_asked.is_set()):
+                return known
+            self.add(job)
+            self.find(job.key, visitor)
         # A server that ends does not wait for it.
         threading.Thread(target=self._run, args=(job, work), daemon=True, name=self._name).start()
         return job

@@ -23,7 +23,7 @@ FEATURES = Features({"image_file_path": Value("string"), "image": Image(), "labe
 @pytest.fixture(autouse=True)
 def fresh(home, monkeypatch) -> None:
     """A server that has just started, on an empty home folder."""
-    monkeypatch.setattr(statistics, "_jobs", {})
+    statistics.JOBS.clear()
 
 
 def photo(number: int) -> bytes:
@@ -50,8 +50,8 @@ def finished(job: Job) -> Numbers:
     until = time.monotonic() + 30
     while job.is_going and time.monotonic() < until:
         time.sleep(0.01)
-    assert job.numbers is not None, job.error
-    return job.numbers
+    assert job.result is not None, job.error
+    return job.result
 
 
 def test_they_are_those_of_the_photos() -> None:
@@ -101,18 +101,18 @@ def test_of_many_photos_some_are_drawn_all_as_likely(monkeypatch) -> None:
 def test_they_are_found_once_and_kept(home, monkeypatch) -> None:
     assert kept(build()) is None
     first = finished(start(build()))
-    assert start(build()).numbers is first and kept(build()) is first, "the same photos, opened again"
+    assert start(build()).result is first and kept(build()) is first, "the same photos, opened again"
     # A server that starts later decodes nothing.
-    monkeypatch.setattr(statistics, "_jobs", {})
+    statistics.JOBS.clear()
     monkeypatch.setattr(statistics, "decode", None)
     again = kept(build())
     assert all(np.array_equal(getattr(first, name), getattr(again, name), equal_nan=True) for name in vars(first))
-    assert start(build()).numbers is not None and len(list((home / "cache" / "numbers").iterdir())) == 1
+    assert start(build()).result is not None and len(list((home / "cache" / "numbers").iterdir())) == 1
 
 
 def test_other_photos_are_looked_at_anew(home, monkeypatch) -> None:
     finished(start(build()))
-    monkeypatch.setattr(statistics, "_jobs", {})
+    statistics.JOBS.clear()
     assert kept(build(photo_2=photo(3))) is None
 
 
@@ -131,13 +131,13 @@ def test_a_file_that_cannot_be_used_is_made_again(what, home, monkeypatch) -> No
     first = finished(start(build()))
     file = next((home / "cache" / "numbers").iterdir())
     if what == "of another count":
-        monkeypatch.setattr(statistics, "_jobs", {})
+        statistics.JOBS.clear()
         finished(start(build(8)))
         other = next(path for path in file.parent.iterdir() if path != file)
         file.write_bytes(other.read_bytes())
     else:
         file.write_bytes(file.read_bytes()[:200] if what == "torn" else b"")
-    monkeypatch.setattr(statistics, "_jobs", {})
+    statistics.JOBS.clear()
     assert kept(build()) is None
     assert finished(start(build())).height.tolist() == first.height.tolist()
 

@@ -205,7 +205,7 @@ def test_stopped_at_any_moment_leaves_nothing(home: Path, tmp_path: Path, after:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from vit_demo.data import imports
+from vit_demo.data.importing import imports
 def tell(progress):
     if progress.done == 15:
         os.kill(os.getpid(), signal.SIGKILL)
@@ -260,14 +260,14 @@ def test_no_room(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> Non
 def test_a_job_is_found_again_and_ends(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
     source = pack_zip(tmp_path / "a.zip", leaves(40))
     job = start(source, "mine")
-    assert imports.job("mine") is job and imports.jobs() == [job]
+    assert imports.JOBS.find("mine") is job and imports.JOBS.all() == [job]
     job.wait(30)
-    assert (job.stage, job.error) == ("done", "") and job.result == list_imports()[0]
+    assert (job.state, job.error) == ("done", "") and job.result == list_imports()[0]
     assert job.progress.done == job.progress.total == 80 and job.progress.share == 1.0 and 0 < job.progress.bytes <= job.progress.of_bytes
     assert "already" in refusal(start, source, "mine")
     broken = start(Path(__file__), "broken")
     broken.wait(30)
-    assert broken.stage == "failed" and "cannot be imported" in broken.error and imports.jobs() == [broken, job]
+    assert broken.state == "failed" and "cannot be imported" in broken.error and imports.JOBS.all() == [broken, job]
 
 
 def test_a_job_is_stopped_and_begun_once(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
@@ -276,11 +276,11 @@ def test_a_job_is_stopped_and_begun_once(home: Path, tmp_path: Path, refusal: Ca
     os.mkfifo(pipe)
     job = start(Files((pipe,), "rust"), "mine")
     assert "under way" in refusal(start, Files((pipe,), "rust"), "mine")
-    assert job.stage == "running" and list_imports() == []
+    assert job.state == "running" and list_imports() == []
     job.stop()
     threading.Thread(target=lambda: pipe.write_bytes(leaf(1)), daemon=True).start()
     job.wait(30)
-    assert job.stage == "stopped" and job.result is None and stored(home) == []
+    assert job.state == "stopped" and job.result is None and stored(home) == []
 
 
 def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,7 @@ IMPORT = """
 import json, re, sys
 from pathlib import Path
 import datasets, pillow_heif
-from vit_demo.data.imports import import_photos
+from vit_demo.data.importing.imports import import_photos
 def peak():
     return 1000 * int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text())[1])
 before = peak()

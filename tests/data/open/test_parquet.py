@@ -10,8 +10,9 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Features, Image, Value, load_dataset
 
+from vit_demo.data import normalise
 from vit_demo.data.checks import checkup
-from vit_demo.data.open import parquet, sources
+from vit_demo.data.open import parquet
 
 FEATURES = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=["rust", "healthy"])})
 ROWS, PHOTO = 2000, 20_000
@@ -80,5 +81,5 @@ def test_to_see_whether_photos_changed_they_are_not_read(file: Path, pool: pa.Me
 def test_to_name_photos_they_are_not_read(file: Path, pool: pa.MemoryPool) -> None:
     data = parquet.read("train", [str(file)]).remove_columns("image_file_path")
     before = pool.total_bytes_allocated()
-    assert sources._paths(data) == [f"{row}.jpg" for row in range(ROWS)]
+    assert normalise._paths(data) == [f"{row}.jpg" for row in range(ROWS)]
     assert pool.total_bytes_allocated() - before < ROWS * PHOTO / 10

@@ -23,8 +23,9 @@ BEANS = ["angular_leaf_spot", "bean_rust", "healthy"]
 TWO = Features({"image": ImageFeature(), "labels": ClassLabel(names=["rust", "healthy"])})
 OPEN = """
 def run(calls):
-    from vit_demo.data.sources import label_names, open_dataset
-    from vit_demo.errors import UserError
+    from vit_demo.data.normalise import label_names
+    from vit_demo.data.open.sources import open_dataset
+    from vit_demo.common.errors import UserError
     answers = []
     for options in calls:
         try:

@@ -22,10 +22,10 @@ PUSH = """
 def run(spec, names):
     import tempfile
     from pathlib import Path
-    from vit_demo.data.mended import fingerprint
-    from vit_demo.data.push import push
-    from vit_demo.data.sources import open_dataset
-    from vit_demo.errors import UserError
+    from vit_demo.data.corrections.decided import fingerprint
+    from vit_demo.data.output.push import push
+    from vit_demo.data.open.sources import open_dataset
+    from vit_demo.common.errors import UserError
     data, told, counted = open_dataset(spec), [], []
     for name in names:
         try:
@@ -37,7 +37,8 @@ def run(spec, names):
 """
 OPEN = """
 def run(name):
-    from vit_demo.data.sources import label_names, open_dataset
+    from vit_demo.data.normalise import label_names
+    from vit_demo.data.open.sources import open_dataset
     data = open_dataset(name)
     return [label_names(data), {split: len(part) for split, part in data.items()}]
 """

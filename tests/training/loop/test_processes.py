@@ -21,10 +21,10 @@ TRAINER = {**RECIPES["tutorial"], "epochs": 6, "batch_size": 6, "learning_rate":
 SCRIPT = """
 import sys
 from pathlib import Path
-from vit_demo import vit
+from vit_demo.model import classifier as vit
 vit.bf16_is_faster = lambda device_type: False
-from vit_demo.training import loop, processes
-from vit_demo.training.runs import Run
+from vit_demo.training.loop import finetune as loop, processes
+from vit_demo.training.run.runs import Run
 group = processes.join("cpu")
 for folder in sys.argv[1:]:
     loop.fine_tune(Run(Path(folder)) if group.main else None)

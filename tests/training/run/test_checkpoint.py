@@ -179,7 +179,7 @@ def test_the_step_of_one_of_trainer(name: str | None, step: int) -> None:
 def test_whether_there_is_one_is_known_without_torch(run: Run) -> None:
     checkpoint.save(run, made(3))
     code = (
-        "import sys; from vit_demo.training import checkpoint; from vit_demo.training.run.runs import Run; print(checkpoint.exists(Run(sys.argv[1])));"
+        "import sys; from vit_demo.training.run import checkpoint; from vit_demo.training.run.runs import Run; print(checkpoint.exists(Run(sys.argv[1])));"
         "assert 'torch' not in sys.modules"
     )
     assert subprocess.run([sys.executable, "-c", code, str(run.folder)], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "True\n"

@@ -118,8 +118,8 @@ def test_each_device_has_a_queue_of_its_own(turns: Turns, wait_for: Callable) ->
 
 SERVER = """
 import sys, time
-from vit_demo.training import queue
-from vit_demo.training.config import TrainingConfig
+from vit_demo.training.run import queue
+from vit_demo.training.run.config import TrainingConfig
 while time.time() < float(sys.argv[1]):
     pass
 for number in range(4):
@@ -295,7 +295,7 @@ def test_a_run_on_the_command_line_takes_the_device_if_it_is_free(turns: Turns, 
 
 
 def test_the_device_is_known_without_torch() -> None:
-    code = "import sys; from vit_demo.training import queue; print(queue.best_device()); assert 'torch' not in sys.modules"
+    code = "import sys; from vit_demo.training.run import queue; print(queue.best_device()); assert 'torch' not in sys.modules"
     said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
     from vit_demo.model import classifier
 
@@ -319,7 +319,7 @@ def test_a_gpu_counts_when_torch_was_built_for_it(version: str, plugged: bool, h
     (tmp_path / "torch" / "__init__.py").touch()
     (tmp_path / "torch" / "version.py").write_text(version)
     environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], **({} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden})}
-    code = f"from vit_demo.training import queue; queue._has_nvidia = lambda: {plugged}; print(queue.best_device())"
+    code = f"from vit_demo.training.run import queue; queue._has_nvidia = lambda: {plugged}; print(queue.best_device())"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip() == device
 
 
@@ -327,8 +327,8 @@ def test_a_gpu_counts_when_torch_was_built_for_it(version: str, plugged: bool, h
 
 SUBMIT = """
 import sys, time
-from vit_demo.training import queue
-from vit_demo.training.config import TrainingConfig
+from vit_demo.training.run import queue
+from vit_demo.training.run.config import TrainingConfig
 for text in sys.argv[1:]:
     print(queue.submit(TrainingConfig.from_json(text)).id, flush=True)
 time.sleep(600)

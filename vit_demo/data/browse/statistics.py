@@ -14,7 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vit_demo.common.arrays import ArrayCache, key_of, stamp
-from vit_demo.common.jobs import Job, Jobs
+from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.photos.quality import WARNINGS, assess
 from vit_demo.photos.safe_open import decode
@@ -123,14 +123,14 @@ def start(catalogue: Catalogue) -> Job[Numbers]:
     """Begin to find them, or join whoever did."""
     key, count = cache_key(catalogue), min(len(catalogue), MOST_PHOTOS)
     if JOBS.find(key) is None and (numbers := _read(key, len(catalogue))) is not None:
-        return JOBS.finished(key, numbers, total=count)
+        return JOBS.add(Job(key, count, done=count, result=numbers).end(JobState.DONE))
 
     def work(job: Job[Numbers]) -> Numbers:
         numbers = measure(catalogue, job.tell)
         _CACHE.write(key, {field.name: getattr(numbers, field.name) for field in fields(Numbers)})
         return numbers
 
-    return JOBS.start(key, work, count)
+    return JOBS.start(Job(key, count), work)
 
 
 def cache_key(catalogue: Catalogue) -> str:

@@ -34,7 +34,7 @@ def start(data: DatasetDict, classifier: LeafClassifier) -> Job[Reading]:
             _CACHE.write(key, reading.to_arrays())
         return reading
 
-    return JOBS.start(key, work, min(MOST_PHOTOS, sum(map(len, data.values()))))
+    return JOBS.start(Job(key, min(MOST_PHOTOS, sum(map(len, data.values())))), work)
 
 
 def kept(key: str) -> bool:

@@ -73,7 +73,7 @@ def store(photo: Image.Image, label: str, said: Said, note: str = "") -> Correct
     with _changing(), _no_room():
         kept = _ids()
         _sweep(kept)
-        write_atomically(correction.file, _jpeg(photo))
+        write_atomically(correction.file, _jpeg(photo), durable=True)
         try:
             line_log.append(_journal(), asdict(correction))
         except OSError:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Stopped
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, tables
 from vit_demo.data.importing.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
@@ -73,7 +74,7 @@ class Taken:
     split: str = ""
 
 
-class Cancelled(UserError):
+class Cancelled(Stopped, UserError):
     """The person stopped it."""
 
 

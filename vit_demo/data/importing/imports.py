@@ -34,16 +34,19 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Job, Jobs
 from vit_demo.data.copies.duplicates import NEAR_BITS
 from vit_demo.data.copies.split import cut, group_photos
 from vit_demo.data.corrections.journal import Journal
-from vit_demo.data.importing.gather import Cancelled, Files, Progress, Stage, Table, Taken, gather, place
+from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, place
 from vit_demo.data.importing.incoming import RESERVED, final_name, free_name, look_at, readable
 from vit_demo.data.names import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
 from vit_demo.photos.safe_open import Unfit
 
 RECORD = "import.json"
 NEW, OLD = ".new-", ".old-"
+KEEP = 24
+_starting = threading.Lock()
 _NAME = re.compile(r"\w[\w .-]{0,59}")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -319,64 +322,20 @@ def _put_in_place(made: Path, target: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-@dataclass
-class Job:
-    """An import under way, or ended, in this server. stage: "running", "done", "stopped" or "failed". error: why it failed, as a sentence."""
-
-    name: str
-    stage: str = "running"
-    progress: Progress = field(default_factory=Progress)
-    result: Imported | None = None
-    error: str = ""
-    _stop: threading.Event = field(default_factory=threading.Event, repr=False)
-    _thread: threading.Thread | None = field(default=None, repr=False)
-
-    def stop(self) -> None:
-        """Let it end soon; nothing of it is kept."""
-        self._stop.set()
-
-    def wait(self, seconds: float | None = None) -> None:
-        """Return when it has ended, or after so many seconds."""
-        self._thread.join(seconds)
-
-    def _tell(self, progress: Progress) -> None:
-        self.progress = progress
-
-    def _run(self, source: Path | Files | Table) -> None:
-        try:
-            self.result = import_photos(source, self.name, self._tell, self._stop.is_set)
-            self.stage = "done"
-        except Cancelled:
-            self.stage = "stopped"
-        except Exception as error:  # shown on the page: a thread has no other way to say it
-            self.error = str(error) if isinstance(error, UserError) else f"The photos could not be imported ({type(error).__name__}). Nothing was kept."
-            self.stage = "failed"
+# As many as anyone will look at again; what they brought is on the disk.
+JOBS: Jobs[Imported] = Jobs("import", KEEP, "The photos could not be imported ({error}). Nothing was kept.")
 
 
-_jobs: dict[str, Job] = {}
-_lock = threading.Lock()
-
-
-def start(source: Path | Files | Table, name: str) -> Job:
+def start(source: Path | Files | Table, name: str) -> Job[Imported]:
     """Begin an import in a thread of its own. Raises UserError for a name that is none or not free."""
-    with _lock:
+    with _starting:
         name = check_name(name, source)
-        under_way = _jobs.get(name)
-        if under_way is not None and under_way.stage == "running":
+        under_way = JOBS.find(name)
+        if under_way is not None and under_way.is_going:
             raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.")
-        _jobs.pop(name, None)  # so that it becomes the last one
-        begun = _jobs[name] = Job(name)
-        # A server that ends does not wait for it: what is left is swept at the next start.
-        begun._thread = threading.Thread(target=begun._run, args=(source,), daemon=True)
-        begun._thread.start()
-    return begun
 
+        def work(job: Job[Imported]) -> Imported:
+            return import_photos(source, name, lambda progress: setattr(job, "progress", progress), job.stop_asked.is_set)
 
-def job(name: str) -> Job | None:
-    """The last import of this name that was begun since the server started."""
-    return _jobs.get(name)
-
-
-def jobs() -> list[Job]:
-    """All of them, the last begun first."""
-    return list(reversed(_jobs.values()))
+        JOBS.forget(name)
+        return JOBS.start(Job(name, progress=Progress()), work)

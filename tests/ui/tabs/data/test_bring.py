@@ -27,7 +27,7 @@ LONGEST = 30.0
 @pytest.fixture(autouse=True)
 def fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that has just started, on an empty home folder."""
-    monkeypatch.setattr(imports, "_jobs", {})
+    imports.JOBS.clear()
     opened._opened.clear()
 
 
@@ -56,7 +56,7 @@ def event(**asked: str) -> SimpleNamespace:
 def ended(answer: dict) -> dict:
     """What is shown of an import when it has ended."""
     assert answer["begun"], answer
-    imports.job(answer["job"]["name"]).wait(LONGEST)
+    imports.JOBS.find(answer["job"]["name"]).wait(LONGEST)
     return bring.act(event(do="news", name=answer["job"]["name"]))
 
 
@@ -145,7 +145,7 @@ def test_what_cannot_be_begun_is_said_in_place(tmp_path, files, asked, said):
     before = set(Path(bring.tempfile.gettempdir()).glob("vit_demo-brought-*"))
     answer = bring.begin([str(tmp_path / name) for name in files], event(do="begin", **asked))
     assert answer["job"] is None and f'role="alert"><b>{said}' in answer["parts"]["head"] and str(tmp_path) not in answer["parts"]["head"]
-    assert imports.jobs() == [] and set(Path(bring.tempfile.gettempdir()).glob("vit_demo-brought-*")) == before
+    assert imports.JOBS.all() == [] and set(Path(bring.tempfile.gettempdir()).glob("vit_demo-brought-*")) == before
 
 
 def test_an_import_that_fails_says_why_and_its_upload_stays(tmp_path):

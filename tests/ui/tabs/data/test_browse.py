@@ -29,7 +29,7 @@ LABELS = ("bean_rust", "he<i>althy")
 @pytest.fixture(autouse=True)
 def fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that has just started, on an empty home folder."""
-    monkeypatch.setattr(measuring, "_jobs", {})
+    measuring.JOBS.clear()
     opened._opened.clear()
     opened._with_runs.clear()
 
@@ -211,7 +211,7 @@ def test_of_a_large_data_set_a_draw_is_measured_and_it_says_so(folder, monkeypat
 
 
 def test_numbers_are_computed_only_for_who_looks_at_them(folder):
-    assert list(statistics.show(None)) == [] and measuring._jobs == {}
+    assert list(statistics.show(None)) == [] and measuring.JOBS.all() == []
     assert "There is no folder" in list(statistics.show("/nowhere/at/all"))[0]
 
 
@@ -234,7 +234,7 @@ def test_many_classes_fit_a_page(tmp_path):
     assert len(rows) == 32 and ["Class 07", "7", "10", "10", "10"] in rows and rows[-1] == ["All", "", "166", "166", "166"]
     assert "30 classes with the most photos, of 40" in html
     until = time.monotonic() + 20
-    while any(job.is_going for job in measuring._jobs.values()) and time.monotonic() < until:
+    while any(job.is_going for job in measuring.JOBS.all()) and time.monotonic() < until:
         time.sleep(0.02)
 
 

@@ -32,7 +32,7 @@ CHOICES = Choices(("bean_rust", "healthy"), ("train", "validation", "test"))
 @pytest.fixture(autouse=True)
 def fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that has just started, on an empty home folder."""
-    monkeypatch.setattr(checkup, "_checkups", {})
+    checkup.JOBS.clear()
     opened._opened.clear()
 
 
@@ -100,7 +100,7 @@ def test_nothing_is_read_before_someone_asks_and_what_is_read_is_found_again(fol
     again = Page(folder, tiny_model)
     assert again.parts == first.parts and again.asked["photos"] == first.asked["photos"] != []
     # A server that starts anew has it on the disk, and shows it without being asked.
-    checkup._checkups.clear()
+    checkup.JOBS.clear()
     later = Page(folder, tiny_model)
     later.wait()
     assert later.parts == again.parts

@@ -17,12 +17,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.jobs import JobState
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import many, many_jobs
-from vit_demo.ui.tabs.diagnose.many_jobs import PAGE, THUMB, Job, Row, find, keep, status_html, table_html, thumbnail
+from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, PAGE, THUMB, ManyPhotos, Row, status_html, table_html, thumbnail
 
 SCORES = {"bean_rust": 0.9, "healthy": 0.06, "angular_leaf_spot": 0.04}
 # Of 1,000 photos, every tenth is one of these.
@@ -51,14 +52,13 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 @pytest.fixture
-def full() -> Job:
+def full() -> ManyPhotos:
     """1,000 photos that are done."""
-    job = Job(get_classifier(EMBEDDED), [], "en", total=1000, going=False)
+    job = ManyPhotos(classifier=get_classifier(EMBEDDED), total=1000)
     for number in range(1000):
         answer = KINDS.get(number % 10, RUST)
         job.rows.append(Row(type(answer)(**{**vars(answer), "photo": f"field/{number:03}<i>.jpg"}), "" if isinstance(answer, Refusal) else "AAAA"))
-    keep(job)
-    return job
+    return JOBS.add(job.end(JobState.DONE))
 
 
 def counts(html: str) -> dict[str, int]:
@@ -72,7 +72,7 @@ def names(html: str) -> list[str]:
 def test_a_job_tells_how_far_it_is_and_ends_with_table_and_files(files, tiny_model, monkeypatch):
     monkeypatch.setattr(many, "TICK", 0)
     first, *during, last = list(many.run(files, str(tiny_model), "en"))
-    job = find(first[0])
+    job = JOBS.find(first[0])
     assert first[3]["visible"] is False and first[4]["visible"] is True and say("diagnose.many_counting") in first[1]
     assert "Photo 16 of 21, about" in during[0][1] and 'aria-valuenow="16"' in during[0][1]
     assert say("diagnose.many_done", total=21) in last[1] and last[3]["visible"] is True and last[4]["visible"] is False
@@ -88,14 +88,14 @@ def test_a_job_tells_how_far_it_is_and_ends_with_table_and_files(files, tiny_mod
 
 def test_what_is_done_when_it_is_stopped_or_the_page_goes_away_is_kept(files, tiny_model, monkeypatch):
     monkeypatch.setattr(many, "TICK", 0)
-    for stop in (lambda steps, job: many.halt(job.id), lambda steps, job: steps.close()):
+    for stop in (lambda steps, job: many.halt(job.key), lambda steps, job: steps.close()):
         steps = many.run(files, str(tiny_model), "en")
-        job = find(next(steps)[0])
+        job = JOBS.find(next(steps)[0])
         next(steps)
         stop(steps, job)
         rest = list(steps)
-        assert len(rest) in (0, 1) and not job.going
-        table, csv_file, _ = many.choose(job.id, "en", SimpleNamespace(value="kind:all"))
+        assert len(rest) in (0, 1) and not job.is_going
+        table, csv_file, _ = many.choose(job.key, "en", SimpleNamespace(value="kind:all"))
         assert 16 <= len(job.rows) <= 21 and counts(table)["all"] == len(job.rows) and Path(csv_file["value"]).is_file()
     assert len(job.rows) == 16 and say("diagnose.many_stopped", done=16, total=21) in status_html(job)
 
@@ -118,19 +118,19 @@ def test_a_broken_zip_and_a_model_that_is_gone_are_told(tiny_model, tmp_path):
 
 
 def test_kinds_and_pages_choose_what_is_seen(full):
-    table, *_ = many.choose(full.id, "en", SimpleNamespace(value="kind:all"))
+    table, *_ = many.choose(full.key, "en", SimpleNamespace(value="kind:all"))
     expected = {"all": 1000, "class:angular_leaf_spot": 0, "class:bean_rust": 600, "class:healthy": 100, "unsure": 100, "not_known": 100, "refused": 100}
     assert counts(table) == expected and names(table) == [f"{number:03}" for number in range(PAGE)]
-    table, *_ = many.choose(full.id, "en", SimpleNamespace(value="page:19"))
+    table, *_ = many.choose(full.key, "en", SimpleNamespace(value="page:19"))
     assert names(table) == [f"{number:03}" for number in range(950, 1000)] and "Photos 951 to 1000 of 1000" in table
     for kind, digit in (("unsure", "0"), ("not_known", "1"), ("refused", "2"), ("class:healthy", "3")):
-        table, *_ = many.choose(full.id, "en", SimpleNamespace(value=f"kind:{kind}"))
+        table, *_ = many.choose(full.key, "en", SimpleNamespace(value=f"kind:{kind}"))
         assert len(names(table)) == PAGE and {name[-1] for name in names(table)} == {digit}
         assert table.count('aria-pressed="true"') == 1 and f'"kind:{kind}" aria-pressed="true"' in table
-    table, *_ = many.choose(full.id, "en", SimpleNamespace(value="kind:class:angular_leaf_spot"))
+    table, *_ = many.choose(full.key, "en", SimpleNamespace(value="kind:class:angular_leaf_spot"))
     assert names(table) == [] and say("diagnose.many_nothing") in table
     for nonsense in ("page:9999", "page:-1", "kind:", "", "<script>"):
-        assert isinstance(many.choose(full.id, "en", SimpleNamespace(value=nonsense))[0], str)
+        assert isinstance(many.choose(full.key, "en", SimpleNamespace(value=nonsense))[0], str)
 
 
 def test_what_is_said_of_a_photo(full):
@@ -146,28 +146,28 @@ def test_what_is_said_of_a_photo(full):
 def test_a_thousand_photos_are_filtered_in_a_moment(full):
     start = time.perf_counter()
     for kind in ("all", "unsure", "refused", "class:bean_rust"):
-        many.choose(full.id, "en", SimpleNamespace(value=f"kind:{kind}"))
+        many.choose(full.key, "en", SimpleNamespace(value=f"kind:{kind}"))
     assert time.perf_counter() - start < 2
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_another_language_tells_the_same_rows_again(full, language):
-    status, table = many.retell(language, full.id)
+    status, table = many.retell(language, full.key)
     assert say("diagnose.many_done", language, total=1000) in status and counts(table)["all"] == 1000
     if language == "zh":
         seen = re.sub(r'<[^>]*>|lang="en">[^<]*|field/[^<]*', " ", re.sub(r'<span lang="en">.*?</span>', "", table))
         assert not re.findall(r"[A-Za-z]{2,}", seen.replace("&lt;i&gt;.jpg", ""))
     assert many.retell(language, "nobody") == (many._empty(language), "")
-    assert many.retell("../en", full.id) == (gr.skip(), gr.skip())
+    assert many.retell("../en", full.key) == (gr.skip(), gr.skip())
 
 
 def test_old_jobs_make_room_for_new_ones(full):
     for _ in range(many_jobs.KEEP):
-        keep(Job(full.classifier, [], "en"))
-    assert find(full.id) is None
-    table, *saved = many.choose(full.id, "fr", SimpleNamespace(value="kind:all"))
+        JOBS.add(ManyPhotos(classifier=full.classifier).end(JobState.DONE))
+    assert JOBS.find(full.key) is None
+    table, *saved = many.choose(full.key, "fr", SimpleNamespace(value="kind:all"))
     assert say("diagnose.many_lost", "fr") in table and not any(update["visible"] for update in saved)
-    assert many.halt(full.id) is None
+    assert many.halt(full.key) is None
 
 
 @pytest.mark.parametrize(("mode", "name"), [("RGB", "a.jpg"), ("RGBA", "a.png"), ("L", "a.png"), ("CMYK", "a.jpg"), ("P", "a.gif")])

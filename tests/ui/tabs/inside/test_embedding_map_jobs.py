@@ -17,12 +17,15 @@ import pytest
 from PIL import Image
 
 from tests.training.conftest import squares
+from vit_demo.common import settings
+from vit_demo.common.arrays import ArrayCache
+from vit_demo.common.jobs import Job, Jobs
 from vit_demo.figures.embedding_map import PALETTE, SHEET_BYTES, SPAN, SYMBOLS, classes, columns_of, sheet, whole_points
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside import embedding_map as view
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
-from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, EmbeddingMap, Job, Plan, Request
+from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, EmbeddingMap, Plan, Request
 
 PAGE = SimpleNamespace(session_hash="page")
 
@@ -30,7 +33,7 @@ PAGE = SimpleNamespace(session_hash="page")
 @pytest.fixture(autouse=True)
 def nothing_kept(home):
     """No map in memory, and none on the disk of another test."""
-    maps._jobs.clear()
+    maps.JOBS.clear()
     yield
     until = time.monotonic() + 60
     while any(thread.name == "atlas" for thread in threading.enumerate()):
@@ -52,10 +55,10 @@ def model(tiny_model: Path, tmp_path: Path) -> Path:
 def finish(job: Job) -> EmbeddingMap:
     until = time.monotonic() + 60
     while job.is_going:
-        assert time.monotonic() < until, job.stage
+        assert time.monotonic() < until, job.state
         time.sleep(0.02)
-    assert job.stage == "done", job.error
-    return job.atlas
+    assert job.state == "done", job.error
+    return job.result
 
 
 def ask(model: Path, leaves: Path, split: str = "test") -> Plan:
@@ -88,14 +91,14 @@ def test_the_same_map_is_not_made_twice(model, leaves):
     job = maps.start(plan)
     first = finish(job)
     assert maps.start(ask(model, leaves)) is job
-    maps._jobs.clear()  # as after a restart of the server
+    maps.JOBS.clear()  # as after a restart of the server
     again = maps.kept(ask(model, leaves))
-    assert again.stage == "done" and again.atlas is not first
+    assert again.state == "done" and again.result is not first
     for name in ("features", "truth", "said", "probability"):
-        assert np.array_equal(getattr(again.atlas, name), getattr(first, name))
+        assert np.array_equal(getattr(again.result, name), getattr(first, name))
     for name in ("labels", "model_labels", "splits", "rows", "paths", "sheet", "side", "broken"):
-        assert getattr(again.atlas, name) == getattr(first, name)
-    for one, other in ((again.atlas.pca, first.pca), (again.atlas.tsne, first.tsne)):
+        assert getattr(again.result, name) == getattr(first, name)
+    for one, other in ((again.result.pca, first.pca), (again.result.tsne, first.tsne)):
         assert np.array_equal(one.points, other.points) and (one.trust, one.neighbours, one.explained) == (other.trust, other.neighbours, other.explained)
 
 
@@ -129,25 +132,25 @@ def test_a_data_set_without_one_whole_photo_is_said(model, leaves):
     job = maps.start(ask(model, leaves))
     while job.is_going:
         time.sleep(0.02)
-    assert job.stage == "failed" and "None of the photos can be read" in embedding_map_html.ended(job)
+    assert job.state == "failed" and "None of the photos can be read" in embedding_map_html.ended(job)
 
 
 def test_a_map_that_nobody_wants_any_more_is_stopped_and_can_be_begun_again(model, leaves):
     plan = ask(model, leaves)
-    with maps._turn:  # so that it waits
+    with maps.JOBS.turn:  # so that it waits
         job = maps.start(plan, "first")
-        assert maps.start(plan, "second") is job and maps.find(plan.key, "second") is job
+        assert maps.start(plan, "second") is job and maps.JOBS.find(plan.key, "second") is job
         assert "Waits until another map is finished" in embedding_map_html.progress(job)
-        maps.leave(plan.key, "first")
-        assert not job.stop.is_set()  # the second page watches it
-        maps.leave(plan.key, "second")
-        assert job.stop.is_set()
+        maps.JOBS.leave(plan.key, "first")
+        assert not job.stop_asked.is_set()  # the second page watches it
+        maps.JOBS.leave(plan.key, "second")
+        assert job.stop_asked.is_set()
         other = maps.start(plan, "first")
         assert other is not job
     finish(other)
     while job.is_going:
         time.sleep(0.001)
-    assert job.stage == "stopped" and job.done == 0 and job.atlas is None and maps.find(plan.key) is other
+    assert job.state == "stopped" and job.done == 0 and job.result is None and maps.JOBS.find(plan.key) is other
 
 
 def test_a_map_is_stopped_between_two_batches(model, leaves, monkeypatch):
@@ -156,11 +159,11 @@ def test_a_map_is_stopped_between_two_batches(model, leaves, monkeypatch):
     job = maps.start(plan)
     while job.done < 2:
         time.sleep(0.001)
-    job.stop.set()
+    job.stop()
     while job.is_going:
         time.sleep(0.001)
-    assert job.stage == "stopped" and 2 <= job.done < 72
-    assert not list((maps.settings.load().home / "atlas").glob("*.npz"))
+    assert job.state == "stopped" and 2 <= job.done < 72
+    assert not list((settings.load().home / "atlas").glob("*.npz"))
 
 
 def test_a_large_split_is_drawn_from_evenly_and_always_the_same(model, leaves, monkeypatch):
@@ -174,19 +177,19 @@ def test_a_large_split_is_drawn_from_evenly_and_always_the_same(model, leaves, m
 
 
 def test_only_a_few_maps_are_kept(model, leaves, monkeypatch):
-    monkeypatch.setattr(maps, "KEEP_FILES", 2)
-    monkeypatch.setattr(maps, "KEEP", 2)
+    monkeypatch.setattr(maps, "_CACHE", ArrayCache("atlas", 2))
+    monkeypatch.setattr(maps, "JOBS", Jobs("embedding map", 2))
     for split in ("train", "validation", "test"):
         finish(maps.start(ask(model, leaves, split)))
-    assert len(maps._jobs) == 2 and len(list((maps.settings.load().home / "atlas").iterdir())) == 2
+    assert len(maps.JOBS.all()) == 2 and len(list((settings.load().home / "atlas").iterdir())) == 2
 
 
 def test_a_cut_file_is_no_map(model, leaves):
     plan = ask(model, leaves)
     finish(maps.start(plan))
-    file = maps._file(plan.key)
+    file = maps._CACHE.file(plan.key)
     file.write_bytes(file.read_bytes()[:-200])
-    maps._jobs.clear()
+    maps.JOBS.clear()
     assert maps.kept(plan) is None
 
 
@@ -248,7 +251,7 @@ def test_classes_differ_by_colour_and_symbol():
     found = classes([str(number) for number in range(42)])
     assert len({(one["colour"], one["symbol"]) for one in found}) == 42
     assert len({one["colour"] for one in found[:7]}) == 7 and len({one["symbol"] for one in found[:6]}) == 6
-    script = (maps.settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
+    script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
     assert "#000000" not in PALETTE and all(f"{symbol}: [" in script or f"'{symbol}'" in script for symbol in SYMBOLS)
 
 
@@ -261,19 +264,19 @@ def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
     key, *shown = view.choose(str(model), str(leaves), "test", "pca", "", "", PAGE)[1:]
     start, draw, stop, status, timer, words, stage, numbers, seen, *_ = shown
     assert draw["value"] == "Draw the map of 18 photos" and draw["visible"] and not stop["visible"] and not timer.active
-    assert "look at each of the 18 photos once" in stage["note"] and maps.find(key) is None
-    with maps._turn:
+    assert "look at each of the 18 photos once" in stage["note"] and maps.JOBS.find(key) is None
+    with maps.JOBS.turn:
         begun = view.begin(str(model), str(leaves), "test", "pca", seen, PAGE)
         assert begun[0] == key and begun[3]["visible"] and begun[5].active and not begun[2]["visible"]
         assert view.refresh(key, "pca", begun[9], PAGE)[5:9] == (gr.skip(),) * 4
-    job = maps.find(key)
+    job = maps.JOBS.find(key)
     finish(job)
     start, draw, stop, status, timer, words, stage, numbers, seen, facts, *_ = view.refresh(key, "pca", begun[9], PAGE)
     assert not start["visible"] and not timer.active and "**18 photos.**" in words and "sheet" in stage and "Choose a dot" in facts
     with open(numbers["value"], encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == embedding_map_html.COLUMNS and len(rows) == 18
-    atlas = job.atlas
+    atlas = job.result
     assert rows[7][:5] == [atlas.paths[7], "test", "7", "green", atlas.model_labels[atlas.said[7]]]
     np.testing.assert_allclose(np.array(rows[7][5:], dtype=float), [atlas.probability[7], *atlas.pca.points[7]], rtol=1e-4)
     # Another layout: the page has the thumbnails already.
@@ -303,7 +306,7 @@ def test_a_reloaded_page_finds_what_it_looked_at(model, leaves):
     # What a browser remembers of an earlier version, whose photos are gone.
     assert view.restore("atlas", True, ["sample", "train"]) == ("beans", "train", False)
     key, *_ = view.opened("atlas", str(model), source, split, "pca", "", "", SimpleNamespace(session_hash="reloaded"))
-    assert maps.find(key) is job and "reloaded" in job.watchers
+    assert maps.JOBS.find(key) is job and "reloaded" in job.watchers
     finish(job)
     assert "**36 photos.**" in view.refresh(key, "pca", "", PAGE)[5]
     assert len(view.opened("attention", str(model), source, split, "pca", "", "", PAGE)) == 13

@@ -20,6 +20,7 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Job, JobState
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, imports, tables
 from vit_demo.data.importing.gather import Files
@@ -69,8 +70,8 @@ def build(tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
 
 def show() -> dict:
     """Outputs: the import that runs, or else the last one of this server, and all imports."""
-    jobs = imports.jobs()
-    return _answer(next((job for job in jobs if job.stage == "running"), jobs[0] if jobs else None), listed=True)
+    jobs = imports.JOBS.all()
+    return _answer(next((job for job in jobs if job.is_going), jobs[0] if jobs else None), listed=True)
 
 
 def propose(files: list[str] | None) -> dict:
@@ -100,7 +101,7 @@ def begin(files: list[str] | None, event: gr.EventData) -> dict:
 def act(event: gr.EventData) -> dict:
     """Inputs: what was pressed, about which import. Outputs: what to show now."""
     asked = understood(event._data.get("value"))
-    job = imports.job(asked["name"])
+    job = imports.JOBS.find(asked["name"])
     if asked["do"] == "tell":
         found = next((one for one in imports.list_imports() if one.name == asked["name"]), None)
         return {"parts": {"head": view.result_html(found) if found else view.failed_html(f"There is no import called {asked['name']} any more.")}}
@@ -194,22 +195,22 @@ def _together(paths: list[Path], name: str) -> Path:
     return folder
 
 
-def _clear(job: imports.Job, paths: list[Path], folder: Path | None) -> None:
+def _clear(job: Job, paths: list[Path], folder: Path | None) -> None:
     """When an import has ended: no photo need be on the disk twice. What failed can be started again without another upload."""
     job.wait()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
-    if job.stage == "done":
+    if job.state is JobState.DONE:
         for path in paths:
             with contextlib.suppress(OSError):
                 path.unlink()
 
 
-def _answer(job: imports.Job | None, listed: bool = False) -> dict:
+def _answer(job: Job | None, listed: bool = False) -> dict:
     """As the script takes it. listed: whether to send the list of all also while an import runs, which does not change it."""
-    head = view.progress_html(job) if job and job.stage == "running" else view.ended_html(job) if job else ""
-    told = {"name": job.name, "stage": job.stage} if job else None
-    if job and job.stage == "running" and not listed:
+    head = view.progress_html(job) if job and job.is_going else view.ended_html(job) if job else ""
+    told = {"name": job.key, "stage": JobState.RUNNING if job.is_going else job.state} if job else None
+    if job and job.is_going and not listed:
         return {"job": told, "parts": {"head": head}}
     known = imports.list_imports()
     return {"job": told, "known": [one.name for one in known], "parts": {"head": head, "list": view.list_html(known)}}

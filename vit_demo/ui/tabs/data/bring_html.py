@@ -12,7 +12,8 @@ from datetime import datetime
 from html import escape
 from pathlib import Path
 
-from vit_demo.data.importing.imports import Imported, Job
+from vit_demo.common.jobs import Job, JobState
+from vit_demo.data.importing.imports import Imported
 from vit_demo.data.names import SPLITS
 from vit_demo.text.words import label_title
 from vit_demo.ui.shared.components import table
@@ -30,16 +31,16 @@ def progress_html(job: Job) -> str:
     if progress.share == 1:
         told = f"All files were looked at. {progress.done:,} photo{'s are' if progress.done != 1 else ' is'} being put into splits."
     return (
-        f'<h3>{escape(job.name)}</h3><p role="status">{told} You can close the page meanwhile.</p>'
-        f'<div class="progress"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.name)}'
+        f'<h3>{escape(job.key)}</h3><p role="status">{told} You can close the page meanwhile.</p>'
+        f'<div class="progress"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.key)}'
     )
 
 
 def ended_html(job: Job) -> str:
     """What became of an import; "" where its photos are removed again."""
-    if job.stage == "done":
+    if job.state is JobState.DONE:
         return result_html(job.result) if job.result.folder.is_dir() else ""
-    return failed_html(job.error) if job.stage == "failed" else '<p role="status"><b>The import was cancelled. Nothing of it was kept.</b></p>'
+    return failed_html(job.error) if job.state is JobState.FAILED else '<p role="status"><b>The import was cancelled. Nothing of it was kept.</b></p>'
 
 
 def failed_html(why: str) -> str:

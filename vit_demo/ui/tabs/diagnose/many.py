@@ -9,10 +9,11 @@ from html import escape
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import JobState
 from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
-from vit_demo.ui.tabs.diagnose.many_jobs import MOST, Job, find, keep, save, status_html, table_html
+from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, MOST, ManyPhotos, save, status_html, table_html
 
 # Seconds between two pictures of the progress.
 TICK = 0.7
@@ -52,12 +53,12 @@ def build(asked: Asked) -> None:
 def run(files: list[str] | None, model: str, language: str) -> Iterator[tuple]:
     """Inputs: photo and zip files, model, language. Outputs: the job's id, progress, table, the two buttons, the files to take away."""
     try:
-        job = Job(get_classifier(model), files or [], language)
+        job = ManyPhotos(classifier=get_classifier(model), files=files or [], language=language)
     except UserError as error:
         yield "", _wrong(error, language), "", *_buttons(False), *_files(None)
         return
-    keep(job)
-    yield job.id, status_html(job), "", *_buttons(True), *_files(None)
+    JOBS.add(job)
+    yield job.key, status_html(job), "", *_buttons(True), *_files(None)
     drawn, said = "", 0.0
     try:
         for _ in job.run():
@@ -71,20 +72,21 @@ def run(files: list[str] | None, model: str, language: str) -> Iterator[tuple]:
         yield "", _wrong(error, job.language), "", *_buttons(False), *_files(None)
         return
     finally:
-        job.going = False
+        if job.is_going:  # it failed, or the page went away
+            job.end(JobState.STOPPED)
     yield gr.skip(), status_html(job), table_html(job), *_buttons(False), *_files(job)
 
 
 def halt(job_id: str) -> None:
     """Inputs: the job's id. What is done is kept."""
-    job = find(job_id)
+    job = JOBS.find(job_id)
     if job is not None:
-        job.stopping = True
+        job.stop()
 
 
 def choose(job_id: str, language: str, event: gr.SelectData) -> tuple:
     """Inputs: the job's id, language, the button in the table. Outputs: the table with that kind or page, and the files to take away."""
-    job = find(job_id)
+    job = JOBS.find(job_id)
     if job is None:
         return f'<p class="many-status" role="alert">{escape(say("diagnose.many_lost", language))}</p>', *_files(None)
     what, _, value = str(event.value).partition(":")
@@ -93,14 +95,14 @@ def choose(job_id: str, language: str, event: gr.SelectData) -> tuple:
     elif value.isdecimal():
         job.page = int(value)
     # Also where the page lost the connection before the end.
-    return table_html(job), *((gr.skip(), gr.skip()) if job.going else _files(job))
+    return table_html(job), *((gr.skip(), gr.skip()) if job.is_going else _files(job))
 
 
 def retell(language: str, job_id: str) -> tuple:
     """Inputs: language, the job's id. Outputs: progress and table in this language."""
     if language not in LANGUAGES:
         return gr.skip(), gr.skip()
-    job = find(job_id)
+    job = JOBS.find(job_id)
     if job is None:
         return _empty(language), ""
     job.language = language
@@ -120,7 +122,7 @@ def _buttons(going: bool) -> tuple[dict, dict]:
     return gr.update(visible=not going), gr.update(visible=going)
 
 
-def _files(job: Job | None) -> tuple[dict, dict]:
+def _files(job: ManyPhotos | None) -> tuple[dict, dict]:
     """CSV and JSON to take away, there only where a job has rows."""
     if job is None or not job.rows:
         return gr.update(visible=False), gr.update(visible=False)

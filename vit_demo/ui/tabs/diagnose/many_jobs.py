@@ -8,21 +8,20 @@ import io
 import json
 import secrets
 import tempfile
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from html import escape
 from pathlib import Path
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode
-from vit_demo.text.words import joined, say
+from vit_demo.text.words import DEFAULT_LANGUAGE, joined, say
 from vit_demo.ui.shared.refusal import why_html
 from vit_demo.ui.tabs.diagnose.answer_html import View
 
@@ -33,8 +32,7 @@ MOST = 5000
 KEEP = 12
 THUMB = 72  # pixels
 ALL, REFUSED, UNSURE, NOT_KNOWN, CLASS = "all", "refused", "unsure", "not_known", "class:"
-_jobs: OrderedDict[str, Job] = OrderedDict()
-_lock = threading.Lock()
+JOBS: Jobs[None] = Jobs("many photos", KEEP)
 
 
 @dataclass(frozen=True)
@@ -53,24 +51,21 @@ class Row:
 
 
 @dataclass
-class Job:
-    """Photos that one person sent. kind, page: what of the table is looked at. left: seconds until the end, as it looks.
+class ManyPhotos(Job[None]):
+    """Photos that one person sent, of ``total`` in all. kind, page: what of the table is looked at. left: seconds until the end, as it looks.
 
     saved: the files to take away, made once it has ended.
     """
 
-    classifier: LeafClassifier
-    files: list[str]
-    language: str
-    total: int = 0
+    key: str = field(default_factory=lambda: secrets.token_urlsafe(12))
+    classifier: LeafClassifier | None = None
+    files: list[str] = field(default_factory=list)
+    language: str = DEFAULT_LANGUAGE
     rows: list[Row] = field(default_factory=list)
     kind: str = ALL
     page: int = 0
-    going: bool = True
-    stopping: bool = False
     left: float = 0.0
     saved: tuple[str, str] | None = None
-    id: str = field(default_factory=lambda: secrets.token_urlsafe(12))
 
     def items(self) -> Iterator[Item]:
         """The photos, by the names that they had where they come from."""
@@ -85,27 +80,15 @@ class Job:
             raise UserError(say("diagnose.many_none", self.language))
         if self.total > MOST:
             raise UserError(say("diagnose.many_too_many", self.language, total=self.total, most=MOST))
-        start = time.monotonic()
+        self.state, start = JobState.RUNNING, time.monotonic()
         for batch in diagnose_batches(lambda paths: diagnose_files(self.classifier, paths), self.items(), thumbnail):
             self.rows += [Row(answer, thumb or "") for answer, thumb in batch]
-            if self.stopping:
-                break
+            if self.stop_asked.is_set():
+                self.end(JobState.STOPPED)
+                return
             self.left = (time.monotonic() - start) * (self.total - len(self.rows)) / len(self.rows)
             yield
-        self.going = False
-
-
-def keep(job: Job) -> None:
-    """So that the next events of the page find it."""
-    with _lock:
-        _jobs[job.id] = job
-        while len(_jobs) > KEEP:
-            _jobs.popitem(last=False)
-
-
-def find(job_id: str) -> Job | None:
-    with _lock:
-        return _jobs.get(job_id)
+        self.end(JobState.DONE)
 
 
 def thumbnail(file: Path) -> str:
@@ -117,7 +100,7 @@ def thumbnail(file: Path) -> str:
     return base64.b64encode(out.getvalue()).decode()
 
 
-def save(job: Job) -> tuple[str, str]:
+def save(job: ManyPhotos) -> tuple[str, str]:
     """Files with all rows of a job that has ended: CSV as the command line writes it, and a JSON list."""
     if job.saved is None:
         folder = Path(tempfile.mkdtemp(prefix="vit_demo-many-"))
@@ -130,10 +113,10 @@ def save(job: Job) -> tuple[str, str]:
     return job.saved
 
 
-def status_html(job: Job) -> str:
+def status_html(job: ManyPhotos) -> str:
     """How far it is: a bar and the time left, or how it ended."""
     done, language = len(job.rows), job.language
-    if not job.going:
+    if not job.is_going:
         text = say("diagnose.many_done" if done == job.total else "diagnose.many_stopped", language, done=done, total=job.total)
         return f'<p class="many-status" role="status" lang="{language}">{escape(text)}</p>'
     if not done:
@@ -147,7 +130,7 @@ def status_html(job: Job) -> str:
     )
 
 
-def table_html(job: Job) -> str:
+def table_html(job: ManyPhotos) -> str:
     """How many there are of each kind, as buttons that choose one; the photos of the one chosen; buttons to turn the page."""
     if not job.rows:
         return ""

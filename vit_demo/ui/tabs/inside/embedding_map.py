@@ -11,6 +11,7 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Job, JobState
 from vit_demo.data.names import BEANS, names_former_sample
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
@@ -20,7 +21,7 @@ from vit_demo.ui.tabs.data import SOURCES
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
 from vit_demo.ui.tabs.inside.downloads import csv_file
-from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Job, Plan, Request
+from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Plan, Request
 from vit_demo.ui.tabs.inside.scene import Scene
 
 ID, TITLE = "atlas", "Map of the data set"
@@ -118,7 +119,7 @@ def opened(active: str, model: str, source: str, split: str, method: str, key: s
         return (gr.skip(),) * 13
     wanted = maps.plan(Request(model, source, split))
     if key and key != wanted.key:
-        maps.leave(key, request.session_hash)
+        maps.JOBS.leave(key, request.session_hash)
     return wanted.key, *_show(wanted, maps.kept(wanted, request.session_hash), method, seen)
 
 
@@ -126,7 +127,7 @@ def choose(model: str, source: str, split: str, method: str, key: str, seen: str
     """Inputs: model, source, split, layout, key of the map before, what the page shows. Outputs: what to remember, key, and as refresh."""
     wanted = maps.plan(Request(model, source, split))
     if key != wanted.key:
-        maps.leave(key, request.session_hash)
+        maps.JOBS.leave(key, request.session_hash)
     return [source, split], wanted.key, *_show(wanted, maps.kept(wanted, request.session_hash), method, seen)
 
 
@@ -138,24 +139,24 @@ def begin(model: str, source: str, split: str, method: str, seen: str, request: 
 
 def end(key: str, method: str, seen: str, request: gr.Request) -> tuple:
     """Inputs: key, layout, what the page shows. Outputs: as refresh."""
-    job = maps.find(key)
+    job = maps.JOBS.find(key)
     if job is not None:
-        job.stop.set()
+        job.stop()
     return refresh(key, method, seen, request)
 
 
 def refresh(key: str, method: str, seen: str, request: gr.Request) -> tuple:
     """Inputs: key, layout, what the page shows. Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over."""
-    job = maps.find(key, request.session_hash)
+    job = maps.JOBS.find(key, request.session_hash)
     if job is None:  # after a restart of the server; opening the view again finds what is on the disk
         return gr.update(visible=True), gr.update(visible=True), gr.update(visible=False), "", gr.Timer(active=False), *(gr.skip(),) * 7
-    return _show(job.plan, job, method, seen)
+    return _show(job.about, job, method, seen)
 
 
 def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
     """Outputs: as refresh. seen: "key:map:method", "key:wait" or "key:none", as this function gave it last."""
     going = job is not None and job.is_going
-    atlas = job.atlas if job is not None and job.stage not in ("stopped", "failed") else None
+    atlas = job.result if job is not None and job.state not in (JobState.STOPPED, JobState.FAILED) else None
     layout = embedding_map_html.layout_of(atlas, method) if atlas is not None else None
     now = f"{plan.key}:" + (f"map:{method}" if layout is not None else "wait" if going else "none")
     status = embedding_map_html.progress(job) if going else embedding_map_html.ended(job) if job is not None and atlas is None else ""
@@ -199,10 +200,10 @@ def photo_file(key: str, chosen: float) -> str:
 
 
 def _found(key: str, number: int) -> tuple[Request, EmbeddingMap]:
-    job = maps.find(key)
-    if job is None or job.atlas is None or not 0 <= number < len(job.atlas):
+    job = maps.JOBS.find(key)
+    if job is None or job.result is None or not 0 <= number < len(job.result):
         raise UserError("This map is no longer there. Draw it again.")
-    return job.plan.request, job.atlas
+    return job.about.request, job.result
 
 
 def _stored(key: str, number: int) -> dict:

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from html import escape
 from pathlib import PurePath
 
+from vit_demo.common.jobs import Job, JobState
 from vit_demo.explain.internals.embedding_map import Layout
 from vit_demo.figures.embedding_map import axes, classes, sheet_source, whole_points
 from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.runtext import duration
-from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, EmbeddingMap, Job, Plan
+from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, TSNE, EmbeddingMap, Plan
 
 METHOD_TITLES = {"pca": "PCA, straight down from all dimensions", "tsne": "t-SNE, neighbours kept together"}
 SPLIT_TITLES = {"test": "test", "validation": "validation", "train": "train", ALL: "all three"}
@@ -55,13 +56,13 @@ def file_name(path: str) -> str:
 
 def progress(job: Job) -> str:
     """How far a map is, as a bar with words."""
-    count, done = job.plan.count, job.done
-    if job.stage == "waiting":
+    count, done = job.about.count, job.done
+    if job.state is JobState.WAITING:
         text = "Waits until another map is finished"
-    elif job.stage == "tsne":
+    elif job.step == TSNE:
         text = f"{done:,} of {count:,} photos read; t-SNE is being computed"
     else:
-        spent = time.monotonic() - job.begun
+        spent = time.monotonic() - job.began
         left = f", about {duration(spent / done * (count - done))} left" if done and spent > 3 else ""
         text = f"{done:,} of {count:,} photos{left}"
     share = done / count if count else 0
@@ -74,9 +75,9 @@ def progress(job: Job) -> str:
 
 def ended(job: Job) -> str:
     """Why there is no map, where it was stopped or failed."""
-    if job.stage == "failed":
+    if job.state is JobState.FAILED:
         return f'<div class="answer answer-refused" role="alert">{escape(job.error)}</div>'
-    return f'<p class="note" role="status">Stopped after {job.done:,} of {job.plan.count:,} photos.</p>'
+    return f'<p class="note" role="status">Stopped after {job.done:,} of {job.about.count:,} photos.</p>'
 
 
 def offer(plan: Plan) -> str:

@@ -6,23 +6,17 @@ while the page is reloaded or closed: the server holds it, by its key.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import hashlib
 import os
-import threading
-import time
-import zipfile
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from vit_demo.common import settings
+from vit_demo.common.arrays import ArrayCache, key_of, stamp
 from vit_demo.common.errors import UserError
+from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.data.names import SPLITS
 from vit_demo.data.normalise import label_names
 from vit_demo.data.open.sources import open_dataset
@@ -44,8 +38,6 @@ BATCH = 16
 # Goes into the key, so that a file of another version is not read. Of how many maps the files and the memory are kept.
 VERSION = 1
 KEEP_FILES, KEEP = 12, 3
-# A page that is open asks each second; one that has not asked for so long no longer watches.
-WATCHED_SECONDS = 15
 
 
 @dataclass(frozen=True)
@@ -113,32 +105,10 @@ class EmbeddingMap:
         return np.array([self.labels[is_] != self.model_labels[says] for is_, says in zip(self.truth, self.said)], dtype=bool)
 
 
-@dataclass
-class Job:
-    """A map being made, or made. stage: waiting, photos, tsne, done, stopped, failed. done: photos so far."""
-
-    plan: Plan
-    stage: str = "waiting"
-    done: int = 0
-    atlas: EmbeddingMap | None = None
-    error: str = ""
-    begun: float = 0.0
-    watchers: dict[str, float] = field(default_factory=dict)
-    stop: threading.Event = field(default_factory=threading.Event)
-
-    @property
-    def is_going(self) -> bool:
-        return self.stage in ("waiting", "photos", "tsne")
-
-
-class _Stopped(Exception):
-    """Someone chose another data set, or pressed Stop."""
-
-
-_jobs: OrderedDict[str, Job] = OrderedDict()
-_lock = threading.RLock()
-# One map at a time: the photos of two would only halve the speed of both, and that of the page.
-_turn = threading.Lock()
+_CACHE = ArrayCache("atlas", KEEP_FILES)
+# The result is there without t-SNE, in the step of this name, before it is whole.
+TSNE = "tsne"
+JOBS: Jobs[EmbeddingMap] = Jobs("embedding map", KEEP, "The map could not be made ({error}). Draw it again, or choose other photos.", one_at_a_time=True)
 
 
 def plan(request: Request) -> Plan:
@@ -153,118 +123,56 @@ def plan(request: Request) -> Plan:
     for split in splits:
         rows[split] = (chosen[(chosen >= start) & (chosen < start + len(data[split]))] - start).tolist()
         start += len(data[split])
-    stamp = [VERSION, MOST_PHOTOS, SEED, request.split, _model_stamp(classifier), *(_photos_stamp(data[split], rows[split]) for split in splits)]
-    return Plan(request, hashlib.sha256(repr(stamp).encode()).hexdigest()[:32], rows, total)
+    photos = [_photos_stamp(data[split], rows[split]) for split in splits]
+    return Plan(request, key_of(VERSION, MOST_PHOTOS, SEED, request.split, _model_stamp(classifier), *photos), rows, total)
 
 
 def _model_stamp(classifier: LeafClassifier) -> list:
     """The checkpoint's folder, and size and change time of each of its files that says what the model computes."""
     folder = classifier.checkpoint.folder
     files = [folder / checkpoints.CONFIG, folder / checkpoints.PROCESSOR, *sorted(folder.glob("*.safetensors"))]
-    return [str(folder), classifier.checkpoint.revision, *map(_file_stamp, files)]
+    return [str(folder), classifier.checkpoint.revision, *map(stamp, files)]
 
 
 def _photos_stamp(data: Dataset, rows: list[int]) -> list:
     """The fingerprint of a split, which changes with the files it was read from, and of photos that are files of their own, size and change time."""
     paths = data.select(rows).select_columns(["image_file_path"])[:]["image_file_path"]
-    return [data._fingerprint, *(_file_stamp(path) for path in paths if os.path.isabs(path))]
+    return [data._fingerprint, *(stamp(path) for path in paths if os.path.isabs(path))]
 
 
-def _file_stamp(file: str | Path) -> tuple:
-    try:
-        status = os.stat(file)
-    except OSError:
-        return (str(file),)
-    return (str(file), status.st_size, status.st_mtime_ns)
+def kept(wanted: Plan, visitor: str = "") -> Job[EmbeddingMap] | None:
+    """The map that is made or being made, also by an earlier server; None where there is none yet. visitor: the page that asks."""
+    job = JOBS.find(wanted.key, visitor)
+    if job is None and (found := _from_arrays(_CACHE.read(wanted.key))) is not None:
+        job = JOBS.add(Job(wanted.key, wanted.count, wanted, done=len(found), result=found).end(JobState.DONE))
+    return job
 
 
-def find(key: str, visitor: str = "") -> Job | None:
-    """The map of this key that is made or being made. visitor: the page that asks, which then counts as watching."""
-    with _lock:
-        job = _jobs.get(key)
-        if job is not None:
-            _jobs.move_to_end(key)
-            if visitor:
-                job.watchers[visitor] = time.monotonic()
-        return job
-
-
-def kept(wanted: Plan, visitor: str = "") -> Job | None:
-    """As :func:`find`, else from the disk; None where there is no such map yet."""
-    job = find(wanted.key, visitor)
-    if job is not None:
-        return job
-    atlas = _read(_file(wanted.key))
-    return None if atlas is None else _keep(Job(wanted, "done", len(atlas), atlas))
-
-
-def start(wanted: Plan, visitor: str = "") -> Job:
+def start(wanted: Plan, visitor: str = "") -> Job[EmbeddingMap]:
     """Begin the map, or join the one that is there."""
-    with _lock:  # two pages that ask at once must not begin two
-        job = kept(wanted, visitor)
-        if job is not None and (job.stage == "done" or job.is_going and not job.stop.is_set()):
-            return job
-        job = _keep(Job(wanted, watchers={visitor: time.monotonic()}))
-    threading.Thread(target=_make, args=(job,), daemon=True, name="atlas").start()
-    return job
+    kept(wanted)
+    return JOBS.start(Job(wanted.key, wanted.count, wanted), _make, visitor)
 
 
-def leave(key: str, visitor: str) -> None:
-    """The page no longer wants this map: it is stopped, unless another page watches it."""
-    job = find(key)
-    if job is None or not job.is_going:
-        return
-    with _lock:
-        job.watchers.pop(visitor, None)
-        now = time.monotonic()
-        if not any(now - seen < WATCHED_SECONDS for seen in job.watchers.values()):
-            job.stop.set()
+def _make(job: Job[EmbeddingMap]) -> EmbeddingMap:
+    """Features photo by photo, then both layouts, then the file."""
+    job.result = _read_photos(job)
+    job.check()
+    job.step = TSNE
+    finished = dataclasses.replace(job.result, tsne=tsne_layout(job.result.features))
+    _CACHE.write(job.key, _to_arrays(finished))
+    return finished
 
 
-def _keep(job: Job) -> Job:
-    with _lock:
-        _jobs[job.plan.key] = job
-        _jobs.move_to_end(job.plan.key)
-        finished = [key for key, old in _jobs.items() if not old.is_going and old is not job]
-        for key in finished[: max(0, len(finished) - KEEP + 1)]:
-            del _jobs[key]
-    return job
-
-
-def _make(job: Job) -> None:
-    """What the thread does: features photo by photo, then both layouts, then the file."""
-    try:
-        with _turn:
-            _go_on(job)
-            job.begun, job.stage = time.monotonic(), "photos"
-            atlas = _read_photos(job)
-            _go_on(job)
-            job.atlas, job.stage = atlas, "tsne"
-            finished = dataclasses.replace(atlas, tsne=tsne_layout(atlas.features))
-            _write(_file(job.plan.key), finished)
-            job.atlas, job.stage = finished, "done"
-    except _Stopped:
-        job.stage = "stopped"
-    except UserError as error:
-        job.error, job.stage = str(error), "failed"
-    except Exception as error:  # the page must not wait for ever, whatever went wrong
-        job.error, job.stage = f"The map could not be made ({type(error).__name__}). Draw it again, or choose other photos.", "failed"
-
-
-def _go_on(job: Job) -> None:
-    if job.stop.is_set():
-        raise _Stopped
-
-
-def _read_photos(job: Job) -> EmbeddingMap:
+def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
     """Decode, forward and shrink all photos, in bounded memory."""
-    request, wanted = job.plan.request, job.plan.rows
+    request, wanted = job.about.request, job.about.rows
     classifier, data = get_classifier(request.model), open_dataset(request.source)
     splits, rows, paths, truth, thumbnails, parts, broken = [], [], [], [], [], [], 0
     for split in wanted:
         for chunk in training_photos.batches(data[split].select(wanted[split]), classifier):
             for begin in range(0, len(chunk), BATCH):
-                _go_on(job)
+                job.check()
                 pixels = chunk.pixels[begin : begin + BATCH]
                 parts.append(features_and_probabilities(classifier, torch.from_numpy(pixels), BATCH))
                 thumbnails += map(thumbnail, pixels)
@@ -285,41 +193,22 @@ def _read_photos(job: Job) -> EmbeddingMap:
     )
 
 
-# The file of a map: only arrays, read without pickle.
+def _to_arrays(whole: EmbeddingMap) -> dict[str, np.ndarray]:
+    """All of a map, to be kept."""
+    names = [column.name for column in dataclasses.fields(EmbeddingMap) if column.name not in ("sheet", "pca", TSNE)]
+    columns = {name: np.asarray(getattr(whole, name)) for name in names}
+    for name in ("pca", TSNE):
+        columns |= {f"{name}_{key}": np.asarray(value) for key, value in dataclasses.asdict(getattr(whole, name)).items() if value is not None}
+    return {**columns, "sheet": np.frombuffer(whole.sheet, np.uint8)}
 
 
-def _file(key: str) -> Path:
-    return settings.load().home / "atlas" / f"{key}.npz"
-
-
-def _write(file: Path, atlas: EmbeddingMap) -> None:
-    """Put the map on disk as a whole; a disk that is full or read-only costs only the next start its time."""
-    names = [column.name for column in dataclasses.fields(EmbeddingMap) if column.name not in ("sheet", "pca", "tsne")]
-    columns = {name: np.asarray(getattr(atlas, name)) for name in names}
-    for name in ("pca", "tsne"):
-        columns |= {f"{name}_{key}": np.asarray(value) for key, value in dataclasses.asdict(getattr(atlas, name)).items() if value is not None}
-    new = file.with_name(f"{file.name}.{os.getpid()}.new")
+def _from_arrays(values: dict[str, np.ndarray] | None) -> EmbeddingMap | None:
+    """The inverse of :func:`_to_arrays`; None for what is no map."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with open(new, "wb") as opened:
-            np.savez(opened, sheet=np.frombuffer(atlas.sheet, np.uint8), **columns)
-        os.replace(new, file)
-        for old in sorted(file.parent.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns)[:-KEEP_FILES]:
-            old.unlink(missing_ok=True)
-    except OSError:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
-
-
-def _read(file: Path) -> EmbeddingMap | None:
-    """The map in a file, None where there is none that is whole."""
-    try:
-        with np.load(file) as stored:
-            values = {name: stored[name] for name in stored.files}
         pca = Layout(values["pca_points"], float(values["pca_trust"]), int(values["pca_neighbours"]), tuple(values["pca_explained"].tolist()))
         tsne = Layout(values["tsne_points"], float(values["tsne_trust"]), int(values["tsne_neighbours"]))
         lists = {name: values[name].tolist() for name in ("labels", "model_labels", "splits", "rows", "paths")}
         arrays = {name: values[name] for name in ("truth", "said", "probability", "features")}
         return EmbeddingMap(**lists, **arrays, sheet=values["sheet"].tobytes(), side=int(values["side"]), broken=int(values["broken"]), pca=pca, tsne=tsne)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+    except (TypeError, KeyError, ValueError):
         return None
