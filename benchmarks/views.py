@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vit_demo.data.names import BEANS
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.explain.attribution.saliency import METHODS
+from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside import attention, costs, layers, positions, tokens, why

@@ -5,7 +5,7 @@ import gc
 import os
 from collections.abc import Iterator
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Read by OpenMP when torch is first imported, so it stands here. Threads that wait spin for some
 # microseconds, in which the next piece of a step mostly comes, and then sleep. Sleeping at once made the

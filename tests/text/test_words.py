@@ -6,28 +6,26 @@ import ast
 import json
 import re
 import string
-from pathlib import Path
 
 import pytest
 
 from vit_demo.common import settings
 from vit_demo.diagnose.notes import SECTIONS
-from vit_demo.explain.attribution.saliency import DEFAULT, METHODS
+from vit_demo.explain.attribution.methods import DEFAULT
 from vit_demo.model.checkpoints import inspect
 from vit_demo.photos.quality import WARNINGS
 from vit_demo.text import words as module
 from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, percent, percent_in, pick_language, say, words
 
-PACKAGE = Path(module.__file__).parent
+PACKAGE = settings.PACKAGE
 PARTS = {language: sorted((module.FOLDER / "diagnose" / language).iterdir()) for language in LANGUAGES}
 TRANSLATED = {
     language: {key: text for file in files for key, text in json.loads(file.read_text(encoding="utf-8")).items()} for language, files in PARTS.items()
 }
-ENGLISH_ONLY = json.loads((module.FOLDER / "en.json").read_text(encoding="utf-8"))
-KEY = re.compile(r"language|(diagnose|quality|notes|class|method)\.[\w.-]*\w(?<!\.json)")
+KEY = re.compile(r"language|(diagnose|quality|notes|class)\.[\w.-]*\w(?<!\.json)")
 # What may stand in the place of the braces of say(f"notes.{name}").
 FAMILIES = {
-    "class.": inspect(settings.EMBEDDED_MODEL, "embedded").labels, "notes.": SECTIONS, "method.": METHODS, "diagnose.method.": (DEFAULT,),
+    "class.": inspect(settings.EMBEDDED_MODEL, "embedded").labels, "notes.": SECTIONS, "diagnose.method.": (DEFAULT,),
     "diagnose.": ("over", "under"), "quality.": WARNINGS,
 }
 
@@ -50,8 +48,7 @@ def placeholders(text: str) -> list[str]:
 
 def test_every_key_that_is_asked_for_is_there_and_none_is_without_use():
     asked = set().union(*(asked_for(file.read_text(encoding="utf-8")) for file in PACKAGE.rglob("*.py")))
-    assert asked == set(TRANSLATED[DEFAULT_LANGUAGE]) | set(ENGLISH_ONLY)
-    assert not set(TRANSLATED[DEFAULT_LANGUAGE]) & set(ENGLISH_ONLY)
+    assert asked == set(TRANSLATED[DEFAULT_LANGUAGE])
 
 
 def test_the_look_for_keys_sees_planted_ones():
@@ -80,8 +77,8 @@ def test_a_language_has_all_keys_with_the_same_placeholders_and_says_something(l
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_language_is_packaged_and_read_together_with_what_is_english_only(language):
-    assert words(language) == {**ENGLISH_ONLY, **TRANSLATED[language]}
+def test_a_language_is_read_as_it_is_packaged(language):
+    assert words(language) == TRANSLATED[language]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from vit_demo.cli.options import Line, add_model, open_model
 from vit_demo.common.errors import UserError
+from vit_demo.explain.attribution.methods import DEFAULT, METHODS
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
     from vit_demo.explain.attribution.maps import Explanation
     from vit_demo.explain.attribution.target import Target
     from vit_demo.model.classifier import LeafClassifier
-
-# As explain.saliency has them, which takes seconds to import.
-ATTENTION_METHODS = ("attention", "rollout")
-CLASS_METHODS = ("relevance", "masked-relevance", "gradcam", "occlusion")
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its flags."""
     parser.description = "Says which patches of a photo the model looked at (attention, rollout) or which speak for a class (relevance, gradcam, occlusion)."
     add_model(parser)
-    parser.add_argument("--method", choices=ATTENTION_METHODS + CLASS_METHODS, help="default: the most faithful that answers at once")
+    parser.add_argument("--method", choices=list(METHODS), help="default: the most faithful that answers at once")
     parser.add_argument("--class", dest="label", metavar="NAME", help="the class that is explained (default: the one that the model says)")
     parser.add_argument("--against", metavar="NAME", help="another class: what speaks for the first and not for this one")
     parser.add_argument("--layer", type=int, help="for attention: 0 is the first, -1 the last (default)")
@@ -85,7 +82,7 @@ def _explain(options: argparse.Namespace) -> None:
             "against": found.against, "probability": found.probability, **cls_share,
         }))
     else:
-        said = "" if found.method in ATTENTION_METHODS else f" for {found.label}" + (f" against {found.against}" if found.against else "")
+        said = "" if not METHODS[found.method].for_class else f" for {found.label}" + (f" against {found.against}" if found.against else "")
         print(f"{out}: {found.method} map of {rows} x {columns} patches{said} ({found.label}: {found.probability:.1%})")
 
 
@@ -98,10 +95,11 @@ def _check(options: argparse.Namespace) -> None:
         return
     if Path(options.out).suffix.lower() not in WRITERS:
         raise UserError(f"{options.out} does not end in .npz, .csv or .png, which say how it is written. Give another --out.")
-    if options.method in ATTENTION_METHODS:
+    if options.method is not None and not METHODS[options.method].for_class:
         if options.label is not None or options.against is not None:
-            raise UserError(f"The map of {options.method} does not depend on the class. Leave out --class and --against, or choose {_or(CLASS_METHODS)}.")
-        wrong = ("layer", "head") if options.method == "rollout" else ()
+            others = _or([name for name, method in METHODS.items() if method.for_class])
+            raise UserError(f"The map of {options.method} does not depend on the class. Leave out --class and --against, or choose {others}.")
+        wrong = {"rollout": ("layer", "head"), "attention": ()}.get(options.method, ("layer", "head", "query"))
     else:
         wrong = ("layer", "head", "query")
     for name in wrong:
@@ -111,14 +109,15 @@ def _check(options: argparse.Namespace) -> None:
 
 def find_map(classifier: LeafClassifier, photo: Image.Image, options: argparse.Namespace) -> Found:
     """The map that the flags ask for."""
+    from vit_demo.explain.attribution.maps import METHODS as ATTENTION_VIEWS
     from vit_demo.explain.attribution.maps import MapRequest, explain
     from vit_demo.explain.attribution.occlusion import occlusion
-    from vit_demo.explain.attribution.saliency import DEFAULT, saliency
+    from vit_demo.explain.attribution.saliency import saliency
 
     method = options.method or DEFAULT
     target, label, probability = find_target(classifier, photo, options)
     explanation = None
-    if method in ATTENTION_METHODS:
+    if method in ATTENTION_VIEWS:
         request = MapRequest(method, -1 if options.layer is None else options.layer, options.head, options.query)
         explanation = explain(classifier, photo, request)
         heat = explanation.map

@@ -14,8 +14,9 @@ from PIL import Image
 
 from vit_demo.explain.attribution import trust
 from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat
+from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.occlusion import occlusion
-from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, METHODS, saliency
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.costs import Encoder
 from vit_demo.explain.internals.distance import attention_distance, even_distance
@@ -33,7 +34,7 @@ from vit_demo.figures.showcase import Showcase
 from vit_demo.figures.trust import curves_figure
 from vit_demo.figures.why import map_overlay
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title, say
+from vit_demo.text.words import label_title
 
 SIDE = 448
 # So many classes get a line in a chart, the likeliest; the files have all.
@@ -198,8 +199,8 @@ def _maps(scene: _Scene, show: Showcase) -> None:
             maps[method] = occlusion(scene.classifier, scene.pixel_values, scene.target, report=report).numpy()
         else:
             maps[method] = saliency(scene.classifier, scene.pixel_values, method, scene.target)[0].numpy()
-        about = "Where [CLS] looks, whatever the class." if method in ATTENTION_METHODS else f"What speaks for {scene.explained()}."
-        show.picture(f"map_{method}", map_overlay(scene.seen, maps[method]), say(f"method.{method}").split(" (slow")[0], f"{about} Bright is most.")
+        about = "Where [CLS] looks, whatever the class." if not METHODS[method].for_class else f"What speaks for {scene.explained()}."
+        show.picture(f"map_{method}", map_overlay(scene.seen, maps[method]), METHODS[method].title.split(" (slow")[0], f"{about} Bright is most.")
     settings = {"label": scene.labels[scene.target.label], "against": "" if scene.target.against is None else scene.labels[scene.target.against]}
     show.arrays("maps", "the maps of all methods, (rows, columns).", **maps, **settings, patch_size=scene.trace.grid.patch_size)
     _curves(scene, show, maps)

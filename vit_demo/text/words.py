@@ -1,6 +1,6 @@
 """The words of the page, kept in files beside this module so that they can be translated.
 
-text/en.json has what is there in English only, text/diagnose/<language>/ what the Diagnose tab says, a file a part of it.
+diagnose/<language>/ has what the Diagnose tab says, a file a part of it.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ LANGUAGES = ("en", "zh", "fr", "sw", "es", "pt")
 @functools.cache
 def words(language: str = DEFAULT_LANGUAGE) -> dict[str, str]:
     """All texts of a language by key."""
-    files = [FOLDER / "en.json", *sorted((FOLDER / "diagnose" / language).glob("*.json"))]
-    return {key: text for file in files for key, text in _read(file).items()}
+    return {key: text for file in sorted((FOLDER / "diagnose" / language).glob("*.json")) for key, text in _read(file).items()}
 
 
 def _read(file: Path) -> dict[str, str]:

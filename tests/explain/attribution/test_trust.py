@@ -8,7 +8,8 @@ import torch
 from scipy import stats
 
 from vit_demo.explain.attribution.faithfulness import centred_heat, curves, random_heat, randomised, rank_correlation
-from vit_demo.explain.attribution.saliency import DEFAULT, saliency
+from vit_demo.explain.attribution.methods import DEFAULT
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.attribution.trust import (
     ALL,

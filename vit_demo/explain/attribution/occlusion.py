@@ -62,3 +62,8 @@ def _covers(grid: PatchGrid, window: int) -> Tensor:
     row, column = torch.arange(grid.num_patches) // grid.columns, torch.arange(grid.num_patches) % grid.columns
     reach = window // 2
     return ((row[:, None] - row).abs() <= reach) & ((column[:, None] - column).abs() <= reach)
+
+
+def occlusions(classifier: Classifier, pixel_values: Tensor, target: Target, _dtype: torch.dtype) -> Tensor:
+    """:func:`occlusion` of each photo, (B, rows, columns)."""
+    return torch.stack([occlusion(classifier, photo[None], target) for photo in pixel_values])

@@ -72,3 +72,8 @@ def embed(classifier: Classifier, pixel_values: Tensor) -> Tensor:
     """The tokens that enter the first block, (B, T, D)."""
     other_size = classifier.needs_interpolation(pixel_values)
     return classifier.model.base_model.embeddings(pixel_values.float(), interpolate_pos_encoding=other_size)
+
+
+def patch_relevance(classifier: Classifier, pixel_values: Tensor, target: Target, dtype: torch.dtype) -> Tensor:
+    """:func:`relevance` of the patches alone, (B, N)."""
+    return relevance(classifier, pixel_values, target, dtype)[:, 1:]

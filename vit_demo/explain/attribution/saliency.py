@@ -9,10 +9,8 @@ from torch import Tensor
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.threads import map_threads
-from vit_demo.explain.attribution.gradcam import gradcam
-from vit_demo.explain.attribution.masked import ROUNDS, masked_relevance
-from vit_demo.explain.attribution.occlusion import occlusion
-from vit_demo.explain.attribution.relevance import embed, relevance
+from vit_demo.explain.attribution.methods import MASKED, METHODS, known_names
+from vit_demo.explain.attribution.relevance import embed
 from vit_demo.explain.attribution.rollout import cls_rollout
 from vit_demo.explain.attribution.target import ANSWER, Target
 from vit_demo.explain.patches import PatchGrid
@@ -21,17 +19,8 @@ from vit_demo.model.classifier import bf16_is_faster
 from vit_demo.model.cpu_engine import FEW, encoder_of, is_faster
 from vit_demo.model.encoder import encode
 
-# The first two say where [CLS] looks, whatever the class; the others what speaks for a class.
-ATTENTION_METHODS = ("attention", "rollout")
-MASKED = "masked-relevance"
-CLASS_METHODS = ("relevance", MASKED, "gradcam", "occlusion")
-METHODS = ATTENTION_METHODS + CLASS_METHODS
-# The most faithful that answers at once, as benchmarks/faithfulness.py measures it.
-DEFAULT = MASKED
 # More photos at once are no faster on a CPU. Memory in bytes for the attention of those that are explained at once.
 MOST_PHOTOS, MEMORY = 8, 2**29
-# Of several photos on a CPU a thread computes some by itself, where a photo takes one pass.
-SIDE_BY_SIDE = (*ATTENTION_METHODS, "relevance", "gradcam")
 
 
 def saliency(
@@ -44,17 +33,19 @@ def saliency(
     Raises UserError for another method or class.
     """
     if method not in METHODS:
-        raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
+        raise UserError(f"Method {method!r} is not known: choose {known_names()}.")
+    known = METHODS[method]
+    compute = known.function()
     if dtype is None:
         dtype = usual_type(method, len(pixel_values), pixel_values.device.type)
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
-    size = max(1, photos_at_once(classifier, grid) // (2 * ROUNDS if method == MASKED else 1))
+    size = max(1, photos_at_once(classifier, grid) // known.versions)
 
     def explained(part: Tensor) -> Tensor:
-        return _METHODS[method](classifier, part, target, dtype).reshape(-1, grid.rows, grid.columns).float().cpu()
+        return compute(classifier, part, target, dtype).reshape(-1, grid.rows, grid.columns).float().cpu()
 
     threads = torch.get_num_threads()
-    if pixel_values.device.type == "cpu" and method in SIDE_BY_SIDE and threads > 1 and len(pixel_values) > 1:
+    if pixel_values.device.type == "cpu" and known.one_pass and threads > 1 and len(pixel_values) > 1:
         # As many photos as at once otherwise, but a few in each thread.
         few = min(FEW, max(1, size // threads), -(-len(pixel_values) // threads))
         return torch.cat(list(map_threads(explained, pixel_values.split(few), ahead=threads)))
@@ -93,25 +84,13 @@ def attentions(
     return found
 
 
-def _attention(classifier: Classifier, pixel_values: Tensor, _target: Target, dtype: torch.dtype) -> Tensor:
+def last_attention(classifier: Classifier, pixel_values: Tensor, _target: Target, dtype: torch.dtype) -> Tensor:
+    """Attention of [CLS] to each patch in the last layer, mean of the heads, (B, N)."""
     return attentions(classifier, pixel_values, dtype)[-1][:, :, 0, 1:].float().mean(dim=1)
 
 
-def _rollout(classifier: Classifier, pixel_values: Tensor, _target: Target, dtype: torch.dtype) -> Tensor:
+def rollout(classifier: Classifier, pixel_values: Tensor, _target: Target, dtype: torch.dtype) -> Tensor:
+    """Attention rollout of [CLS] to each patch, (B, N)."""
     # Only their mean over the heads is asked for: taken while they are at hand, it is all that has to be kept.
     means = attentions(classifier, pixel_values, dtype, lambda attention: attention.sum(dim=1, keepdim=True, dtype=torch.float32) / attention.shape[1])
     return cls_rollout(means)[:, 1:]
-
-
-def _relevance(classifier: Classifier, pixel_values: Tensor, target: Target, dtype: torch.dtype) -> Tensor:
-    return relevance(classifier, pixel_values, target, dtype)[:, 1:]
-
-
-def _occlusion(classifier: Classifier, pixel_values: Tensor, target: Target, _dtype: torch.dtype) -> Tensor:
-    return torch.stack([occlusion(classifier, photo[None], target) for photo in pixel_values])
-
-
-_METHODS: dict[str, Callable[[Classifier, Tensor, Target, torch.dtype], Tensor]] = {
-    "attention": _attention, "rollout": _rollout, "relevance": _relevance, MASKED: masked_relevance,
-    "gradcam": gradcam, "occlusion": _occlusion,
-}

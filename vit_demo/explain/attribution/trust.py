@@ -18,7 +18,8 @@ from torch import Tensor
 
 from vit_demo.common.errors import UserError
 from vit_demo.explain.attribution import faithfulness
-from vit_demo.explain.attribution.saliency import DEFAULT, METHODS, saliency, usual_type
+from vit_demo.explain.attribution.methods import DEFAULT, METHODS, known_names
+from vit_demo.explain.attribution.saliency import saliency, usual_type
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.protocols import Classifier
@@ -54,7 +55,7 @@ class Plan:
     def __post_init__(self) -> None:
         for method in self.methods:
             if method not in METHODS:
-                raise UserError(f"Method {method!r} is not known: choose {', '.join(METHODS[:-1])} or {METHODS[-1]}.")
+                raise UserError(f"Method {method!r} is not known: choose {known_names()}.")
         if self.steps < 1:
             raise UserError(f"The curves have {self.steps} steps: choose 1 or more.")
         if self.seed < 0:

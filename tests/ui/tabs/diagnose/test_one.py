@@ -15,7 +15,8 @@ from PIL import Image
 
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import FILE
-from vit_demo.explain.attribution.saliency import DEFAULT, saliency
+from vit_demo.explain.attribution.methods import DEFAULT
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.model.checkpoints import EMBEDDED

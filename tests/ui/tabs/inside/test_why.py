@@ -14,8 +14,9 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from vit_demo.explain.attribution import faithfulness
+from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.relevance import relevance
-from vit_demo.explain.attribution.saliency import METHODS, saliency
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.norms import artefact_patches
 from vit_demo.explain.patches import PatchGrid

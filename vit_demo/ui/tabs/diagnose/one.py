@@ -8,7 +8,8 @@ from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.explain.attribution.saliency import DEFAULT, saliency
+from vit_demo.explain.attribution.methods import DEFAULT
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say

@@ -11,29 +11,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.occlusion import occlusion
-from vit_demo.explain.attribution.saliency import METHODS, saliency
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.heads import patches_for_half
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import percent, say
+from vit_demo.text.words import percent
 from vit_demo.ui.tabs.inside.scene import Look
 
 # Values of the lists of classes that are not a class: those begin with a number.
 ANSWER, NONE = "answer", "none"
 # Occlusion maps that are kept: of three pictures for two photos, and two more. Each keeps its model in memory.
 KEEP = 8
-SHOWS = {
-    "attention": "Where [CLS] looks in the **last layer**, as the mean of its heads. What earlier layers gathered is not in it.",
-    "rollout": "Where [CLS] looks over **all layers together**: attention followed back from layer to layer (Abnar and Zuidema 2020).",
-    "relevance": "Attention of all layers, counted only where more of it would **raise the class** (attention x gradient; Chefer, Gur and Wolf 2021).",
-    "masked-relevance": (
-        "Attention x gradient (Chefer, Gur and Wolf 2021), as the **mean over photos of which a random half is covered**: "
-        "of half a photo the model is less sure, and shows better what it leans on."
-    ),
-    "gradcam": "Which patches, as they enter the last layer, **push the class up** (Selvaraju et al. 2017).",
-    "occlusion": "A square of 3 x 3 patches is covered, at {patches} places in turn: bright where the class then **loses most** (Zeiler and Fergus 2014).",
-}
 _VERTICAL, _HORIZONTAL = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
@@ -68,7 +58,7 @@ def pixels(found: Look) -> Tensor:
 
 def method_titles() -> list[tuple[str, str]]:
     """(title, name) of each method."""
-    return [(say(f"method.{name}"), name) for name in METHODS]
+    return [(method.title, name) for name, method in METHODS.items()]
 
 
 def class_values(labels: list[str]) -> list[str]:

@@ -12,11 +12,12 @@ import numpy as np
 
 from vit_demo.common.errors import UserError
 from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
-from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, METHODS, saliency
+from vit_demo.explain.attribution.methods import METHODS
+from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.why import curve_figure
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title, percent, say
+from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.heat import class_index, heat, pixels
@@ -195,7 +196,7 @@ def _measured_row(name: str, areas: dict, sanity: dict) -> list[str]:
 
 
 def _method_title(name: str) -> str:
-    return BASELINES.get(name) or (say(f"method.{name}").split(" (")[0] if name in METHODS else label_title(name))
+    return BASELINES.get(name) or (METHODS[name].title.split(" (")[0] if name in METHODS else label_title(name))
 
 
 def _interval(numbers: list[float | None]) -> str:
@@ -218,7 +219,7 @@ def _verdict(result: Check, found: Look, label: int, method: str) -> str:
     else:
         verdict = f"**It holds {'' if wins == 4 else 'in part '}for this photo**: the map wins {wins} of four comparisons and loses {losses or 'none'}."
     words = [
-        f"{verdict} ({say(f'method.{method}').split(' (')[0]}, {name}, {STEPS} steps.)",
+        f"{verdict} ({METHODS[method].title.split(' (')[0]}, {name}, {STEPS} steps.)",
         f"Covering what this map marks makes {name} fall {_than(falls, 'covering')}; a smaller area is better.",
         f"Bringing back what it marks makes it rise {_than(rises, 'bringing back')}; a larger area is better.",
     ]
@@ -251,7 +252,7 @@ def _sanity_words(kept: dict[str, float] | None, method: str) -> str:
     *_, last = kept.values()
     still = f"With all weights random it agrees with this one by {last:.2f} (1: the same order of patches, 0: none)"
     verdict = "**passed**, it shows what was learned." if abs(last) < AGREES else "**not passed**, much of it was not learned."
-    return f"{title} {still}: {verdict}" + (" The head takes no part in attention, so a random head changes nothing." if method in ATTENTION_METHODS else "")
+    return f"{title} {still}: {verdict}" + (" The head takes no part in attention, so a random head changes nothing." if not METHODS[method].for_class else "")
 
 
 def _csv(result: Check) -> tuple[list[str], list[list[str]]]:

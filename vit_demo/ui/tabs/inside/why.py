@@ -8,7 +8,7 @@ import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.explain.attribution.saliency import ATTENTION_METHODS, DEFAULT, METHODS
+from vit_demo.explain.attribution.methods import DEFAULT, METHODS
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.norms import artefact_patches
 from vit_demo.figures.why import map_overlay
@@ -16,7 +16,7 @@ from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import Choice, polite
 from vit_demo.ui.tabs.inside import trust
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, SHOWS, class_index, class_values, heat, method_titles, place_words
+from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, class_index, class_values, heat, method_titles, place_words
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
 
 ID, TITLE = "why", "Why this answer"
@@ -75,7 +75,7 @@ def show(photo: str | None, model: str, explained: str | None, versus: str | Non
         raise UserError("Choose a method from the list.")
     labels = found.classifier.labels
     label, against = trust.explained_class(found, explained), class_index(versus, labels)
-    compares = against not in (None, label) and method not in ATTENTION_METHODS
+    compares = against not in (None, label) and METHODS[method].for_class
     targets = [Target(label), Target(against), Target(label, against)] if compares else [Target(label)]
     maps = [heat(found, photo, method, target, _report(number, len(targets))) for number, target in enumerate(targets)]
     titles = [_title(target, labels, method) for target in targets]
@@ -107,7 +107,7 @@ def _report(number: int, count: int):
 
 
 def _title(target: Target, labels: list[str], method: str) -> str:
-    if method in ATTENTION_METHODS:
+    if not METHODS[method].for_class:
         return "Where [CLS] looks"
     name = label_title(labels[target.label])
     return f"For {name}" if target.against is None else f"For {name} rather than {label_title(labels[target.against])}"
@@ -124,8 +124,8 @@ def _answer_words(found: Look, label: int) -> str:
 
 def _method_words(found: Look, method: str, same: bool) -> str:
     """What the method shows. same: whether a class is to be compared with itself."""
-    words = SHOWS[method].format(patches=found.trace.grid.num_patches)
-    if method in ATTENTION_METHODS:
+    words = METHODS[method].shows.format(patches=found.trace.grid.num_patches)
+    if not METHODS[method].for_class:
         words += " **It does not depend on the class**: the map is the same whichever you choose, so there is one picture."
     elif same:
         words += " To compare, choose two different classes."
