@@ -9,11 +9,12 @@ import torch
 from transformers.activations import ACT2FN
 
 from tests.engines import photos_of
+from vit_demo.common.compat import onednn_fuses
 from vit_demo.model import classifier as vit
 from vit_demo.model import cpu_engine
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.cpu_engine import CpuEngine, encoder_of, engine_of
-from vit_demo.model.encoder import encode, onednn_fuses
+from vit_demo.model.encoder import encode
 
 LAYER = 1
 

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, linear
 from transformers.activations import GELUActivation
 
+from vit_demo.common.compat import GELU_AFTER, NOTHING_AFTER, laid_out, linear_then, onednn_fuses
 from vit_demo.common.threads import map_threads
 from vit_demo.model import classifier as vit
 from vit_demo.model import hybrid
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.model.encoder import GELU, PLAIN, Record, onednn_fuses
+from vit_demo.model.encoder import Record
 
 # Of the values of a pixel, 0 to 255.
 MIDDLE = 128
@@ -164,14 +165,14 @@ class _Linear:
         weight = weight.detach().to(torch.bfloat16, copy=True)
         self._bias = None if bias is None else bias.detach().to(torch.bfloat16)
         self._packed = onednn_fuses()
-        self._weight = torch.ops.mkldnn._reorder_linear_weight(weight) if self._packed else weight
+        self._weight = laid_out(weight) if self._packed else weight
         self._fused = self._packed and isinstance(activation, GELUActivation)
         self._activation = None if self._fused else activation
 
     def __call__(self, values: Tensor) -> Tensor:
         """(..., K) to (..., N)."""
         if self._packed:
-            found = torch.ops.mkldnn._linear_pointwise(values, self._weight, self._bias, *(GELU if self._fused else PLAIN))
+            found = linear_then(values, self._weight, self._bias, GELU_AFTER if self._fused else NOTHING_AFTER)
         else:
             found = linear(values, self._weight, self._bias)
         return found if self._activation is None else self._activation(found)

@@ -15,18 +15,17 @@ It sets no hook and changes nothing in the model, which other threads may use at
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, gelu, layer_norm, linear
+from torch.nn.functional import dropout, layer_norm, linear
 from transformers.activations import GELUActivation
+
+from vit_demo.common.compat import GELU_AFTER, linear_then, onednn_fuses
 
 # With fewer tokens than this in a batch, to put three weights together takes longer than one product in the place of three saves.
 FEW_TOKENS = 600
-# What oneDNN does with a product while it is in the cache: its name, its numbers, its kind.
-PLAIN, GELU = ("none", [], ""), ("gelu", [], "none")
 
 # Takes the attention probabilities of one block, in the type of the products: (B, heads, T, T), of the last block (B, heads, 1, T).
 Record = Callable[[Tensor], object]
@@ -80,20 +79,8 @@ def _activated(mlp: nn.Module, values: Tensor) -> Tensor:
     fuses = values.dtype == torch.bfloat16 and values.device.type == "cpu" and not torch.is_grad_enabled()
     if fuses and isinstance(mlp.activation_fn, GELUActivation) and onednn_fuses():
         bias = None if mlp.fc1.bias is None else mlp.fc1.bias.to(values.dtype)
-        return torch.ops.mkldnn._linear_pointwise(values, mlp.fc1.weight.to(values.dtype), bias, *GELU)
+        return linear_then(values, mlp.fc1.weight.to(values.dtype), bias, GELU_AFTER)
     return mlp.activation_fn(_project([mlp.fc1], values))
-
-
-@functools.cache
-def onednn_fuses() -> bool:
-    """Whether this torch has what its own compiler calls for a product with an activation after it, in bfloat16, and it gives what it should."""
-    ones, weight = torch.ones(2, 3, 32, dtype=torch.bfloat16), torch.eye(32, dtype=torch.bfloat16)
-    try:
-        weights = (weight, torch.ops.mkldnn._reorder_linear_weight(weight))
-        found = [torch.ops.mkldnn._linear_pointwise(ones, laid_out, None, *after) for laid_out in weights for after in (PLAIN, GELU)]
-    except (AttributeError, RuntimeError, TypeError):  # built without oneDNN, or another torch, whose function is another
-        return False
-    return all(torch.equal(plain, ones) and torch.allclose(active, gelu(ones), atol=0.01) for plain, active in (found[:2], found[2:]))
 
 
 def _heads(projected: Tensor, parts: int, head_dim: int) -> Tensor:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from vit_demo.common.arrays import ArrayCache, key_of, stamp
+from vit_demo.common.compat import dataset_stamp
 from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.photos.quality import WARNINGS, assess
@@ -137,7 +138,7 @@ def cache_key(catalogue: Catalogue) -> str:
     """Changes with the data set and, where photos are files of their own, with each file that is looked at."""
     places = drawn(len(catalogue))
     stamps = [stamp(path) for path in map(catalogue.path, places) if os.path.isabs(path)]
-    return key_of(VERSION, MOST_PHOTOS, SEED, [(split, part._fingerprint, len(part)) for split, part in catalogue.data.items()], stamps)
+    return key_of(VERSION, MOST_PHOTOS, SEED, [(split, dataset_stamp(part), len(part)) for split, part in catalogue.data.items()], stamps)
 
 
 def _read(key: str, count: int) -> Numbers | None:

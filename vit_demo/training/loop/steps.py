@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from vit_demo.common.compat import lerp_all
 from vit_demo.common.errors import UserError
 from vit_demo.training.job import TrainingJob
 from vit_demo.training.loop.augment import at, augmentation, kept_patches
@@ -310,7 +311,7 @@ class _Average:
             self.weights = {name: tensor.clone() for name, tensor in state.items()}
         decay = min(self.decay, (1 + step) / (10 + step))
         # By name: a checkpoint gives the names in another order.
-        torch._foreach_lerp_(list(self.weights.values()), [state[name] for name in self.weights], 1 - decay)
+        lerp_all(list(self.weights.values()), [state[name] for name in self.weights], 1 - decay)
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
         self.weights = {name: tensor.to(self.model.device) for name, tensor in weights.items()}

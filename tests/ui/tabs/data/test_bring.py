@@ -50,7 +50,7 @@ def archive(tmp_path: Path) -> Path:
 
 
 def event(**asked: str) -> SimpleNamespace:
-    return SimpleNamespace(_data={"value": json.dumps(asked)})
+    return SimpleNamespace(value=json.dumps(asked))
 
 
 def ended(answer: dict) -> dict:

@@ -50,7 +50,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def answered(source: Path, shown: dict, **asked: object) -> dict:
-    return browse.look(str(source), EMBEDDED, SimpleNamespace(_data={"value": json.dumps({**shown["asked"], **asked})}))
+    return browse.look(str(source), EMBEDDED, SimpleNamespace(value=json.dumps({**shown["asked"], **asked})))
 
 
 def names(shown: dict) -> list[str]:
@@ -117,7 +117,7 @@ def test_a_photo_with_all_that_is_known(folder):
 @pytest.mark.parametrize("given", [None, "", "[1]", "{", json.dumps({"page": "two", "split": 3, "photo": None, "text": ["x"], "fields": "yes", "run": True})])
 def test_what_makes_no_sense_is_as_just_opened(given, folder):
     assert browse.understood(given) == {**browse.NOTHING, "key": "", "fields": False}
-    shown = browse.look(str(folder), EMBEDDED, SimpleNamespace(_data={"value": given}))
+    shown = browse.look(str(folder), EMBEDDED, SimpleNamespace(value=given))
     assert shown["where"] == "Page 1 of 4, 80 photos" and shown["fields"], "the page did not say what it has open"
 
 

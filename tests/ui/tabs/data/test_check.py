@@ -59,7 +59,7 @@ class Page:
         self.parts |= answer["parts"]
 
     def event(self, do: str, **changes: object) -> SimpleNamespace:
-        return SimpleNamespace(_data={"value": json.dumps({**self.asked, "do": do, **changes})})
+        return SimpleNamespace(value=json.dumps({**self.asked, "do": do, **changes}))
 
     def press(self, do: str, **changes: object) -> None:
         self._take(check.act(self.model, self.event(do, **changes)))
@@ -228,7 +228,7 @@ def test_what_a_page_should_never_send_is_refused_or_ignored(page, folder, refus
 def look(page: Page, source: str, **asked: object) -> dict:
     """What Browse answers."""
     given = {"key": opened.open_source(source).key, "fields": True, **asked}
-    return browse.look(source, page.model, SimpleNamespace(_data={"value": json.dumps(given)}))
+    return browse.look(source, page.model, SimpleNamespace(value=json.dumps(given)))
 
 
 def facts(page: Page, source: str, **asked: object) -> list[tuple[str, str]]:

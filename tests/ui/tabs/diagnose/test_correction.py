@@ -151,7 +151,7 @@ def test_it_can_be_switched_off(monkeypatch, refusal):
 def seen_in_data(summary: str = "", **asked: object) -> dict:
     """What the Data tab shows of the corrections: opened, or come back to, and then asked for a page or photo."""
     _, shown = data.page.open_first("review", summary)
-    event = SimpleNamespace(_data={"value": json.dumps({**shown["asked"], **asked})})
+    event = SimpleNamespace(value=json.dumps({**shown["asked"], **asked}))
     return data.browse.look("review", EMBEDDED, event) if asked else shown
 
 

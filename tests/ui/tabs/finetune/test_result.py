@@ -84,7 +84,7 @@ def words(html: str) -> str:
 
 
 def event(value: object) -> SimpleNamespace:
-    return SimpleNamespace(_data={"value": value, "index": 0})
+    return SimpleNamespace(value=value, index=0)
 
 
 def rows_of(html: str) -> list[int]:

@@ -287,10 +287,10 @@ def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
 def test_a_chosen_dot_is_its_photo_byte_for_byte(model, leaves, refusal):
     plan = ask(model, leaves)
     atlas = finish(maps.start(plan))
-    number, facts, large, buttons = view.pick(plan.key, SimpleNamespace(_data={"index": 13}))
+    number, facts, large, buttons = view.pick(plan.key, SimpleNamespace(index=13))
     assert number == 13 and "001.png" in facts and "test, 13" in facts and "20 x 24 px" in facts and buttons["visible"]
     assert Path(view.photo_file(plan.key, 13)).read_bytes() == Path(atlas.paths[13]).read_bytes()
-    assert "no longer there" in refusal(view.pick, "another", SimpleNamespace(_data={"index": 0}))
+    assert "no longer there" in refusal(view.pick, "another", SimpleNamespace(index=0))
     assert "no longer there" in refusal(view.photo_file, plan.key, -1)
     (leaves / "test" / "blue" / "000.png").unlink()
     assert "changed since the map was drawn" in refusal(view.photo_file, plan.key, 13)

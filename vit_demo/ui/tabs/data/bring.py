@@ -82,7 +82,7 @@ def propose(files: list[str] | None) -> dict:
 
 def begin(files: list[str] | None, event: gr.EventData) -> dict:
     """Inputs: uploaded files, the name and the class that were typed. Outputs: the import, or why there is none."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     paths, folder = [Path(path) for path in files or []], None
     try:
         source = source_of(paths, asked["label"])
@@ -100,7 +100,7 @@ def begin(files: list[str] | None, event: gr.EventData) -> dict:
 
 def act(event: gr.EventData) -> dict:
     """Inputs: what was pressed, about which import. Outputs: what to show now."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     job = imports.JOBS.find(asked["name"])
     if asked["do"] == "tell":
         found = next((one for one in imports.list_imports() if one.name == asked["name"]), None)
@@ -114,7 +114,7 @@ def act(event: gr.EventData) -> dict:
 
 def choose(event: gr.EventData) -> tuple:
     """Inputs: an import. Outputs: the views, with the photos in front where that was asked for; the photos chosen; the upload, empty where it is in."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     spec = IMPORT + asked["name"]
     if asked["do"] == "open":
         open_source(spec)  # raises where it cannot be opened
@@ -127,7 +127,7 @@ def choose(event: gr.EventData) -> tuple:
 
 def remove(source: str, event: gr.EventData) -> tuple:
     """Inputs: the photos that are chosen, an import. Outputs: all others; the photos chosen, others where it was these."""
-    name = understood(event._data.get("value"))["name"]
+    name = understood(event.value)["name"]
     imports.remove(name)
     chosen = {"value": BEANS} if IMPORT + name in (source or "") else {}
     return {**_answer(None), "parts": {"head": view.removed_html(name), "list": view.list_html(imports.list_imports())}}, gr.update(choices=sources(), **chosen)

@@ -79,7 +79,7 @@ def first(one: Opened) -> dict:
 
 def look(source: str, model: str, event: gr.EventData) -> dict:
     """Inputs: source, model, what the script asks for. Outputs: what it draws."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     one = opened(source, asked["key"])
     # Another data set than the page has, since the server was started anew or a correction came in: its labels may be others.
     fields = asked["fields"] or one.key != asked["key"]

@@ -91,7 +91,7 @@ def show(source: str | None, model: str) -> dict:
 
 def act(model: str, event: gr.EventData) -> dict:
     """Inputs: model in use, what was pressed and what is shown. Outputs: what to show now."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     one = opened(asked["source"], asked["opened"])
     asked["opened"] = one.key
     if asked["do"] == "start":
@@ -113,12 +113,12 @@ def act(model: str, event: gr.EventData) -> dict:
 
 def train_on(event: gr.EventData) -> str:
     """Inputs: what is shown. Outputs: the name by which a run opens these photos as they are mended."""
-    return MENDED + checked(understood(event._data.get("value"))["source"])
+    return MENDED + checked(understood(event.value)["source"])
 
 
 def take_away(event: gr.EventData) -> dict:
     """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a zip."""
-    asked = understood(event._data.get("value"))
+    asked = understood(event.value)
     data = open_dataset(MENDED + checked(asked["source"]))
     if asked["do"] == "push":
         if not may_push():

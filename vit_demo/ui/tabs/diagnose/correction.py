@@ -85,7 +85,7 @@ def draw(photo: str | None, said: dict | None, language: str) -> str:
 
 def answer(photo: str | None, said: dict | None, language: str, event: gr.EventData) -> str:
     """Inputs: photo file, what was said of it, language, what was filled in or is to be removed. Outputs: what was done, in HTML."""
-    given = event._data["value"]
+    given = event.value
     view = _Answered.of(said, language)
     if given.get("remove"):
         review_set.remove(str(given["remove"]))

@@ -121,7 +121,7 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
 
 def choose_cell(event: gr.EventData) -> tuple:
     """Inputs: the touched number. Outputs: cell, the first page."""
-    return str(event._data["value"]), 0
+    return str(event.value), 0
 
 
 def turn_back(page: float) -> int:
@@ -136,7 +136,7 @@ def turn_forward(page: float) -> int:
 
 def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
     """Inputs: run, split, the touched photo. Outputs: the detail, the photo, what is known of it."""
-    run, row = runs.find(run_id), str(event._data["value"])
+    run, row = runs.find(run_id), str(event.value)
     found = next((one for one in _all(run, split) if str(one.row) == row), None) if run else None
     if found is None:
         raise UserError("This photo is no longer in the record of the run. Choose the run again.")

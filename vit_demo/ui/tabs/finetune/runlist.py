@@ -163,7 +163,7 @@ def _group(group: Group, chosen: str | None) -> str:
 
 def choose(event: gr.EventData) -> str:
     """Inputs: the touched row. Outputs: run."""
-    return str(event._data["value"])
+    return str(event.value)
 
 
 def describe(run_id: str | None, described: str) -> tuple:

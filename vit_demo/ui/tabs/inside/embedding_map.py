@@ -178,7 +178,7 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
 
 def pick(key: str, event: gr.EventData) -> tuple:
     """Inputs: key, the chosen dot. Outputs: its number, facts, the photo, the buttons that hand it over."""
-    number = int(event._data["index"])
+    number = int(event.index)
     _, atlas = _found(key, number)
     stored = _stored(key, number)
     photo = safe_open.decode(stored)

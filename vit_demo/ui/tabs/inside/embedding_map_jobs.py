@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from vit_demo.common.arrays import ArrayCache, key_of, stamp
+from vit_demo.common.compat import dataset_stamp
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.data.names import SPLITS
@@ -137,7 +138,7 @@ def _model_stamp(classifier: LeafClassifier) -> list:
 def _photos_stamp(data: Dataset, rows: list[int]) -> list:
     """The fingerprint of a split, which changes with the files it was read from, and of photos that are files of their own, size and change time."""
     paths = data.select(rows).select_columns(["image_file_path"])[:]["image_file_path"]
-    return [data._fingerprint, *(stamp(path) for path in paths if os.path.isabs(path))]
+    return [dataset_stamp(data), *(stamp(path) for path in paths if os.path.isabs(path))]
 
 
 def kept(wanted: Plan, visitor: str = "") -> Job[EmbeddingMap] | None:
