@@ -43,6 +43,7 @@ def row(page, name: str):
 
 def choose_run(page, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).click()
+    row(page, name).and_(page.locator(".chosen")).wait_for()
     page.locator("#runs-title").get_by_text(name, exact=True).wait_for()
 
 

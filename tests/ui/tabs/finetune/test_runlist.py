@@ -130,13 +130,13 @@ def test_pages_hold_so_many_and_what_is_shown_already_is_not_sent() -> None:
 
 def test_the_chosen_run_is_described_once_so_that_a_half_typed_name_stays() -> None:
     run = made("stopped", name="rust & more")
-    box, title, name, resume, export, sure, described = runlist.describe(run.id, "")
-    assert box["visible"] and "rust &amp; more" in title and name == "rust & more" and resume["visible"] and not sure["visible"]
+    box, title, name, resume, export, described = runlist.describe(run.id, "")
+    assert box["visible"] and "rust &amp; more" in title and name == "rust & more" and resume["visible"]
     assert json.loads(Path(export).read_text())["id"] == run.id
-    assert runlist.describe(run.id, described) == (gr.skip(),) * 7
+    assert runlist.describe(run.id, described) == (gr.skip(),) * 6
     run.rename("new")
     assert runlist.describe(run.id, described)[2] == "new"
-    assert not runlist.describe("gone", described)[0]["visible"] and runlist.describe(None, "") == (gr.skip(),) * 7
+    assert not runlist.describe("gone", described)[0]["visible"] and runlist.describe(None, "") == (gr.skip(),) * 6
 
 
 def test_deletion_asks_and_takes_the_run_that_was_named(refusal: Callable[..., str]) -> None:

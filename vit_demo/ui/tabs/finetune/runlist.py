@@ -67,9 +67,11 @@ def build(tab: gr.Tab, shown: Shown) -> RunList:
                 no = gr.Button("No, keep it", min_width=130, elem_id="runs-delete-no")
     table_inputs = [run, text, page, seen]
     table_outputs = [rows, where, page, seen, back, forward]
-    chosen_outputs = [chosen, title, name, resume, export, sure, described]
+    chosen_outputs = [chosen, title, name, resume, export, described]
     rows.select(choose, None, run, **QUIET)
     # The chosen run is named below the table and marked in it. always_last: a run that is chosen while the one before is fetched counts.
+    # In the browser and at once: an answer of the server that comes late would close a question that was asked meanwhile.
+    run.change(None, None, sure, js="() => ({__type__: 'update', visible: false})", **QUIET)
     gr.on([run.change, tab.select], describe, [run, described], chosen_outputs, trigger_mode="always_last", **QUIET)
     gr.on([run.change, tab.select, shown.moment.change], refresh, table_inputs, table_outputs, trigger_mode="always_last", **QUIET)
     shown.moment.change(offer_resume, run, resume, **QUIET)
@@ -169,16 +171,16 @@ def choose(event: gr.EventData) -> str:
 def describe(run_id: str | None, described: str) -> tuple:
     """Inputs: run, the run that is described already, with its name.
 
-    Outputs: the chosen run's box, title, name, resume, export, the closed question, described; nothing where that is the same: a new name may be half typed.
+    Outputs: the chosen run's box, title, name, resume, export, described; nothing where that is the same: a new name may be half typed.
     """
     run = runs.find(run_id)
     now = f"{run.id}:{run.name}" if run else ""
     if now == described:
-        return (gr.skip(),) * 7
+        return (gr.skip(),) * 6
     if run is None:
-        return gr.update(visible=False), *(gr.skip(),) * 4, gr.update(visible=False), now
+        return gr.update(visible=False), *(gr.skip(),) * 4, now
     title = f'<div class="kicker">Chosen run</div><b>{escape(run.name)}</b>'
-    return gr.update(visible=True), title, run.name, gr.update(visible=run.can_resume()), str(_export_file(run)), gr.update(visible=False), now
+    return gr.update(visible=True), title, run.name, gr.update(visible=run.can_resume()), str(_export_file(run)), now
 
 
 def offer_resume(run_id: str | None) -> dict:
