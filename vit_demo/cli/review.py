@@ -9,6 +9,7 @@ from datetime import datetime
 
 from vit_demo.cli.options import confirmed
 from vit_demo.common.errors import UserError
+from vit_demo.model.abstention import Verdict
 
 ID_SHOWN = 12
 
@@ -45,7 +46,7 @@ def _list(options: argparse.Namespace) -> None:
     rows = [("ID", "LABEL", "MODEL SAID", "PROBABILITY", "MODEL", "STORED", "NOTE")]
     for one in found:
         moment = datetime.fromtimestamp(one.time).strftime("%Y-%m-%d %H:%M")
-        said = one.said.label if one.said.verdict in (None, "diagnosis") else f"{one.said.label} ({one.said.verdict})"
+        said = one.said.label if one.said.verdict in (None, Verdict.DIAGNOSIS) else f"{one.said.label} ({one.said.verdict})"
         rows.append((one.id[:ID_SHOWN], one.label, said, f"{one.said.probability:.3f}", one.said.model, moment, one.note))
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:

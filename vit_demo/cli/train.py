@@ -61,10 +61,11 @@ SETTINGS = {
 def add(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its flags: one for each setting, so that a config's command line is read back whole."""
     from vit_demo.training.run import config
+    from vit_demo.training.run.trackers import TRACKERS
 
     choices = {
         "engine": config.ENGINES, "augment": config.AUGMENTATIONS, "precision": config.PRECISIONS, "head_init": config.HEAD_INITS,
-        "report_to": config.TRACKERS, "device": config.DEVICES,
+        "report_to": TRACKERS, "device": config.DEVICES,
     }
     default = config.TrainingConfig()
     parser.add_argument("--recipe", choices=list(config.RECIPES), help="a set of the settings below (default: fast); those that you give yourself count more")

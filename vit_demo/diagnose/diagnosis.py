@@ -17,7 +17,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.threads import in_order, map_threads
 from vit_demo.diagnose.memory_budget import PHOTO_MEMORY, bytes_to_open
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.model.abstention import abstention_of
+from vit_demo.model.abstention import Verdict, abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.cpu_engine import FEW, CpuEngine
 from vit_demo.model.runtimes import Engine, engine_of
@@ -53,9 +53,9 @@ class Diagnosis:
     def in_words(self) -> str:
         """The answer as a line of text."""
         sure = f"{self.label} ({self.probability:.1%})"
-        if self.verdict == "not_known":
+        if self.verdict == Verdict.NOT_KNOWN:
             return f"not known, it looks like none of the classes that the model learned (distance {self.distance:.2f}, above 1 is not known)"
-        if self.verdict == "unsure":
+        if self.verdict == Verdict.UNSURE:
             return f"unsure, {' or '.join(self.prediction_set)}; most likely {sure}"
         return sure
 

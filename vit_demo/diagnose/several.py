@@ -22,7 +22,7 @@ import numpy as np
 
 from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
-from vit_demo.model.abstention import COVERAGE, prediction_set
+from vit_demo.model.abstention import COVERAGE, Verdict, prediction_set
 
 MOST = 12
 # How alike two leaves of one plant are: 0 not at all, 1 as two photos of the same leaf.
@@ -67,12 +67,12 @@ def combine(leaves: Sequence[Diagnosis | Refusal]) -> Together:
     usable = [leaf for leaf in leaves if isinstance(leaf, Diagnosis)]
     if not usable:
         raise UserError(leaves[0].error if leaves else "There is no photo. Send at least one.")
-    voting = [leaf for leaf in usable if leaf.verdict != "not_known"]
+    voting = [leaf for leaf in usable if leaf.verdict != Verdict.NOT_KNOWN]
     counts = dict(Counter(_left(leaf)[0] for leaf in voting if _is_sure(leaf)).most_common())
     # Where most photos show something else, the few others are more likely mistaken than right.
     known = 2 * len(voting) >= len(usable)
     scores = pooled(voting if known else usable)
-    verdict, label, probability, chosen = _verdict(voting, counts, scores) if known else ("not_known", *next(iter(scores.items())), [])
+    verdict, label, probability, chosen = _verdict(voting, counts, scores) if known else (Verdict.NOT_KNOWN, *next(iter(scores.items())), [])
     return Together(verdict, label, probability, scores, chosen, counts, len(voting), list(leaves))
 
 
@@ -96,15 +96,15 @@ def _verdict(voting: list[Diagnosis], counts: dict[str, int], scores: dict[str, 
     """(verdict, label, probability, classes that are left) of leaves that are known."""
     label, probability = next(iter(scores.items()))
     if len(voting) == 1:
-        return "diagnosis" if _is_sure(voting[0]) else "unsure", label, probability, _left(voting[0])
+        return Verdict.DIAGNOSIS if _is_sure(voting[0]) else Verdict.UNSURE, label, probability, _left(voting[0])
     against = [leaf for leaf in voting if label not in _left(leaf)]
     if against:
         return _mixed(voting, list(dict.fromkeys([*counts, *(name for leaf in against for name in _left(leaf))])), counts)
     # However many leaves are in doubt, the same doubt told again makes no certainty: one of them at least has to be sure.
     if counts and probability >= COVERAGE:
-        return "diagnosis", label, probability, [label]
+        return Verdict.DIAGNOSIS, label, probability, [label]
     left = [list(scores)[index] for index in prediction_set(np.array(list(scores.values())), None)]
-    return "unsure", label, probability, left if len(left) > 1 else list(scores)[:2]
+    return Verdict.UNSURE, label, probability, left if len(left) > 1 else list(scores)[:2]
 
 
 def _mixed(voting: list[Diagnosis], found: list[str], counts: dict[str, int]) -> tuple[str, str, float, list[str]]:
@@ -113,7 +113,7 @@ def _mixed(voting: list[Diagnosis], found: list[str], counts: dict[str, int]) ->
     shares = {name: max(leaf.scores[name] for leaf in voting) for name in found}
     diseases = [name for name in found if not is_healthy(name)]
     label = max(diseases or found, key=lambda name: (counts.get(name, 0), shares[name]))
-    return "mixed", label, shares[label], found
+    return Verdict.MIXED, label, shares[label], found
 
 
 def _left(leaf: Diagnosis) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vit_demo.common import settings
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.diagnose.several import Together
+from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.text.words import joined, label_title, percent_in, say, words
 
@@ -22,9 +23,9 @@ def told(classifier: LeafClassifier, answer: Diagnosis, language: str) -> dict:
 
 def sentence(classifier: LeafClassifier, answer: Diagnosis, language: str) -> str:
     """What the photo shows: a class and its probability, the classes that are left, or that it is none of them."""
-    if answer.verdict == "not_known":
+    if answer.verdict == Verdict.NOT_KNOWN:
         return say("diagnose.told.not_known", language)
-    if answer.verdict == "unsure":
+    if answer.verdict == Verdict.UNSURE:
         left = joined((class_name(classifier, label, language) for label in answer.prediction_set), "diagnose.or", language)
         return say("diagnose.told.unsure", language, labels=left)
     name, percent = class_name(classifier, answer.label, language), percent_in(language, answer.probability)
@@ -39,9 +40,9 @@ def told_together(classifier: LeafClassifier, found: Together, language: str) ->
 
 def sentence_together(classifier: LeafClassifier, found: Together, language: str) -> str:
     """What the plant shows, and how many of its photos the answer rests on."""
-    if found.verdict == "not_known":
+    if found.verdict == Verdict.NOT_KNOWN:
         return f"{say('diagnose.not_known', language)}. {say('diagnose.several.not_known_note', language)}"
-    if found.verdict == "mixed":
+    if found.verdict == Verdict.MIXED:
         main = say("diagnose.told.mixed", language, counts="; ".join(counted(classifier, found, language)))
     else:
         main = sentence(classifier, as_one(found), language)

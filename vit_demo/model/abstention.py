@@ -13,6 +13,7 @@ Numbers in, numbers out: what a photo is, and how its logits and features come a
 
 from __future__ import annotations
 
+import enum
 import functools
 import json
 import math
@@ -34,7 +35,16 @@ from vit_demo.model.checkpoints import ABSTENTION
 if TYPE_CHECKING:
     from vit_demo.model.classifier import LeafClassifier
 
-VERDICTS = ("diagnosis", "unsure", "not_known")
+
+class Verdict(enum.StrEnum):
+    """What may be said of a photo, or of several leaves of one plant; only these can be mixed, where leaves contradict each other."""
+
+    DIAGNOSIS = "diagnosis"
+    UNSURE = "unsure"
+    NOT_KNOWN = "not_known"
+    MIXED = "mixed"
+
+
 # Of the photos of the model's own classes so many have their true class in the set, and so many lie within the distance.
 COVERAGE = 0.95
 # The fewest photos that can promise this: of n photos the ceil(0.95 (n + 1))-th has to exist.
@@ -87,7 +97,7 @@ class Judgement:
     known. distance: 1 is the farthest that is known; None where too few photos were there to say.
     """
 
-    verdict: str
+    verdict: Verdict
     probabilities: np.ndarray
     prediction_set: tuple[int, ...]
     distance: float | None
@@ -116,9 +126,9 @@ class Abstention:
 
     def _one(self, probabilities: np.ndarray, distance: float | None) -> Judgement:
         if distance is not None and not distance <= 1:  # not a number is not known either
-            return Judgement("not_known", probabilities, (), distance)
+            return Judgement(Verdict.NOT_KNOWN, probabilities, (), distance)
         chosen = prediction_set(probabilities, self.least)
-        return Judgement("diagnosis" if len(chosen) == 1 else "unsure", probabilities, chosen, distance)
+        return Judgement(Verdict.DIAGNOSIS if len(chosen) == 1 else Verdict.UNSURE, probabilities, chosen, distance)
 
     def save(self, folder: Path) -> None:
         """Write it into a model folder, in place of an earlier one; a reader finds the old or the new one, never half of it."""

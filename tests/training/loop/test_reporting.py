@@ -13,8 +13,9 @@ import pytest
 from tests.conftest import ROOT
 from vit_demo.common.errors import UserError
 from vit_demo.training.loop import reporting
-from vit_demo.training.run.config import TRACKERS, TrainingConfig
+from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run, create
+from vit_demo.training.run.trackers import TRACKERS, TrackerKind
 
 STEPS = 12
 
@@ -140,7 +141,7 @@ class Failing:
 
 
 def test_a_tracker_that_fails_midway_costs_a_warning_and_not_the_run(made: Callable[[str | None], Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reporting._OPENERS, "wandb", Failing)
+    monkeypatch.setitem(TRACKERS, "wandb", TrackerKind("wandb", "Weights & Biases", Failing))
     run = made("wandb")
     write(run)
     assert [kind for kind in kinds(run) if kind != "warning"] == EXPECTED
@@ -149,7 +150,7 @@ def test_a_tracker_that_fails_midway_costs_a_warning_and_not_the_run(made: Calla
 
 
 def test_a_tracker_that_fails_at_the_end_costs_a_warning(made: Callable[[str | None], Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(reporting._OPENERS, "wandb", Failing)
+    monkeypatch.setitem(TRACKERS, "wandb", TrackerKind("wandb", "Weights & Biases", Failing))
     run = made("wandb")
     write(run, last=2)
     assert kinds(run) == ["begin", "train", "train", "warning"]
@@ -159,14 +160,14 @@ def test_a_tracker_that_cannot_be_opened_is_named(made: Callable, monkeypatch: p
     def no_login(run: Run, config: TrainingConfig) -> None:
         raise ValueError("no login")
 
-    monkeypatch.setitem(reporting._OPENERS, "trackio", no_login)
+    monkeypatch.setitem(TRACKERS, "trackio", TrackerKind("trackio", "Trackio", no_login))
     run = made("trackio")
     assert "Trackio could not be opened (no login)" in refusal(reporting.open_log, run, run.config())
 
 
 def test_a_failed_opening_leaves_no_record(made: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the folder of a run that never began can be told from one that did."""
-    monkeypatch.setitem(reporting._OPENERS, "trackio", lambda run, config: os.stat("/nowhere"))
+    monkeypatch.setitem(TRACKERS, "trackio", TrackerKind("trackio", "Trackio", lambda run, config: os.stat("/nowhere")))
     run = made("trackio")
     with pytest.raises(UserError):
         reporting.open_log(run, run.config())

@@ -5,17 +5,15 @@ The trackers are optional: each is imported only where a run asks for it. Light 
 
 from __future__ import annotations
 
-import dataclasses
-import os
 from typing import Protocol
 
 from vit_demo.common.errors import UserError
-from vit_demo.training.run.config import TRACKERS, TrainingConfig
+from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import DIGEST_EVENTS, Curves, curves_of
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.trackers import TRACKERS
 
-PROJECT = "vit_demo"
 # What is drawn of which event, by the name it has in the tracker.
 DRAWN = {
     "train": {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/photos_per_second": "photos_per_second"},
@@ -40,16 +38,17 @@ def open_log(run: Run, config: TrainingConfig) -> EventLog:
     """
     if config.report_to is None:
         return KeptLog(run)
+    kind = TRACKERS[config.report_to]
     try:
-        tracker = _OPENERS[config.report_to](run, config)
+        tracker = kind.opener()(run, config)
     except ImportError as error:
         raise UserError(
-            f'{_TITLES[config.report_to]} is not installed ({error.name or error} is missing). Install it with pip install "vit_demo[{config.report_to}]" '
+            f'{kind.title} is not installed ({error.name or error} is missing). Install it with pip install "vit_demo[{config.report_to}]" '
             f"(in a clone: pip install {config.report_to}), or start without report_to."
         ) from None
     except Exception as error:  # each tracker has errors of its own: no login, no server, no room
-        raise UserError(f"{_TITLES[config.report_to]} could not be opened ({_one_line(error)}). Mend that, or start without report_to.") from error
-    return TrackedLog(run, tracker, _TITLES[config.report_to])
+        raise UserError(f"{kind.title} could not be opened ({_one_line(error)}). Mend that, or start without report_to.") from error
+    return TrackedLog(run, tracker, kind.title)
 
 
 class KeptLog(EventLog):
@@ -105,65 +104,6 @@ class TrackedLog(KeptLog):
     def _give_up(self, error: Exception) -> None:
         self._tracker = None
         super().add("warning", message=f"{self._title} takes no more numbers ({_one_line(error)}). The run goes on; all of them are in its own record.")
-
-
-class _TensorBoard:
-    """Event files in the run's folder, for ``tensorboard --logdir``."""
-
-    def __init__(self, run: Run, config: TrainingConfig):
-        import tensorboard  # noqa: F401 - torch's own message for a missing one names no way to get it
-        from torch.utils.tensorboard import SummaryWriter
-
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"))
-        self._writer.add_text("config", f"```json\n{config.to_json()}\n```")
-
-    def write(self, step: int, numbers: dict[str, float]) -> None:
-        for name, value in numbers.items():
-            self._writer.add_scalar(name, value, step)
-
-    def close(self) -> None:
-        self._writer.close()
-
-
-class _Trackio:
-    """Trackio keeps a local database, or a Space where TRACKIO_SPACE_ID names one."""
-
-    def __init__(self, run: Run, config: TrainingConfig):
-        import trackio
-
-        self._trackio = trackio
-        space = os.environ.get("TRACKIO_SPACE_ID")
-        trackio.init(project=PROJECT, name=run.id, config=dataclasses.asdict(config), resume="allow", space_id=space or None, embed=False)
-
-    def write(self, step: int, numbers: dict[str, float]) -> None:
-        self._trackio.log(numbers, step=step)
-
-    def close(self) -> None:
-        self._trackio.finish()
-
-
-class _Wandb:
-    """Weights & Biases; with WANDB_MODE=offline the numbers stay in the run's folder."""
-
-    def __init__(self, run: Run, config: TrainingConfig):
-        import wandb
-
-        options = {"project": PROJECT, "name": run.id, "dir": str(run.folder), "config": dataclasses.asdict(config)}
-        self._run = wandb.init(**options, id=run.id, resume="allow", settings=wandb.Settings(console="off", silent=True))
-        # The steps of a run that goes on begin before the last one that the server has seen, which it refuses as its own step.
-        self._run.define_metric("step")
-        self._run.define_metric("*", step_metric="step")
-
-    def write(self, step: int, numbers: dict[str, float]) -> None:
-        self._run.log({"step": step, **numbers})
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-_OPENERS = {"tensorboard": _TensorBoard, "trackio": _Trackio, "wandb": _Wandb}
-_TITLES = {"tensorboard": "TensorBoard", "trackio": "Trackio", "wandb": "Weights & Biases"}
-assert set(_OPENERS) == set(TRACKERS)
 
 
 def _one_line(error: Exception) -> str:

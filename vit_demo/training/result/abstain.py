@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vit_demo.common.errors import UserError
 from vit_demo.model import cpu_engine
-from vit_demo.model.abstention import Abstention, Answers, fit, layer_of
+from vit_demo.model.abstention import Abstention, Answers, Verdict, fit, layer_of
 from vit_demo.model.classifier import LeafClassifier, autocast, bf16_is_faster
 from vit_demo.model.encoder import encoder_block
 from vit_demo.training.photos import CHUNK, Photos, batches
@@ -138,5 +138,5 @@ def tally(abstention: Abstention, found: Evaluation) -> Tally:
     """Count the verdicts on a split that was evaluated with the layer of ``abstention``."""
     judgements = abstention.judge(found.logits, found.features)
     counts = Counter(judgement.verdict for judgement in judgements)
-    right = sum(one.verdict == "diagnosis" and one.prediction_set == (target,) for one, target in zip(judgements, found.targets))
-    return Tally(len(judgements), counts["diagnosis"], right, counts["unsure"], counts["not_known"])
+    right = sum(one.verdict == Verdict.DIAGNOSIS and one.prediction_set == (target,) for one, target in zip(judgements, found.targets))
+    return Tally(len(judgements), counts[Verdict.DIAGNOSIS], right, counts[Verdict.UNSURE], counts[Verdict.NOT_KNOWN])

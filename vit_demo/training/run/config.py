@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vit_demo.common.errors import UserError
+from vit_demo.training.run.trackers import TRACKERS
 
 ENGINES = ("own", "trainer")
 AUGMENTATIONS = ("none", "flips", "turns", "strong")
 PRECISIONS = ("auto", "fp32", "bf16")
 HEAD_INITS = ("zero", "normal")
-TRACKERS = ("tensorboard", "trackio", "wandb")
 DEVICES = ("cuda", "mps", "cpu")
 
 

@@ -13,6 +13,7 @@ from vit_demo.text.words import percent
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.trackers import TRACKERS
 
 STATUS_WORDS = {
     "waiting": "Waiting", "starting": "Starting", "preparing": "Preparing", "training": "Training", "scoring": "Scoring",
@@ -21,7 +22,6 @@ STATUS_WORDS = {
 RECIPE_TITLES = {"fast": "Fast", "thorough": "Thorough", "tutorial": "The tutorial's", "probe": "Last layer only"}
 AUGMENT_TITLES = {"none": "not at all", "flips": "mirror", "turns": "mirror and turn", "strong": "mirror, turn, crop, colours"}
 HEAD_TITLES = {"zero": "at zero", "normal": "at small random values"}
-TRACKER_TITLES = {"tensorboard": "TensorBoard", "trackio": "Trackio", "wandb": "Weights & Biases"}
 # What a person calls each setting, with its unit.
 SETTING_TITLES = {
     "data": "Photos", "model": "Start from", "engine": "Training loop", "hybrid": "CNN in front", "head_init": "New last layer starts",
@@ -56,7 +56,8 @@ def setting_text(name: str, value: Any) -> str:
         return ", ".join(map(str, value))
     if isinstance(value, float):
         return f"{value:g}"
-    titles = {"engine": ENGINE_TITLES, "head_init": HEAD_TITLES, "augment": AUGMENT_TITLES, "report_to": TRACKER_TITLES, "data": DATA_TITLES}
+    trackers = {name: kind.title for name, kind in TRACKERS.items()}
+    titles = {"engine": ENGINE_TITLES, "head_init": HEAD_TITLES, "augment": AUGMENT_TITLES, "report_to": trackers, "data": DATA_TITLES}
     return titles.get(name, {}).get(value, str(value))
 
 

@@ -9,6 +9,7 @@ from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import Fact, Note, read_note
 from vit_demo.diagnose.telling import class_name
 from vit_demo.explain.attribution.methods import DEFAULT
+from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.text.words import capital, joined, percent_in, say
 from vit_demo.ui.shared.components import bars
@@ -53,11 +54,11 @@ def answer_html(view: View, answer: Diagnosis) -> str:
     """What is wrong with the photo, the answer in large type, or that there is none; all classes and what to do folded below it."""
     names = joined(sorted(view.name(label) for label in answer.scores), "diagnose.comma", view.language)
     considered = bars({view.title(label): share for label, share in answer.scores.items()}, view.percent)
-    if answer.verdict == "not_known":
+    if answer.verdict == Verdict.NOT_KNOWN:
         considered = f'<p>{view.say("diagnose.would_be", label=view.name(answer.label))}</p>{considered}'
     quality = "".join(f'<p class="answer-quality">{view.say(f"quality.{problem}")}</p>' for problem in answer.quality)
     return (
-        f'<div class="answer answer-{answer.verdict or "diagnosis"}" role="status" lang="{view.language}">'
+        f'<div class="answer answer-{answer.verdict or Verdict.DIAGNOSIS}" role="status" lang="{view.language}">'
         + quality + _headline(view, answer) + notes_html(view, _suspected(answer))
         + folded(view.say("diagnose.all"), considered, "answer-scores")
         + f'<p class="answer-limits">{view.say("diagnose.limits", labels=names)}</p></div>'
@@ -66,9 +67,9 @@ def answer_html(view: View, answer: Diagnosis) -> str:
 
 def _headline(view: View, answer: Diagnosis) -> str:
     """What is read first: a class and its probability, the classes that are left, or that this is none of them."""
-    if answer.verdict == "not_known":
+    if answer.verdict == Verdict.NOT_KNOWN:
         kicker, label, below = view.say("diagnose.not_known"), view.say("diagnose.not_known_label"), view.say("diagnose.not_known_note")
-    elif answer.verdict == "unsure":
+    elif answer.verdict == Verdict.UNSURE:
         left = joined(map(view.name, answer.prediction_set), "diagnose.or", view.language)
         kicker, label = view.say("diagnose.unsure"), view.say("diagnose.either", labels=left)
         below = view.say("diagnose.unsure_note", several=say("diagnose.several", view.language))
@@ -79,7 +80,7 @@ def _headline(view: View, answer: Diagnosis) -> str:
 
 
 def _suspected(answer: Diagnosis) -> list[str]:
-    return {"not_known": [], "unsure": answer.prediction_set}.get(answer.verdict, [answer.label])
+    return {Verdict.NOT_KNOWN: [], Verdict.UNSURE: answer.prediction_set}.get(answer.verdict, [answer.label])
 
 
 def notes_html(view: View, labels: list[str]) -> str:
@@ -94,7 +95,7 @@ def notes_html(view: View, labels: list[str]) -> str:
 
 def where_note(view: View, answer: Diagnosis) -> str:
     """What the map beside the answer means; nothing where there is no answer and so no map."""
-    if answer.verdict == "not_known":
+    if answer.verdict == Verdict.NOT_KNOWN:
         return ""
     return view.say("diagnose.where_note", label=view.name(answer.label), method=say(f"diagnose.method.{DEFAULT}", view.language))
 

@@ -14,6 +14,7 @@ from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import LABEL_LENGTH, NOTE_LENGTH, Correction, Said, same_class
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.photos import open_photo
+from vit_demo.model.abstention import Verdict
 from vit_demo.text.words import LANGUAGES
 from vit_demo.ui.shared.components import PhotoInput, polite
 from vit_demo.ui.shared.models import get_classifier
@@ -21,7 +22,7 @@ from vit_demo.ui.tabs.diagnose.answer_html import View, folded
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
 
 # Answers that the model itself stands by.
-SURE = (None, "diagnosis")
+SURE = (None, Verdict.DIAGNOSIS)
 # In the list of classes: no class is called so.
 OTHER = " "
 # The name is asked for only where none of the classes is chosen; the browser says what is missing before anything is sent.

@@ -19,6 +19,7 @@ from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
+from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode
 from vit_demo.text.words import DEFAULT_LANGUAGE, joined, say
@@ -31,7 +32,8 @@ MOST = 5000
 # How many jobs are kept, each with at most MOST rows of about 2 kB.
 KEEP = 12
 THUMB = 72  # pixels
-ALL, REFUSED, UNSURE, NOT_KNOWN, CLASS = "all", "refused", "unsure", "not_known", "class:"
+ALL, REFUSED, CLASS = "all", "refused", "class:"
+UNSURE, NOT_KNOWN = Verdict.UNSURE, Verdict.NOT_KNOWN
 JOBS: Jobs[None] = Jobs("many photos", KEEP)
 
 

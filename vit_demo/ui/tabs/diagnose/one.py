@@ -12,6 +12,7 @@ from vit_demo.explain.attribution.methods import DEFAULT
 from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
+from vit_demo.model.abstention import Verdict
 from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
 from vit_demo.ui.shared.components import PhotoInput, photo_input
 from vit_demo.ui.shared.models import get_classifier
@@ -64,7 +65,7 @@ def show(photo: str | None, model: str, language: str) -> tuple[dict | None, str
         return {"error": str(error)}, refused(str(error), language), *nothing
     view = View(classifier, language)
     told = {"model": model, "answer": answer.to_dict()}, answer_html(view, answer)
-    if answer.verdict == "not_known":
+    if answer.verdict == Verdict.NOT_KNOWN:
         return *told, *nothing
     spoke = saliency(classifier, classifier.preprocess([picture]), DEFAULT, Target(classifier.labels.index(answer.label)))[0].numpy()
     return *told, gr.update(visible=True), gr.update(value=heat_overlay(picture, spoke)), where_note(view, answer)

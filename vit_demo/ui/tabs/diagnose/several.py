@@ -12,6 +12,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import MOST, Together, combine, is_healthy
 from vit_demo.diagnose.telling import counted, sentence
+from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
 from vit_demo.ui.shared.components import bars, photo_files
@@ -78,13 +79,13 @@ def retell(language: str, said: dict | None) -> str | dict:
 
 def together_html(view: View, found: Together, pictures: list[str]) -> str:
     """The answer in large type with the number of photos behind it, each leaf, what to do. pictures: a small JPEG as text for each leaf."""
-    suspected = {"not_known": [], "diagnosis": [found.label]}.get(found.verdict, found.prediction_set)
+    suspected = {Verdict.NOT_KNOWN: [], Verdict.DIAGNOSIS: [found.label]}.get(found.verdict, found.prediction_set)
     names = joined(sorted(view.name(label) for label in found.scores), "diagnose.comma", view.language)
     scores = bars({view.title(label): share for label, share in found.scores.items()}, view.percent)
     # The pooled shares hold if all leaves show the same; where they do not, they say nothing.
-    considered = folded(view.say("diagnose.all"), scores, "answer-scores") if found.verdict in ("diagnosis", "unsure") else ""
+    considered = folded(view.say("diagnose.all"), scores, "answer-scores") if found.verdict in (Verdict.DIAGNOSIS, Verdict.UNSURE) else ""
     rows = "".join(_leaf(view, leaf, picture) for leaf, picture in zip(found.leaves, pictures, strict=True))
-    kind = "unsure" if found.verdict == "mixed" else found.verdict
+    kind = Verdict.UNSURE if found.verdict == Verdict.MIXED else found.verdict
     return (
         f'<div class="answer answer-{kind}" role="status" lang="{view.language}">' + _headline(view, found)
         + f'<h4>{view.say("diagnose.several.each")}</h4><ul class="several-leaves">{rows}</ul>' + notes_html(view, suspected) + considered
@@ -94,14 +95,14 @@ def together_html(view: View, found: Together, pictures: list[str]) -> str:
 
 def _headline(view: View, found: Together) -> str:
     of = view.say("diagnose.told.from", count=found.voted, total=len(found.leaves))
-    if found.verdict == "mixed":
+    if found.verdict == Verdict.MIXED:
         counts = "".join(f"<div>{escape(text)}</div>" for text in counted(view.classifier, found, view.language))
         note = "diagnose.several.sick_note" if any(map(is_healthy, found.prediction_set)) else "diagnose.several.mixed_note"
         kicker, label, below = view.say("diagnose.several.mixed"), counts, f"{of} {view.say(note)}"
-    elif found.verdict == "not_known":
+    elif found.verdict == Verdict.NOT_KNOWN:
         kicker, label = view.say("diagnose.not_known"), view.say("diagnose.not_known_label")
         below = view.say("diagnose.several.not_known_note")
-    elif found.verdict == "unsure":
+    elif found.verdict == Verdict.UNSURE:
         left = joined(map(view.name, found.prediction_set), "diagnose.or", view.language)
         kicker, label = view.say("diagnose.unsure"), view.say("diagnose.either", labels=left)
         below = f'{of} {view.say("diagnose.several.unsure_note")}'

@@ -10,6 +10,7 @@ import gradio as gr
 from vit_demo.common.errors import UserError
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.diagnose.similar import pictures_file, similar
+from vit_demo.model.abstention import Verdict
 from vit_demo.model.neighbours import Neighbour
 from vit_demo.text.words import LANGUAGES
 from vit_demo.ui.shared.components import PhotoInput
@@ -50,7 +51,7 @@ def look(photo: str | None, said: dict | None, language: str) -> str:
 
 def _view(said: dict | None, language: str) -> View | None:
     """Who answered, where there is an answer and the model has pictures."""
-    if language not in LANGUAGES or not said or "answer" not in said or said["answer"]["verdict"] == "not_known":
+    if language not in LANGUAGES or not said or "answer" not in said or said["answer"]["verdict"] == Verdict.NOT_KNOWN:
         return None
     try:
         view = View(get_classifier(said["model"]), language)

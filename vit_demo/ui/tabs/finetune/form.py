@@ -12,9 +12,10 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.names import BEANS, REVIEW
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import experiments, queue
-from vit_demo.training.run.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRACKERS, TRAINER_SETTINGS, TrainingConfig
+from vit_demo.training.run.config import AUGMENTATIONS, HEAD_INITS, RECIPES, TRAINER_SETTINGS, TrainingConfig
+from vit_demo.training.run.trackers import TRACKERS
 from vit_demo.ui.shared import models
-from vit_demo.ui.shared.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES, TRACKER_TITLES
+from vit_demo.ui.shared.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES
 from vit_demo.ui.tabs.data import CORRECTED, SOURCES, brought
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
@@ -154,7 +155,7 @@ def _course_fields() -> dict[str, gr.components.Component]:
     with gr.Row():
         patience = _number("patience", "Stop early", "after so many looks at validation without a better loss; 0: never", precision=0, elem_id="train-patience")
         time_limit = _number("time_limit", "Time limit in minutes", "then the best model so far is kept; 0: none", elem_id="train-time-limit")
-    trackers = [("only here", NO_TRACKER), *((TRACKER_TITLES[name], name) for name in TRACKERS)]
+    trackers = [("only here", NO_TRACKER), *((kind.title, name) for name, kind in TRACKERS.items())]
     return {
         "patience": patience,
         "time_limit": time_limit,
