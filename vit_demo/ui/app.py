@@ -115,7 +115,7 @@ def options() -> dict:
     return {
         "theme": _theme(),
         "css_paths": sorted(theme.glob("style*.css")),
-        "head": f"<style>{(theme / 'frame.css').read_text(encoding='utf-8')}</style>",
+        "head": f"<style>{_read(theme / 'frame.css')}</style><script>{_read(theme / 'names.js')}</script>",
         "max_file_size": settings.load().max_archive_bytes,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -123,6 +123,10 @@ def options() -> dict:
         # The named endpoints as tools for assistants, where gradio[mcp] is installed.
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
+
+
+def _read(file: Path) -> str:
+    return file.read_text(encoding="utf-8")
 
 
 def _theme() -> gr.Theme:
@@ -140,6 +144,9 @@ def _theme() -> gr.Theme:
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",
         checkbox_label_background_fill_selected="*primary_700",
+        checkbox_label_background_fill_selected_dark="*primary_700",
+        block_label_background_fill_dark="*primary_900",
+        block_title_background_fill_dark="*primary_900",
         checkbox_border_color="*neutral_500",
         checkbox_border_color_dark="*neutral_400",
     )

@@ -10,7 +10,8 @@ import contextlib
 import functools
 import glob
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,27 +41,59 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
     Raises UserError with what to do.
     """
     text = str(spec or "").strip() or BEANS
-    base = base_of_reviewed(text)
-    if base is not None:
-        return with_review_set(open_dataset(base, revision)) if base else open_review_set()
-    if text.startswith(MENDED):
-        source = text.removeprefix(MENDED).strip()
-        if source.startswith(MENDED):
-            raise UserError(f"Write {MENDED} once, before the photos that it is about.")
-        return with_decisions(open_dataset(source, revision), journal_of(source))
     refuse_former_sample(text)
+    return next(source for source in SOURCES if source.fits(text)).open(text, revision)
+
+
+@dataclass(frozen=True)
+class Source:
+    """One kind of source. fits: whether a text names one of it. open: the data set that it names, at a revision where that is given."""
+
+    fits: Callable[[str], bool]
+    open: Callable[[str, str | None], DatasetDict]
+
+
+def register(source: Source) -> None:
+    """Add a kind of source, which is asked before all others."""
+    SOURCES.insert(0, source)
+
+
+def _open_with_review_set(text: str, revision: str | None) -> DatasetDict:
+    base = base_of_reviewed(text)
+    return with_review_set(open_dataset(base, revision)) if base else open_review_set()
+
+
+def _open_with_decisions(text: str, revision: str | None) -> DatasetDict:
+    source = text.removeprefix(MENDED).strip()
+    if source.startswith(MENDED):
+        raise UserError(f"Write {MENDED} once, before the photos that it is about.")
+    return with_decisions(open_dataset(source, revision), journal_of(source))
+
+
+def _open_path(text: str, _revision: str | None) -> DatasetDict:
     path = settings.EMBEDDED_BEANS if text == BEANS else located(text)
-    if path and path.is_dir():
-        return _open_folder(str(path.resolve()), _newest_change(path))
-    if path:
-        raise UserError(f"{text} is a single file. Give the folder that holds the parquet files or the class folders.")
-    if text.startswith(IMPORT):
+    if path is None:
         raise UserError(f"There is no import called {text.removeprefix(IMPORT)}. See `data list` for the names of all.")
+    if not path.is_dir():
+        raise UserError(f"{text} is a single file. Give the folder that holds the parquet files or the class folders.")
+    return _open_folder(str(path.resolve()), _newest_change(path))
+
+
+def _open_name(text: str, revision: str | None) -> DatasetDict:
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
     if not is_hub_name(name):
         raise UserError(f"There is no folder {text}. Give an existing folder, a name on the Hugging Face Hub such as {HUB_BEANS}, or {BEANS}.")
     return _open_hub(name, revision or named_revision or None)
+
+
+# The first that fits opens it.
+SOURCES = [
+    Source(lambda text: base_of_reviewed(text) is not None, _open_with_review_set),
+    Source(lambda text: text.startswith(MENDED), _open_with_decisions),
+    Source(lambda text: text == BEANS or text.startswith(IMPORT) or located(text) is not None, _open_path),
+    Source(lambda text: True, _open_name),
+]
 
 
 @functools.lru_cache(maxsize=8)

@@ -32,7 +32,7 @@ def progress_html(job: Job) -> str:
         told = f"All files were looked at. {progress.done:,} photo{'s are' if progress.done != 1 else ' is'} being put into splits."
     return (
         f'<h3>{escape(job.key)}</h3><p role="status">{told} You can close the page meanwhile.</p>'
-        f'<div class="progress"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.key)}'
+        f'<div class="progress" aria-hidden="true"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.key)}'
     )
 
 

@@ -69,7 +69,7 @@ def progress_html(done: int, total: int) -> str:
     share = done / max(total, 1)
     return (
         f'<p role="status">Looking at photo {done:,} of {total:,}. You can close the page meanwhile.</p>'
-        f'<div class="progress"><div style="width:{share:.1%}"></div></div>{_button("stop", "Stop")}'
+        f'<div class="progress" aria-hidden="true"><div style="width:{share:.1%}"></div></div>{_button("stop", "Stop")}'
     )
 
 

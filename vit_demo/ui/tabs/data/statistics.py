@@ -65,7 +65,8 @@ def _refused(error: UserError | str) -> str:
 def _progress(done: int, total: int) -> str:
     return (
         f'<p role="status">Looking at the photos: {done:,} of {total:,}</p>'
-        f'<div class="progress" role="progressbar" aria-valuenow="{done}" aria-valuemax="{total}"><div style="width:{done / max(1, total):.1%}"></div></div>'
+        f'<div class="progress" role="progressbar" aria-label="Looking at the photos" aria-valuenow="{done}" aria-valuemax="{total}">'
+        f'<div style="width:{done / max(1, total):.1%}"></div></div>'
     )
 
 

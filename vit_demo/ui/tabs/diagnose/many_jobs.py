@@ -128,7 +128,8 @@ def status_html(job: ManyPhotos) -> str:
     text = say("diagnose.many_progress", language, done=done, total=job.total, left=left)
     return (
         f'<p class="many-status" lang="{language}">{escape(text)}</p>'
-        f'<div class="progress" role="progressbar" aria-valuenow="{done}" aria-valuemax="{job.total}"><div style="width:{done / job.total:.1%}"></div></div>'
+        f'<div class="progress" role="progressbar" aria-label="{escape(text)}" aria-valuenow="{done}" aria-valuemax="{job.total}">'
+        f'<div style="width:{done / job.total:.1%}"></div></div>'
     )
 
 
