@@ -276,7 +276,7 @@ def test_the_picture_of_the_house_shows_it_as_it_is() -> None:
 
 def test_what_the_documents_name_is_there() -> None:
     names = {name.removeprefix(f"{PACKAGE}.") for name, _ in MODULES}
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    text = "".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("architecture.md", "inside-a-vit.md"))
     for named in re.findall(r"`((?:data|training|model|photos|explain|export|diagnose|figures|ui|cli|common)\.(?!py`)[a-z_.]+)[`.(]", text):
         assert any(named == name or named.startswith(f"{name}.") for name in names if name.count(".")), named
     for file in re.findall(r"`(vit_demo/[a-z_/.]+)`", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")):
