@@ -25,6 +25,8 @@ CHOOSE = """element.addEventListener('click', event => {
     if (row) trigger('select', {value: row.dataset.run, index: 0});
 });"""
 
+CLOSE = "(run, asked) => run === asked ? {__type__: 'update'} : {__type__: 'update', visible: false}"
+
 
 @dataclass(frozen=True)
 class RunList:
@@ -70,8 +72,8 @@ def build(tab: gr.Tab, shown: Shown) -> RunList:
     chosen_outputs = [chosen, title, name, resume, export, described]
     rows.select(choose, None, run, **QUIET)
     # The chosen run is named below the table and marked in it. always_last: a run that is chosen while the one before is fetched counts.
-    # In the browser and at once: an answer of the server that comes late would close a question that was asked meanwhile.
-    run.change(None, None, sure, js="() => ({__type__: 'update', visible: false})", **QUIET)
+    # Another run was chosen than the one that is asked about. In the browser, since an answer of the server may come after the next question.
+    run.change(None, [run, asked], sure, js=CLOSE, **QUIET)
     gr.on([run.change, tab.select], describe, [run, described], chosen_outputs, trigger_mode="always_last", **QUIET)
     gr.on([run.change, tab.select, shown.moment.change], refresh, table_inputs, table_outputs, trigger_mode="always_last", **QUIET)
     shown.moment.change(offer_resume, run, resume, **QUIET)
