@@ -1,9 +1,13 @@
 // Gradio gives a picture that can be touched no name. It gets that of its block, and a number where there are several in it.
 (() => {
-    const nameless = (button) => !button.textContent.trim() && !button.title && (!button.ariaLabel || button.dataset.named);
+    const nameless = (button) => !button.textContent.trim() && !button.title && (!button.ariaLabel || 'named' in button.dataset);
     const named = () => {
-        for (const block of document.querySelectorAll('.block')) {
-            const buttons = [...block.querySelectorAll('button:has(img)')].filter((button) => button.closest('.block') === block && nameless(button));
+        const blocks = new Map();
+        for (const image of document.querySelectorAll('button img')) {
+            const button = image.closest('button'), block = button.closest('.block');
+            if (block && nameless(button)) blocks.set(block, [...(blocks.get(block) || []), button]);
+        }
+        for (const [block, buttons] of blocks) {
             const label = (block.querySelector('[data-testid=block-label], .label')?.textContent || '').trim() || 'Picture';
             buttons.forEach((button, index) => {
                 const name = buttons.length > 1 ? `${label} ${index + 1}` : label;
@@ -16,7 +20,7 @@
     const soon = () => {
         if (waiting) return;
         waiting = true;
-        setTimeout(() => { waiting = false; named(); }, 200);
+        setTimeout(() => { waiting = false; named(); }, 300);
     };
     new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
 })();
