@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import time
 
 from tests.browser.conftest import Little, Server, settle
 from tests.browser.test_page import choose, open_tab
+from vit_demo.training.run.runs import Run
 
 
 def points(page, name: str = "train loss") -> list[float]:
@@ -53,6 +57,7 @@ def test_train_watch_reload_and_use(page, browser, server, real_photos):
     assert wait_for_points(page, seen) >= seen
     # A second browser finds the same run.
     other = browser.new_context().new_page()
+    other.set_default_timeout(60_000)
     other.goto(server.url)
     settle(other)
     open_tab(other, "Fine-tune")
@@ -83,6 +88,7 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
     site.start()
     try:
         page = browser.new_context().new_page()
+        page.set_default_timeout(60_000)
         page.goto(site.url)
         settle(page)
         start(page, epochs=1000, little=little)
@@ -111,6 +117,11 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
         page.context.close()
     finally:
         site.kill()
+        # Whatever went wrong: a run that goes on takes a core from all tests after it.
+        for run in map(Run, site.home.glob("runs/*")):
+            if run.is_going():
+                with contextlib.suppress(ProcessLookupError, TypeError):
+                    os.kill(run.state().get("pid"), signal.SIGKILL)
 
 
 def test_wrong_settings_are_refused_in_words(page, server):
