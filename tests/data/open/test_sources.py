@@ -17,8 +17,7 @@ from PIL import Image
 from tests.hub_stub import HubStub
 from tests.sentences import is_plain
 from vit_demo.data.normalise import label_names, merge_train
-from vit_demo.data.open import sources
-from vit_demo.data.open.sources import Source, open_dataset, register
+from vit_demo.data.open.sources import open_dataset
 
 BEANS = ["angular_leaf_spot", "bean_rust", "healthy"]
 TWO = Features({"image": ImageFeature(), "labels": ClassLabel(names=["rust", "healthy"])})
@@ -393,11 +392,3 @@ def test_merge_train(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert photos(merged["validation"]) == photos(data["validation"]) and photos(merged["test"]) == photos(data["test"])
     assert list(merged["train"]["labels"]) == [*data["train"]["labels"], *extra["train"]["labels"]]
     assert counts(data)["train"] == 20, "the data set itself stays as it was"
-
-
-def test_a_kind_of_source_that_is_added_opens_everywhere(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sources, "SOURCES", list(sources.SOURCES))
-    register(Source(lambda text: text.startswith("field:"), lambda text, revision: open_dataset("beans")))
-    assert open_dataset("field:north") is open_dataset("beans") is not None
-    decided = open_dataset("mended:field:north")
-    assert {split: len(part) for split, part in decided.items()} == {"train": 1034, "validation": 133, "test": 128}
