@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 PACKAGE = "vit_demo"
 # Who may import whom, floor by floor from the top: a room imports only from floors below its own, never beside or above.
 FLOORS = {
-    "vit_demo": "__main__ > cli > ui > training figures diagnose > explain data export > model photos > common text",
+    "vit_demo": "__main__ > cli > ui > training figures diagnose > explain data export > model photos > common",
     "vit_demo.data": "embedded browse > checks importing open output > corrections > normalise > copies names",
     "vit_demo.explain": "attribution > internals > protocols > patches",
     "vit_demo.training": "embedded > worker > loop > film > job result > photos run",

@@ -9,10 +9,10 @@ from PIL import Image
 from tests.browser.conftest import PHONE
 from tests.browser.test_diagnose_phone import switch
 from tests.browser.test_page import choose, sideways_overflow
+from vit_demo.common.words import say
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_source import review_to_look_at
 from vit_demo.data.normalise import label_names
-from vit_demo.text.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.browser.conftest import PHONE
 from tests.browser.test_page import sideways_overflow
-from vit_demo.text.words import say
+from vit_demo.common.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from tests.browser.conftest import PHONE, settle
 from tests.browser.test_page import choose, sideways_overflow
-from vit_demo.text.words import say
+from vit_demo.common.words import say
 
 THUMB = 44  # CSS pixels of the smallest thing to touch (WCAG 2.2, 2.5.5)
 LONGEST = 1600
@@ -50,7 +50,7 @@ def large_photo(leaf_photo: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def switch(page, language: str) -> None:
-    page.locator("#diagnose-language input").click()
+    page.locator("#language input").click()
     page.get_by_role("option", name=language, exact=True).click()
 
 
@@ -78,7 +78,7 @@ def test_photo_answer_and_notes_stand_in_one_column_for_a_thumb(phone, leaf_phot
     places = [phone.locator(name).bounding_box() for name in ("#diagnose-photo", "#diagnose-answer", "#diagnose-examples")]
     assert all(above["y"] + above["height"] <= below["y"] for above, below in zip(places, places[1:]))
     assert all(place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"] for place in places)
-    touched = [*phone.locator(".answer summary").all(), *phone.locator("#diagnose-photo button:visible").all(), phone.locator("#diagnose-language input")]
+    touched = [*phone.locator(".answer summary").all(), *phone.locator("#diagnose-photo button:visible").all(), phone.locator("#language input")]
     assert len(touched) >= 4
     for control in touched:
         assert control.bounding_box()["height"] >= THUMB, control.evaluate("control => control.outerHTML")

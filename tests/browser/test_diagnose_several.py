@@ -7,8 +7,8 @@ import pytest
 from tests.browser.conftest import PHONE
 from tests.browser.test_diagnose_phone import switch
 from tests.browser.test_page import sideways_overflow
+from vit_demo.common.words import say
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.text.words import say
 
 
 @pytest.fixture

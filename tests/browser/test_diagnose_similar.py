@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.browser.conftest import PHONE
 from tests.browser.test_page import choose, sideways_overflow
-from vit_demo.text.words import say
+from vit_demo.common.words import say
 
 
 def test_an_answer_shows_what_it_looks_like(phone, leaf_photo):

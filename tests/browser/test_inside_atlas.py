@@ -6,10 +6,10 @@ from PIL import Image
 
 from tests.browser.conftest import settle
 from tests.browser.test_page import open_tab, sideways_overflow
+from vit_demo.common.words import label_title, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title, say
 
 PLACE = """index => {
     const canvas = document.querySelector('.atlas-canvas'), data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;

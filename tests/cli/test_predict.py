@@ -21,8 +21,8 @@ from PIL import Image
 from tests.conftest import ROOT
 from vit_demo.cli import main as cli
 from vit_demo.cli import predict as cli_predict
+from vit_demo.common.words import say
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.text.words import say
 
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 KEYS = {"photo", "label", "probability", "scores", "verdict", "prediction_set", "temperature", "distance", "quality", "language", "text"}

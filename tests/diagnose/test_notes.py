@@ -10,9 +10,9 @@ import re
 import pytest
 
 from vit_demo.common import settings
+from vit_demo.common.words import say
 from vit_demo.diagnose.notes import FILE, SECTIONS, Fact, Wording, is_own, note_text, parse_note, read_note, write_note
 from vit_demo.model.checkpoints import inspect
-from vit_demo.text.words import say
 
 LANGUAGES = ("en", "zh", "fr", "sw", "es", "pt")
 LABELS = inspect(settings.EMBEDDED_MODEL, "embedded").labels

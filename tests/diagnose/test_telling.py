@@ -6,11 +6,11 @@ import json
 
 import pytest
 
+from vit_demo.common.words import LANGUAGES, percent_in, say
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.telling import told
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import LANGUAGES, percent_in, say
 
 SCORES = {"bean_rust": 0.55, "angular_leaf_spot": 0.4, "healthy": 0.05}
 

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from vit_demo.cli.options import add_engine, add_model, open_model
 from vit_demo.common.errors import UserError
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES
 
 # Seconds between two lines of progress where no line on a terminal can be rewritten.
 QUIET_SECONDS = 30

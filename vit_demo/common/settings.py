@@ -49,8 +49,8 @@ def load() -> Settings:
     home = os.environ.get("VIT_DEMO_HOME") or platformdirs.user_data_dir("vit_demo")
     threads = os.environ.get("VIT_DEMO_THREADS") or "0"
     if not threads.isdecimal():
-        raise UserError(f"VIT_DEMO_THREADS must be a whole number of CPU threads, not {threads}.")
+        raise UserError("error.common.threads", threads=threads)
     review = os.environ.get("VIT_DEMO_REVIEW") or "on"
     if review not in ("on", "off"):
-        raise UserError(f"VIT_DEMO_REVIEW must be on or off, not {review}.")
+        raise UserError("error.common.review", review=review)
     return Settings(home=Path(home).expanduser().resolve(), threads=int(threads), review=review == "on")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from vit_demo.common import settings
+from vit_demo.common.words import joined, label_title, percent_in, say, words
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.diagnose.several import Together
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import joined, label_title, percent_in, say, words
 
 
 def class_name(classifier: LeafClassifier, label: str, language: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from vit_demo.common.words import label_title
 from vit_demo.explain.attribution import trust
 from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat
 from vit_demo.explain.attribution.methods import METHODS
@@ -34,7 +35,6 @@ from vit_demo.figures.showcase import Showcase
 from vit_demo.figures.trust import curves_figure
 from vit_demo.figures.why import map_overlay
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title
 
 SIDE = 448
 # So many classes get a line in a chart, the likeliest; the files have all.

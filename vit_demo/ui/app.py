@@ -14,11 +14,13 @@ from datasets import Image as ImageFeature
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import say
 from vit_demo.data.names import BEANS
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import runs
 from vit_demo.ui.shared import models
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs import data, finetune
 from vit_demo.ui.tabs.diagnose import page as diagnose
 from vit_demo.ui.tabs.finetune.live import SHOW_LINKED_RUN
@@ -32,7 +34,10 @@ def build() -> gr.Blocks:
     """All tabs, wired, not yet served."""
     examples = _examples()
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
-        gr.Markdown("# vit_demo\nWhat a Vision Transformer sees in a leaf", elem_id="header")
+        with gr.Row(elem_id="head"):
+            header = gr.Markdown(f"# vit_demo\n{say('page.lead')}", elem_id="header")
+            speech = Speech()
+        speech.speaks(header, value=Told(lambda: f"# vit_demo\n{say('page.lead')}"))
         remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
         with gr.Accordion("Choose another model", open=False, elem_id="model-accordion"):
             model = gr.Dropdown(
@@ -41,19 +46,20 @@ def build() -> gr.Blocks:
             )
         with gr.Tabs() as tabs:
             with gr.Tab("Diagnose", id="diagnose"):
-                photo = diagnose.build(page, model, examples)
+                photo = diagnose.build(model, speech, examples)
             with gr.Tab("Look inside", id="inside") as tab:
-                inside.build(tab, model, examples[0], photo)
+                inside.build(tab, model, speech, examples[0], photo)
             with gr.Tab("Data", id="data") as tab:
-                checked = data.build(tab, model)
+                checked = data.build(tab, model, speech)
             with gr.Tab("Fine-tune", id="finetune") as tab:
-                fine_tune = finetune.build(tab, model)
+                fine_tune = finetune.build(tab, model, speech)
         quiet = {"api_visibility": "private", "show_progress": "hidden"}
         model.change(lambda spec: spec, model, remembered, **quiet)
         # Only who watches a run asks for news of it each second.
         tabs.select(follow_run, None, fine_tune.timers, **quiet)
         checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **quiet)
         page.load(restore_model, remembered, model, **quiet)
+        speech.wire(page)
         page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet).then(None, None, None, js=SHOW_LINKED_RUN)
     return page
 

@@ -12,9 +12,9 @@ import pytest
 from PIL import Image
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import FOLDER, label_title, percent
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch, shrink
-from vit_demo.text.words import FOLDER, label_title, percent
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import Curves

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.diagnose.photos import open_photo
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.shared.refusal import why_html
 
 

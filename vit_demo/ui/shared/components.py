@@ -11,7 +11,7 @@ import gradio as gr
 from gradio.data_classes import ImageData
 
 from vit_demo.common.errors import UserError
-from vit_demo.text.words import percent
+from vit_demo.common.words import percent
 
 
 class OnePhoto(ImageData):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from html import escape
 
-from vit_demo.text.words import DEFAULT_LANGUAGE, say
+from vit_demo.common.words import DEFAULT_LANGUAGE, say
 
 # How the sentences of :mod:`vit_demo.photos.safe_open` go on after the name of the file.
 REASONS = {

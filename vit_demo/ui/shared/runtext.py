@@ -7,9 +7,9 @@ from datetime import datetime
 from typing import Any
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import percent
 from vit_demo.data.names import BEANS, FORMER_SAMPLE, HUB_BEANS
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.text.words import percent
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run

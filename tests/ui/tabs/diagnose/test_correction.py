@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.data.corrections import review_set
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.app import build
 from vit_demo.ui.tabs import data
 from vit_demo.ui.tabs.diagnose import correction

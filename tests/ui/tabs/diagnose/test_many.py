@@ -18,9 +18,9 @@ import pytest
 from PIL import Image
 
 from vit_demo.common.jobs import JobState
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import many, many_jobs
 from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, PAGE, THUMB, ManyPhotos, Row, status_html, table_html, thumbnail

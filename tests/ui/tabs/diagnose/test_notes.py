@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from vit_demo.common import settings
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.diagnose.notes import FILE, SECTIONS, Fact, read_note
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.tabs.diagnose import notes, one
 
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import FILE
 from vit_demo.explain.attribution.methods import DEFAULT
@@ -21,7 +22,6 @@ from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.app import build
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, page
@@ -112,14 +112,14 @@ def translated(language: str) -> list:
 
 def on_language(built: gr.Blocks) -> list:
     """What is called where the language changes."""
-    language = next(block for block in built.blocks.values() if getattr(block, "elem_id", None) == "diagnose-language")
+    language = next(block for block in built.blocks.values() if getattr(block, "elem_id", None) == "language")
     return [call for call in built.fns.values() if call.fn and (language._id, "change") in call.targets]
 
 
 def test_another_language_is_one_request_for_texts_and_answers():
     assert len(on_language(build())) == 1
     with gr.Blocks() as blocks:
-        language, said, *told = gr.Dropdown(elem_id="diagnose-language"), gr.JSON(), *(gr.HTML() for _ in range(4))
+        language, said, *told = gr.Dropdown(elem_id="language"), gr.JSON(), *(gr.HTML() for _ in range(4))
         asked = Asked(blocks, gr.Dropdown(), language)
         asked.retells(lambda code, value: (f"{code} 1 {value}", f"{code} 2 {value}"), [language, said], told[:2])
         asked.speaks(told[2], lambda code: f"text {code}")

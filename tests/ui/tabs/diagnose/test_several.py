@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import MOST, combine
 from vit_demo.diagnose.telling import sentence, told_together
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import several
 from vit_demo.ui.tabs.diagnose.answer_html import View, empty

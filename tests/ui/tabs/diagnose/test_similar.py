@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import FILE, Pictures
-from vit_demo.text.words import LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, similar
 

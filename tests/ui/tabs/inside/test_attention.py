@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
+from vit_demo.common.words import percent
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
 from vit_demo.figures.overlay import heat_colours
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import percent
 from vit_demo.ui.tabs.inside.attention import ALL_HEADS, FROM_CLS, begin, pick, pick_tile, show, show_sheet
 from vit_demo.ui.tabs.inside.scene import look
 

@@ -13,9 +13,9 @@ from html import escape
 from pathlib import Path
 
 from vit_demo.common.jobs import Job, JobState
+from vit_demo.common.words import label_title
 from vit_demo.data.importing.imports import Imported
 from vit_demo.data.names import SPLITS
-from vit_demo.text.words import label_title
 from vit_demo.ui.shared.components import table
 
 # So many files that were left out are named; the rest is counted.

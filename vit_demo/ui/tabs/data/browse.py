@@ -18,6 +18,7 @@ import numpy as np
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.data.browse import catalogue as browse
 from vit_demo.data.browse.catalogue import FINE, Catalogue, Photo, Query
 from vit_demo.data.browse.finding_columns import decided
@@ -25,7 +26,6 @@ from vit_demo.data.browse.thumbnails import thumbnails
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.names import BEANS, MENDED
 from vit_demo.figures.overlay import shrink
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.data.check_html import decided_words, found_title, found_words

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
 
+from vit_demo.common.words import label_title
 from vit_demo.data.browse.finding_columns import MAYBE, name_of
 from vit_demo.data.checks.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKAGE, UNLIKE, Finding
 from vit_demo.data.corrections.journal import Decision
-from vit_demo.text.words import label_title
 
 # Of each kind: what it is called in the list, and what a person should do about it.
 TITLES = {

@@ -7,6 +7,7 @@ import gradio as gr
 from vit_demo.common import settings
 from vit_demo.data.names import BEANS, REVIEW
 from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.data import bring, browse, check, statistics
 from vit_demo.ui.tabs.data.opened import Opened, open_source, sources
 
@@ -16,8 +17,8 @@ IF_PHOTOS_SHOWN = "source => document.querySelector('#data-gallery button') ? so
 IF_NUMBERS_OPEN = "source => document.getElementById('data-numbers')?.offsetParent ? source : null"
 
 
-def build(tab: gr.Tab, model: gr.Dropdown) -> gr.HTML:
-    """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work. Returns the Check view, see there."""
+def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
+    """Lay out the tab. Inputs: the tab; the page's model list, whose processor is shown at work; its speech. Returns the Check view, see there."""
     with gr.Row(equal_height=True):
         source = gr.Dropdown(
             sources(), value=BEANS, label="Photos", info="or type a folder (parquet files, or class/photo.jpg) or a name on the Hugging Face Hub",

@@ -10,9 +10,9 @@ import numpy as np
 from datasets import DatasetDict
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.statistics import Numbers, start
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.tabs.data.browse import PROBLEMS
 from vit_demo.ui.tabs.data.opened import learn, open_source

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from html import escape
 
+from vit_demo.common.words import capital, joined, percent_in, say
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import Fact, Note, read_note
 from vit_demo.diagnose.telling import class_name
 from vit_demo.explain.attribution.methods import DEFAULT
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import capital, joined, percent_in, say
 from vit_demo.ui.shared.components import bars
 from vit_demo.ui.shared.refusal import why_html
 

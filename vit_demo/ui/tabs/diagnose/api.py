@@ -10,13 +10,13 @@ from pathlib import Path
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES
 from vit_demo.diagnose.batch import Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES
 from vit_demo.ui.shared.components import photo_files, photo_input, polite
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.many_jobs import MOST

@@ -10,12 +10,12 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import LANGUAGES
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import LABEL_LENGTH, NOTE_LENGTH, Correction, Said, same_class
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.model.abstention import Verdict
-from vit_demo.text.words import LANGUAGES
 from vit_demo.ui.shared.components import PhotoInput, polite
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.answer_html import View, folded

@@ -10,7 +10,7 @@ import gradio as gr
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import JobState
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, say
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
 from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, MOST, ManyPhotos, save, status_html, table_html
@@ -38,11 +38,11 @@ def build(asked: Asked) -> None:
         json = gr.DownloadButton(say("diagnose.many_json"), visible=False, elem_id="many-json")
     status = gr.HTML(_empty(DEFAULT_LANGUAGE), padding=False, elem_id="many-status")
     table = gr.HTML("", js_on_load=CHOOSE, padding=False, elem_id="many-table")
-    asked.speaks(files, lambda code: gr.update(label=say("diagnose.many_files", code)))
-    asked.speaks(start, lambda code: gr.update(value=say("diagnose.many_start", code)))
-    asked.speaks(stop, lambda code: gr.update(value=say("diagnose.many_stop", code)))
-    asked.speaks(csv, lambda code: gr.update(label=say("diagnose.many_csv", code)))
-    asked.speaks(json, lambda code: gr.update(label=say("diagnose.many_json", code)))
+    asked.speaks(files, label=lambda code: say("diagnose.many_files", code))
+    asked.speaks(start, value=lambda code: say("diagnose.many_start", code))
+    asked.speaks(stop, value=lambda code: say("diagnose.many_stop", code))
+    asked.speaks(csv, label=lambda code: say("diagnose.many_csv", code))
+    asked.speaks(json, label=lambda code: say("diagnose.many_json", code))
     shown = [job, status, table, start, stop, csv, json]
     start.click(run, [files, asked.model, asked.language], shown, concurrency_limit=AT_ONCE, **QUIET)
     stop.click(halt, job, None, **QUIET)

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs, JobState
+from vit_demo.common.words import DEFAULT_LANGUAGE, joined, say
 from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode
-from vit_demo.text.words import DEFAULT_LANGUAGE, joined, say
 from vit_demo.ui.shared.refusal import why_html
 from vit_demo.ui.tabs.diagnose.answer_html import View
 

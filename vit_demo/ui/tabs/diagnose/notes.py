@@ -8,9 +8,9 @@ from pathlib import Path
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
 from vit_demo.diagnose.notes import SECTIONS, Wording, is_own, note_text, parse_note, read_note, write_note
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
 from vit_demo.ui.shared.components import Choice
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
@@ -28,10 +28,10 @@ def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
         spoken = gr.State(DEFAULT_LANGUAGE)
         save = gr.Button(say("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save")
         told = gr.HTML("", elem_id="diagnose-edit-told")
-    asked.speaks(fold, lambda code: gr.update(label=say("diagnose.edit.title", code)))
-    asked.speaks(label, lambda code: gr.update(label=say("diagnose.edit.class", code)))
-    asked.speaks(text, lambda code: gr.update(label=say("diagnose.edit.text", code), info=say("diagnose.edit.how", code)))
-    asked.speaks(save, lambda code: say("diagnose.edit.save", code))
+    asked.speaks(fold, label=lambda code: say("diagnose.edit.title", code))
+    asked.speaks(label, label=lambda code: say("diagnose.edit.class", code))
+    asked.speaks(text, label=lambda code: say("diagnose.edit.text", code), info=lambda code: say("diagnose.edit.how", code))
+    asked.speaks(save, value=lambda code: say("diagnose.edit.save", code))
     asked.model.change(offer, asked.model, fold, **QUIET)
     fold.expand(open_all, [asked.model, asked.language, said], [label, text, spoken, told], **QUIET)
     label.input(open_one, [asked.model, asked.language, label], [text, spoken, told], **QUIET)

@@ -6,6 +6,7 @@ import gradio as gr
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, say
 from vit_demo.diagnose.diagnosis import Diagnosis, diagnose
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.attribution.methods import DEFAULT
@@ -13,7 +14,6 @@ from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.model.abstention import Verdict
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, say
 from vit_demo.ui.shared.components import PhotoInput, photo_input
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import correction, notes, similar
@@ -39,10 +39,10 @@ def build(asked: Asked, examples: list[str]) -> PhotoInput:
             correction.build(asked, photo, said)
             similar.build(asked, photo, said)
             notes.build(asked, said).then(retell, [asked.language, said], [answer, note], **QUIET)
-    asked.speaks(photo, lambda code: gr.update(label=say("diagnose.photo", code), placeholder=say("diagnose.touch", code)))
-    asked.speaks(shown.dataset, lambda code: gr.update(label=say("diagnose.examples", code)))
-    asked.speaks(why, lambda code: gr.update(label=say("diagnose.why", code)))
-    asked.speaks(where, lambda code: gr.update(label=say("diagnose.where", code)))
+    asked.speaks(photo, label=lambda code: say("diagnose.photo", code), placeholder=lambda code: say("diagnose.touch", code))
+    asked.speaks(shown.dataset, label=lambda code: say("diagnose.examples", code))
+    asked.speaks(why, label=lambda code: say("diagnose.why", code))
+    asked.speaks(where, label=lambda code: say("diagnose.where", code))
     gr.on(
         [photo.change, asked.model.change], show, [photo, asked.model, asked.language], [said, answer, why, where, note],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",

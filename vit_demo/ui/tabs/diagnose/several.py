@@ -9,12 +9,12 @@ from pathlib import Path
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import MOST, Together, combine, is_healthy
 from vit_demo.diagnose.telling import counted, sentence
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import DEFAULT_LANGUAGE, LANGUAGES, joined, say
 from vit_demo.ui.shared.components import bars, photo_files
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.refusal import why_html
@@ -31,7 +31,7 @@ def build(asked: Asked) -> None:
     said = gr.JSON(None, visible=False)
     photos = photo_files(label=say("diagnose.several.photos", most=MOST), height=180, elem_id="several-photos")
     answer = gr.HTML(empty(DEFAULT_LANGUAGE, EMPTY), padding=False, elem_id="several-answer")
-    asked.speaks(photos, lambda code: gr.update(label=say("diagnose.several.photos", code, most=MOST)))
+    asked.speaks(photos, label=lambda code: say("diagnose.several.photos", code, most=MOST))
     gr.on(
         [photos.change, asked.model.change], show, [photos, asked.model, asked.language], [said, answer],
         api_visibility="private", show_progress="minimal", trigger_mode="always_last",

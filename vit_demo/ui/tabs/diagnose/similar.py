@@ -8,11 +8,11 @@ from html import escape
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import LANGUAGES
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.diagnose.similar import pictures_file, similar
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.neighbours import Neighbour
-from vit_demo.text.words import LANGUAGES
 from vit_demo.ui.shared.components import PhotoInput
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.answer_html import View

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.finetune import compare, form, live, runlist
 
 # Each tick makes the browser look at every widget of the page: more often would keep a phone busy for nothing.
@@ -22,8 +23,8 @@ class FineTune:
     photos: gr.Dropdown
 
 
-def build(tab: gr.Tab, model_in_use: gr.Dropdown) -> FineTune:
-    """Lay out the tab. Inputs: the tab; the page's model list, set by "use this model"."""
+def build(tab: gr.Tab, model_in_use: gr.Dropdown, speech: Speech) -> FineTune:
+    """Lay out the tab. Inputs: the tab; the page's model list, set by "use this model"; its speech."""
     with gr.Tabs(elem_id="train-parts") as parts:
         with gr.Tab("Train", id="train") as train_tab, gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):

@@ -7,7 +7,7 @@ from html import escape
 import gradio as gr
 
 from vit_demo.common.errors import UserError
-from vit_demo.text.words import percent
+from vit_demo.common.words import percent
 from vit_demo.training.run import runs
 from vit_demo.training.run.curves import curves_of
 from vit_demo.training.run.runs import Run

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.text.words import label_title, percent
+from vit_demo.common.words import label_title, percent
 from vit_demo.training.film import reader
 from vit_demo.training.film.reader import FilmReel, Frame
 from vit_demo.training.run import runs

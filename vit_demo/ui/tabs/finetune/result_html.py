@@ -9,8 +9,8 @@ from pathlib import PurePath
 
 from PIL import Image
 
+from vit_demo.common.words import label_title, percent
 from vit_demo.figures.overlay import shrink
-from vit_demo.text.words import label_title, percent
 from vit_demo.training.result.predictions import Prediction
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.runtext import accuracy_text

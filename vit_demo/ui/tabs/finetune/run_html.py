@@ -10,7 +10,7 @@ from html import escape
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from vit_demo.text.words import percent
+from vit_demo.common.words import percent
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
 from vit_demo.training.run.runs import Run

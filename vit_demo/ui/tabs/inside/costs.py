@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gradio as gr
 
+from vit_demo.common.words import percent
 from vit_demo.explain.internals.costs import SWIN_WINDOW, Encoder, full_attention
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.costs import HEADER, LARGEST, MEASURES, PATCH_SIZES, SMALLEST, Way, all_ways, costs_figure, nearest, vit_name
-from vit_demo.text.words import percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside.downloads import csv_file

@@ -9,9 +9,9 @@ from html import escape
 from pathlib import PurePath
 
 from vit_demo.common.jobs import Job, JobState
+from vit_demo.common.words import label_title, percent
 from vit_demo.explain.internals.embedding_map import Layout
 from vit_demo.figures.embedding_map import axes, classes, sheet_source, whole_points
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.runtext import duration
 from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, TSNE, EmbeddingMap, Plan

@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vit_demo.common.words import percent
 from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.occlusion import occlusion
 from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.heads import patches_for_half
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import percent
 from vit_demo.ui.tabs.inside.scene import Look
 
 # Values of the lists of classes that are not a class: those begin with a number.

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.explain.internals.lens import Lens, layer_similarity, logit_lens, mutual_similarity
 from vit_demo.explain.internals.norms import TIMES_MEDIAN, artefact_patches, outliers, token_norms
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.layers import MOST_CLASSES, START, layer_names, lens_figure, mutual_figure, norms_figure, norms_overlay, similarity_figure
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside.downloads import csv_file, npz_file
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look

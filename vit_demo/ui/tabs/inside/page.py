@@ -6,6 +6,7 @@ import gradio as gr
 from gradio.components import Component
 
 from vit_demo.ui.shared.components import photo_input
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.inside import attention, embedding_map, layers, positions, tokens, why
 from vit_demo.ui.tabs.inside.scene import Scene
 
@@ -16,8 +17,8 @@ WANT = f"""(active, photo, model, ...before) =>
     {[view.ID for view in VIEWS]}.map((id, number) => id === active ? `${{photo ? photo.path : ""}} ${{model}}` : before[number])"""
 
 
-def build(tab: gr.Tab, model: gr.Dropdown, example: str, diagnose: Component | None = None) -> None:
-    """Lay out the tab. Inputs: the tab, the page's model list, a photo to begin with, the photo of the Diagnose tab."""
+def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech, example: str, diagnose: Component | None = None) -> None:
+    """Lay out the tab. Inputs: the tab, the page's model list, its speech, a photo to begin with, the photo of the Diagnose tab."""
     with gr.Row(equal_height=False):
         with gr.Column(scale=1, min_width=260):
             photo = photo_input(example, label="Photo to look into", height=250, elem_id="inside-photo")

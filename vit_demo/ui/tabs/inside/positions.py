@@ -11,6 +11,7 @@ import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.explain.internals.distance import attention_distance, even_distance
 from vit_demo.explain.internals.filters import Filters, embedding_filters
 from vit_demo.explain.internals.positions import (
@@ -29,7 +30,6 @@ from vit_demo.explain.internals.positions import (
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import positions as figures
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside.downloads import csv_file, npz_file
 from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Look, Scene, look

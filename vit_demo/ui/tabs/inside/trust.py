@@ -11,13 +11,13 @@ import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
 from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.why import curve_figure
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.heat import class_index, heat, pixels

@@ -8,11 +8,11 @@ import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import label_title, percent
 from vit_demo.explain.attribution.methods import DEFAULT, METHODS
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.norms import artefact_patches
 from vit_demo.figures.why import map_overlay
-from vit_demo.text.words import label_title, percent
 from vit_demo.ui.shared.components import Choice, polite
 from vit_demo.ui.tabs.inside import trust
 from vit_demo.ui.tabs.inside.downloads import npz_file

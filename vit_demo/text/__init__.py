@@ -1,1 +1,0 @@
-"""What is said on screen, by key and language."""
