@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vit_demo.common.words import Sentence
 from vit_demo.data.checks.features import Features, read_features
 from vit_demo.data.checks.label_errors import find_suspects
 from vit_demo.data.copies.duplicates import HASH_BITS, Fingerprints, find_pairs, fingerprint_of, standardised
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # In the order in which they are shown: what spoils an examination, then what spoils the lesson, then the photos themselves.
 LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN = "leakage", "label", "duplicate", "unlike", "broken"
+# Key of the note on two photos that are one.
+SAME_PIXELS = "data.note.same"
 KINDS = (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN, *WARNINGS)
 # Of a larger data set so many photos are drawn, each as likely as any other.
 MOST_PHOTOS = 20_000
@@ -45,7 +48,8 @@ RARE = 1 / 3
 class Finding:
     """kind: one of KINDS. photos: (split, path) of the photo, or of both. score: the higher the surer, comparable within a kind.
 
-    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "". note: numbers for a person.
+    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "".
+    note: numbers for a person.
     """
 
     kind: str
@@ -53,7 +57,7 @@ class Finding:
     score: float
     sure: bool
     suggestion: str = ""
-    note: str = ""
+    note: Sentence | str = ""
 
 
 @dataclass(frozen=True)
@@ -188,7 +192,9 @@ def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool)
     kind = LEAKAGE if across else DUPLICATE
     found = []
     for rank, pair in enumerate(find_pairs(prints, reading.features.early, splits, across)):
-        note = "the same pixels" if pair.kind == "same" else f"likeness {pair.cosine:.2f} of 1, {pair.bits} of {HASH_BITS} bits of the hash differ"
+        likeness = Sentence("data.note.likeness", {"cosine": float(pair.cosine)})
+        alike = Sentence("data.note.alike", {"likeness": likeness, "bits": int(pair.bits), "all": HASH_BITS})
+        note = Sentence(SAME_PIXELS) if pair.kind == "same" else alike
         # As they are ranked: the same first, then near, then by likeness.
         found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", note=note))
     return found
@@ -203,7 +209,7 @@ def _labels(reading: Reading, labels: np.ndarray, here: np.ndarray, names: list[
     for at in suspects.order:
         if suspects.margins[at] < 0:
             suggested = names[suspects.suggested[at]]
-            note = f"called {names[labels[rows[at]]]}, looks more like {suggested} by {-suspects.margins[at]:.2f} of 1"
+            note = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": -float(suspects.margins[at])})
             found.append(Finding(LABEL, (reading.photos[rows[at]],), -float(suspects.margins[at]), bool(suspects.suspect[at]), suggested, note))
     return found
 
@@ -221,7 +227,8 @@ def _unlike(reading: Reading, here: np.ndarray) -> list[Finding]:
     limit = high + FENCE * (high - low)
     far = [at for at in np.argsort(-distances)[:CANDIDATES] if distances[at] > limit]
     ratios = distances / middle
-    return [Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=f"{ratios[at]:.1f} times as far from others as usual") for at in far]
+    notes = {at: Sentence("data.note.unlike", {"ratio": float(ratios[at])}) for at in far}
+    return [Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=note) for at, note in notes.items()]
 
 
 def rare_classes(data: DatasetDict) -> dict[str, int]:

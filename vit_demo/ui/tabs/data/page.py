@@ -32,7 +32,7 @@ def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
         with gr.Tab("Numbers", id="numbers", elem_id="data-view-numbers") as numbers_tab:
             shown = gr.HTML(padding=False, elem_id="data-numbers")
         with gr.Tab("Check", id="check", elem_id="data-view-check") as check_tab:
-            checked = check.build(check_tab, source, model, [source.input, open_button.click])
+            checked = check.build(speech, check_tab, source, model, [source.input, open_button.click])
         brought = []
         if settings.load().review:  # not for strangers: what they bring would fill the disk, and they could delete what others brought
             with gr.Tab("Bring photos", id="bring", elem_id="data-view-bring") as bring_tab:
