@@ -37,7 +37,7 @@ from vit_demo.figures.overlay import shrink
 from vit_demo.photos.safe_open import decode
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.models import get_classifier
-from vit_demo.ui.shared.speech import Speech, Told
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.data import check_html as view
 from vit_demo.ui.tabs.data.check_html import Choices, Shown
 from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, opened
