@@ -7,6 +7,7 @@ let typed = false; // the name, by the person: then none is proposed
 let polling = 0;
 let again = { do: 'list' }; // what brings the head and the list once more
 let heads = null; // the head by language, where it cannot be asked for again
+let large = null; // the file that is too large, where the head says so
 
 function ask(changes) {
     trigger(EVENTS[changes.do] || 'select', { index: 0, value: JSON.stringify(changes) });
@@ -40,7 +41,7 @@ function take(given) {
     if (given.known) known.replaceChildren(...given.known.map((text) => new Option(text, text)));
     draw(given.parts || {});
     if (given.parts?.head !== undefined) {
-        heads = given.heads || null;
+        [heads, large] = [given.heads || null, null];
         again = given.tells !== undefined ? { do: 'tell', name: given.tells } : given.job ? { do: 'again', name: given.job.name } : { do: 'list' };
     }
     if (given.job === undefined) return;
@@ -60,11 +61,16 @@ const most = Number(element.querySelector('.bring').dataset.most);
 function refuse(event) {
     if (!element.isConnected) return ['change', 'drop'].forEach((type) => window.removeEventListener(type, refuse, true));
     const files = event.target.closest?.('#bring-files') ? [...(event.dataTransfer?.files ?? event.target.files ?? [])] : [];
-    const large = files.find((file) => file.size > most);
-    if (!large) return;
+    const found = files.find((file) => file.size > most);
+    if (!found) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.type === 'change') event.target.value = '';
+    [large, heads, again] = [found, null, { do: 'list' }];
+    drawLarge();
+    parts.head.firstChild.scrollIntoView({ block: 'center' });
+}
+function drawLarge() {
     const told = document.createElement('div');
     Object.assign(told, { className: 'answer answer-refused', role: 'alert' });
     const gigabytes = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`;
@@ -73,8 +79,6 @@ function refuse(event) {
     }));
     parts.head.replaceChildren(told);
     parts.head.written = null;
-    [heads, again] = [null, { do: 'list' }];
-    told.scrollIntoView({ block: 'center' });
 }
 ['change', 'drop'].forEach((type) => window.addEventListener(type, refuse, true));
 
@@ -95,6 +99,7 @@ element.addEventListener('click', (event) => {
 });
 whenSpoken(() => {
     if (heads) draw({ head: heads[props.words.language] });
+    if (large) drawLarge();
     ask(again);
 });
 watch('value', () => take(props.value));

@@ -92,6 +92,7 @@ function take(given) {
     element.classList.remove('browse-waiting');
     asked = wanted = given.asked;
     size = given.size;
+    delete note.dataset.say; // from now on it says what the server does
     note.textContent = given.note || '';
     note.hidden = !given.note;
     if (given.fields) {
