@@ -10,10 +10,11 @@ import pytest
 from vit_demo.common import words
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence, speaking
+from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import Curves
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.notes import kept, told
-from vit_demo.training.run.runs import Run
+from vit_demo.training.run.runs import ON_DRAWINGS, Run
 
 LEFT_OUT = Sentence("train.record.photos_left_out", {"count": 2})
 IN_FRENCH = {"train.record.photos_left_out": "{count} photos sont ignorées.", "error.training.disk_full": "Le disque est plein."}
@@ -73,6 +74,13 @@ def test_a_state_says_an_error_in_the_language_of_the_reader(run: Run, french: N
         assert str(told(state)) == "Le disque est plein."
     run.set_state(status="starting", **kept(""))
     assert told(run.state()) == ""
+
+
+def test_a_file_to_take_away_is_in_english_whoever_takes_it(run: Run, monkeypatch: pytest.MonkeyPatch, french: None) -> None:
+    monkeypatch.setitem(IN_FRENCH, ON_DRAWINGS.key, "Des dessins, pas {beans}.")
+    (run.folder / "config.json").write_text(TrainingConfig(data="sample").to_json(), encoding="utf-8")
+    with speaking("fr"):
+        assert json.loads(run.export())["note"].startswith("This run learned from drawings") and str(ON_DRAWINGS) == "Des dessins, pas beans."
 
 
 def test_a_run_that_was_broken_off_says_so_by_key(run: Run) -> None:

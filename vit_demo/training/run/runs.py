@@ -196,7 +196,7 @@ class Run:
         """Its settings and the command line that repeats it, as one JSON object."""
         config = self.config()
         values = {"id": self.id, "name": self.name, "experiment": self.experiment, "version": __version__}
-        note = {"note": str(ON_DRAWINGS)} if self.learned_from_drawings() else {}
+        note = {"note": kept(ON_DRAWINGS)["message"]} if self.learned_from_drawings() else {}
         return json.dumps({**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
 
     def _meta(self) -> dict:
