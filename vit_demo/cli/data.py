@@ -88,7 +88,7 @@ def _import(options: argparse.Namespace) -> None:
     result = import_photos(_source(options), options.name, _progress())
     print(file=sys.stderr)
     if options.json:
-        print(json.dumps({**asdict(result), "photos": result.photos, "spec": result.spec, "folder": str(result.folder)}))
+        print(json.dumps(result.as_dict()))
         return
     counts = ", ".join(f"{split} {sum(classes.values())}" for split, classes in result.counts.items())
     print(f"{result.photos} photos are in {result.spec} ({counts}).")
@@ -134,7 +134,7 @@ def _list(options: argparse.Namespace) -> None:
 
     found = list_imports()
     if options.json:
-        print(json.dumps([{**asdict(one), "photos": one.photos, "spec": one.spec, "folder": str(one.folder)} for one in found]))
+        print(json.dumps([one.as_dict() for one in found]))
         return
     if not found:
         print("There are no imports yet.")

@@ -199,7 +199,8 @@ def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool)
     kind = LEAKAGE if across else DUPLICATE
     found = []
     for rank, pair in enumerate(find_pairs(prints, reading.features.early, splits, across)):
-        told = Sentence("data.note.same") if pair.kind == "same" else Sentence("data.note.alike", {"likeness": pair.cosine, "bits": pair.bits, "of": HASH_BITS})
+        likeness = Sentence("data.note.likeness", {"cosine": pair.cosine})
+        told = Sentence("data.note.same") if pair.kind == "same" else Sentence("data.note.alike", {"likeness": likeness, "bits": pair.bits, "all": HASH_BITS})
         # As they are ranked: the same first, then near, then by likeness.
         found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", told=told))
     return found
@@ -215,7 +216,7 @@ def _labels(reading: Reading, labels: np.ndarray, here: np.ndarray, names: list[
         if suspects.margins[at] < 0:
             suggested = names[suspects.suggested[at]]
             margin = -float(suspects.margins[at])
-            told = Sentence("data.note.label", {"label": names[labels[rows[at]]], "suggestion": suggested, "margin": margin})
+            told = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": margin})
             found.append(Finding(LABEL, (reading.photos[rows[at]],), margin, bool(suspects.suspect[at]), suggested, told))
     return found
 

@@ -87,7 +87,7 @@ def _split(corrections: list[Correction]) -> DatasetDict:
         rare = ", ".join(f"{name}: {counts[same_class(name)]}" for name in names)
         raise UserError("error.data.review_too_few", counts=rare, each=CLASS_PHOTOS, needed=needed, example=f"{BEANS} + {REVIEW}")
     train = _dataset(corrections, names, _features(names))
-    return normalise(DatasetDict(train=train), Sentence("data.source.review"))
+    return normalise(DatasetDict(train=train), Sentence("data.named.review"))
 
 
 def _photos_needed(classes: int) -> int:

@@ -76,7 +76,7 @@ class Imported:
     def origin(self) -> Sentence | str:
         """What its source was called, to be said in the language of whoever reads it."""
         by_hand = _BY_HAND.fullmatch(self.source)
-        return Sentence("data.source.by_hand", {"count": int(by_hand[1]), "label": by_hand[2]}) if by_hand else self.source
+        return Sentence("data.named.by_hand", {"count": int(by_hand[1]), "label": by_hand[2]}) if by_hand else self.source
 
     @property
     def folder(self) -> Path:
@@ -92,6 +92,11 @@ class Imported:
     def photos(self) -> int:
         """How many there are, in all splits."""
         return sum(sum(classes.values()) for classes in self.counts.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        skipped = [{"name": entry["name"], "why": entry["why"]} for entry in self.skipped]
+        return {**asdict(self), "skipped": skipped, "photos": self.photos, "spec": self.spec, "folder": str(self.folder)}
 
 
 def import_photos(
@@ -271,7 +276,7 @@ def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserErro
 def _title(source: Path | Files | Table) -> Sentence | str:
     """What a person calls the source; no path of this computer."""
     if isinstance(source, Files):
-        return Sentence("data.source.by_hand", {"count": len(source.paths), "label": readable(source.label)})
+        return Sentence("data.named.by_hand", {"count": len(source.paths), "label": readable(source.label)})
     return readable((source.path if isinstance(source, Table) else source).resolve().name)
 
 
