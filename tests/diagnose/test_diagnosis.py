@@ -14,8 +14,10 @@ import torch
 from PIL import Image
 
 from vit_demo.common import settings
+from vit_demo.common.words import Sentence, say, speaking
 from vit_demo.diagnose import diagnosis
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose, diagnose_files
+from vit_demo.diagnose.results import csv_row
 from vit_demo.model import classifier as vit
 from vit_demo.model.classifier import LeafClassifier
 
@@ -75,7 +77,7 @@ def test_batches_keep_the_order_with_bad_files_in_between(classifier: LeafClassi
     assert [answer.photo for answer in answers] == [str(path) for path in paths]
     for answer, path in zip(answers, paths):
         if path not in photos:
-            assert isinstance(answer, Refusal) and path.name in answer.error
+            assert isinstance(answer, Refusal) and path.name in str(answer.error)
             continue
         with Image.open(path) as photo:
             expected = classifier.probabilities([photo])[0].tolist()
@@ -115,7 +117,15 @@ def test_to_dict_is_json(classifier: LeafClassifier, photos: list[Path]) -> None
     nothing = {"verdict": None, "prediction_set": None, "temperature": None, "distance": None, "quality": answer.quality}  # never taught when to be silent
     assert back == {"photo": str(photos[0]), "label": answer.label, "probability": answer.probability, "scores": answer.scores, **nothing}
     assert list(back["scores"]) == list(answer.scores)
-    assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": refusal.error}
+    assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": str(refusal.error)}
+
+
+def test_a_refusal_is_said_in_the_language_of_its_reader_and_kept_in_english() -> None:
+    refused = Refusal("leaf.jpg", Sentence("diagnose.probability", {"percent": "9 %"}))
+    with speaking("sw"):
+        assert str(refused.error) == str(refused.as_error()) == say("diagnose.probability", "sw", percent="9 %") != "9 % probability"
+        assert refused.to_dict() == {"photo": "leaf.jpg", "error": "9 % probability"}
+        assert csv_row(refused, "sw", ["photo", "error", "language"]) == ["leaf.jpg", "9 % probability", "sw"]
 
 
 def test_an_error_in_the_program_is_not_taken_for_a_bad_photo(classifier: LeafClassifier, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
