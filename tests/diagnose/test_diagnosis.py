@@ -14,7 +14,8 @@ import torch
 from PIL import Image
 
 from vit_demo.common import settings
-from vit_demo.common.words import Sentence, say, speaking
+from vit_demo.common.errors import UserError
+from vit_demo.common.words import say, speaking
 from vit_demo.diagnose import diagnosis
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose, diagnose_files
 from vit_demo.diagnose.results import csv_row
@@ -77,7 +78,7 @@ def test_batches_keep_the_order_with_bad_files_in_between(classifier: LeafClassi
     assert [answer.photo for answer in answers] == [str(path) for path in paths]
     for answer, path in zip(answers, paths):
         if path not in photos:
-            assert isinstance(answer, Refusal) and path.name in str(answer.error)
+            assert isinstance(answer, Refusal) and path.name in answer.error
             continue
         with Image.open(path) as photo:
             expected = classifier.probabilities([photo])[0].tolist()
@@ -117,14 +118,16 @@ def test_to_dict_is_json(classifier: LeafClassifier, photos: list[Path]) -> None
     nothing = {"verdict": None, "prediction_set": None, "temperature": None, "distance": None, "quality": answer.quality}  # never taught when to be silent
     assert back == {"photo": str(photos[0]), "label": answer.label, "probability": answer.probability, "scores": answer.scores, **nothing}
     assert list(back["scores"]) == list(answer.scores)
-    assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": str(refusal.error)}
+    assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": refusal.error}
 
 
 def test_a_refusal_is_said_in_the_language_of_its_reader_and_kept_in_english() -> None:
-    refused = Refusal("leaf.jpg", Sentence("diagnose.probability", {"percent": "9 %"}))
     with speaking("sw"):
-        assert str(refused.error) == str(refused.as_error()) == say("diagnose.probability", "sw", percent="9 %") != "9 % probability"
+        refused = Refusal.of("leaf.jpg", UserError("diagnose.probability", percent="9 %"))
+        assert refused.why == str(refused.as_error()) == say("diagnose.probability", "sw", percent="9 %") != "9 % probability"
         assert refused.to_dict() == {"photo": "leaf.jpg", "error": "9 % probability"}
+        assert Refusal.from_json(json.loads(json.dumps(refused.as_json()))) == refused
+        assert Refusal.from_json(refused.to_dict()).why == "9 % probability"  # kept by an earlier version
         assert csv_row(refused, "sw", ["photo", "error", "language"]) == ["leaf.jpg", "9 % probability", "sw"]
 
 

@@ -118,7 +118,7 @@ def _refused(waiting: deque[tuple[str, Path | UserError]]) -> Iterator[tuple[Ans
     """Take away what stands before the next photo and is none."""
     while waiting and isinstance(waiting[0][1], UserError):
         name, error = waiting.popleft()
-        yield Refusal(name, error.sentence), None
+        yield Refusal.of(name, error), None
 
 
 def _file(item: Item, folder: Path) -> Path:

@@ -52,7 +52,7 @@ def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> d
 def csv_row(answer: Diagnosis | Refusal, language: str, columns: list[str]) -> list[str]:
     """The cells of one photo. Numbers have six digits after the point; what is not known is empty."""
     if isinstance(answer, Refusal):
-        cells = answer.to_dict()
+        cells = {"photo": answer.photo, "error": answer.error}
     else:
         cells = {name: getattr(answer, name) for name in ("photo", "verdict", "label", "probability", "distance", "temperature")}
         cells |= {"prediction_set": BETWEEN.join(answer.prediction_set or ()), "quality": BETWEEN.join(answer.quality)}

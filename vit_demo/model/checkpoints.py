@@ -85,10 +85,11 @@ _RESNET = _Wanted(("resnet",), "error.model.not_resnet")
 
 @dataclass(frozen=True)
 class Choice:
-    """One row of the list that a person picks a model from."""
+    """One row of the list that a person picks a model from. on_hub: whether it has to be downloaded, and perhaps knows no classes yet."""
 
     spec: str
     called: Sentence
+    on_hub: bool = False
 
     @property
     def title(self) -> str:
@@ -102,7 +103,7 @@ def list_choices() -> list[Choice]:
     runs = [path.parent.parent for path in settings.load().runs.glob(f"*/model/{CONFIG}")]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         choices.append(Choice(str(run), Sentence("page.model.run", {"name": run.name})))
-    choices += [Choice(name, Sentence("page.model.hub", {"name": name, "about": Sentence(about)})) for name, about in HUB_MODELS]
+    choices += [Choice(name, Sentence("page.model.hub", {"name": name, "about": Sentence(about)}), on_hub=True) for name, about in HUB_MODELS]
     return choices
 
 
