@@ -37,11 +37,10 @@ def _changed(spec: str) -> int:
 
 
 def choices() -> list[tuple[str, str]]:
-    """(title, value) of each model in the list, in the current language."""
-    return [(str(choice.title), choice.spec) for choice in checkpoints.list_choices()]
+    """(title, value) of each model in the list."""
+    return [(choice.title, choice.spec) for choice in checkpoints.list_choices()]
 
 
 def ready_choices() -> list[tuple[str, str]]:
     """Those that can name classes without being fine-tuned first: the embedded one and finished runs."""
-    on_hub = dict(checkpoints.HUB_MODELS)
-    return [(title, spec) for title, spec in choices() if spec not in on_hub]
+    return [(choice.title, choice.spec) for choice in checkpoints.list_choices() if not choice.on_hub]
