@@ -51,10 +51,10 @@ def test_a_job_that_is_stopped_ends_where_it_looks_and_the_next_begins_anew() ->
 
 
 @pytest.mark.parametrize(("raised", "said"), [
-    (UserError("Give another folder."), "Give another folder."), (ValueError("deep inside"), "It did not work (ValueError)."),
+    (UserError("Give another folder."), "Give another folder."), (ValueError("deep inside"), "The photos could not be read (ValueError). Try again."),
 ])
 def test_a_job_that_fails_says_why_and_can_be_started_again(raised: Exception, said: str) -> None:
-    kind: Jobs[None] = Jobs("test", 3, "It did not work ({error}).")
+    kind: Jobs[None] = Jobs("test", 3, "error.data.check_failed")
 
     def work(job: Job[None]) -> None:
         raise raised
