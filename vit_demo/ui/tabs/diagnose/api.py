@@ -12,8 +12,8 @@ import gradio as gr
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, speaking
-from vit_demo.diagnose.batch import Item, as_dict, diagnose_batches, walk
-from vit_demo.diagnose.diagnosis import Diagnosis, diagnose_files
+from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
+from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
 from vit_demo.model.checkpoints import EMBEDDED
@@ -61,6 +61,7 @@ def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DE
         classifier = get_classifier(model)
         found = combine(ask(classifier, files))
         answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
+        answer["leaves"] = [_in_words(leaf, said) for leaf, said in zip(found.leaves, answer["leaves"], strict=True)]
         one = found.leaves[0]
         # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no verdict.
         return {**answer, **told(classifier, one, language)} if len(files) == 1 and isinstance(one, Diagnosis) else answer
@@ -83,7 +84,12 @@ def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, langu
         if not any(True for _ in _items(photos)) or any(True for _ in itertools.islice(_items(photos), MOST, None)):
             raise UserError("error.page.batch", most=MOST)
         batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
-        return [as_dict(classifier, answer, language) for batch in batches for answer, _ in batch]
+        return [_in_words(answer, as_dict(classifier, answer, language)) for batch in batches for answer, _ in batch]
+
+
+def _in_words(answer: Answer, said: dict) -> dict:
+    """The answer with its error, where it is one, in the current language, as its text is."""
+    return {**said, "error": answer.why} if isinstance(answer, Refusal) else said
 
 
 def _items(files: list[str] | None) -> Iterator[Item]:

@@ -50,26 +50,15 @@ def show(photos: list[str] | None, model: str) -> tuple[dict | None, str]:
         pictures = [thumbnail(Path(photo)) if isinstance(leaf, Diagnosis) else "" for photo, leaf in zip(photos, leaves, strict=True)]
     except UserError as error:
         return {"error": error.sentence.as_json()}, refused(error, REFUSED)
-    said = {"model": model, "leaves": [_kept(leaf) for leaf in leaves], "pictures": pictures}
+    said = {"model": model, "leaves": [leaf.as_json() if isinstance(leaf, Refusal) else leaf.to_dict() for leaf in leaves], "pictures": pictures}
     return said, together_html(View(classifier), found, pictures)
 
 
 def ask(classifier: LeafClassifier, photos: list[str]) -> list[Diagnosis | Refusal]:
     """The answer for each photo of one plant, called by its file name; UserError, and the model is not asked, where there are too many."""
     if len(photos) > MOST:
-        raise UserError("error.page.leaves", number=len(photos), most=MOST)
+        raise UserError("error.diagnose.too_many", count=len(photos), most=MOST)
     return [replace(leaf, photo=Path(photo).name) for photo, leaf in zip(photos, diagnose_files(classifier, photos), strict=True)]
-
-
-def _kept(leaf: Diagnosis | Refusal) -> dict:
-    """A leaf as JSON, from which each language can tell it."""
-    if isinstance(leaf, Refusal) and isinstance(leaf.error, Sentence):
-        return {"photo": leaf.photo, "error": leaf.error.as_json()}
-    return leaf.to_dict()
-
-
-def _leaf_of(kept: dict) -> Diagnosis | Refusal:
-    return Refusal(kept["photo"], Sentence.from_json(kept["error"])) if "error" in kept else Diagnosis(**kept)
 
 
 def retell(said: dict | None) -> str:
@@ -82,7 +71,8 @@ def retell(said: dict | None) -> str:
         view = View(get_classifier(said["model"]))
     except UserError as error:  # its folder was deleted since
         return refused(error, REFUSED)
-    return together_html(view, combine([_leaf_of(leaf) for leaf in said["leaves"]]), said["pictures"])
+    leaves = [Refusal.from_json(leaf) if "error" in leaf else Diagnosis(**leaf) for leaf in said["leaves"]]
+    return together_html(view, combine(leaves), said["pictures"])
 
 
 def together_html(view: View, found: Together, pictures: list[str]) -> Markup:
@@ -112,6 +102,6 @@ def _headline(view: View, found: Together) -> Headline:
     return Headline(say("diagnose.most_likely"), view.title(found.label), f"{probability}. {of}")
 
 
-def _own(view: View, leaf: Diagnosis | Refusal) -> object:
+def _own(view: View, leaf: Diagnosis | Refusal) -> str:
     """One photo's own answer, or why it was not used."""
-    return leaf.error if isinstance(leaf, Refusal) else sentence(view.classifier, leaf, current_language())
+    return leaf.why if isinstance(leaf, Refusal) else sentence(view.classifier, leaf, current_language())
