@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from datasets import Image as ImageFeature
+from markupsafe import Markup
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -129,7 +130,7 @@ def options() -> dict:
     return {
         "theme": _theme(),
         "css_paths": sorted(theme.glob("style*.css")),
-        "head": f"<style>{_read(theme / 'frame.css')}</style><script>{_read(theme / 'names.js')}</script>",
+        "head": render("page/head", style=_read(theme / "frame.css"), script=_read(theme / "names.js")),
         "max_file_size": settings.load().max_archive_bytes,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -139,8 +140,8 @@ def options() -> dict:
     }
 
 
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+def _read(file: Path) -> Markup:
+    return Markup(file.read_text(encoding="utf-8"))
 
 
 def _theme() -> gr.Theme:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import gradio as gr
@@ -33,7 +33,7 @@ def page_of(session: str, accepted: str | None = None) -> SimpleNamespace:
 
 
 @pytest.fixture
-def answering() -> Iterator[Callable]:
+def answering() -> Callable:
     """Call a function as Gradio does while it answers a page."""
 
     def call(page: SimpleNamespace, function: Callable, *arguments: object) -> object:
@@ -43,7 +43,7 @@ def answering() -> Iterator[Callable]:
         finally:
             LocalContext.request.reset(token)
 
-    yield call
+    return call
 
 
 def on_language(built: gr.Blocks) -> list:
