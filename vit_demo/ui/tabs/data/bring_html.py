@@ -7,11 +7,11 @@ import functools
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-
-from markupsafe import Markup
+from typing import Any
 
 from vit_demo.common.jobs import Job, JobState
 from vit_demo.common.words import Sentence, label_title, say
+from vit_demo.data.importing.gather import left_out
 from vit_demo.data.importing.imports import Imported
 from vit_demo.data.names import SPLITS
 from vit_demo.ui.shared.components import table
@@ -65,9 +65,9 @@ def result_html(found: Imported) -> str:
     splits = [split for split in SPLITS if split in found.counts]
     rows = [[label_title(label), *(f"{found.counts[split].get(label, 0):,}" for split in splits)] for label in classes]
     return render(
-        "data/bring#result", name=found.name, next=_next(found, len(classes)), facts=Markup(table([say("data.bring.class"), *splits], rows)),
+        "data/bring#result", name=found.name, next=_next(found, len(classes)), facts=table([say("data.bring.class"), *splits], rows),
         sentence=say("data.bring.in", count=found.photos, photos=_photos(found.photos), classes=say("data.classes", count=len(classes))),
-        skipped=[(entry["name"], _why(entry)) for entry in found.skipped[:NAMED]], skipped_count=found.skipped_count, may_see=len(classes) > 1,
+        skipped=[_skipped(entry) for entry in found.skipped[:NAMED]], skipped_count=found.skipped_count, may_see=len(classes) > 1,
     )
 
 
@@ -75,9 +75,12 @@ def _photos(count: int) -> str:
     return say("data.photos", count=count)
 
 
-def _why(entry: dict) -> Sentence | str:
-    """Why a file was left out; imports of before have it in English only."""
-    return Sentence.from_json(entry.get("said") or entry["why"])
+def _skipped(entry: dict[str, Any]) -> dict[str, Any]:
+    """Why a file was left out, as the template takes it: a key and its values, or as earlier versions of the program kept it in English."""
+    said = left_out(entry)
+    if isinstance(said, Sentence):
+        return {"key": said.key, "values": said.values, "name": said.values["name"], "why": ""}
+    return {"key": "", "values": {}, "name": entry["name"], "why": entry["why"]}
 
 
 def _next(found: Imported, classes: int) -> str:
@@ -103,7 +106,7 @@ def list_html(found: Sequence[Imported]) -> str:
 def _about(one: Imported) -> str:
     classes = len({label for counts in one.counts.values() for label in counts})
     when = say("data.bring.date", date=datetime.fromtimestamp(one.time)) if one.time else ""
-    origin = say("data.bring.from", source=one.source) if one.source else ""
+    origin = say("data.bring.from", source=one.origin) if one.source else ""
     return listed(filter(None, [_photos(one.photos), say("data.classes", count=classes), _size(one.folder, one.time), when, origin]))
 
 

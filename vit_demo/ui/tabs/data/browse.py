@@ -222,7 +222,7 @@ def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, mo
         rows.append([say("data.photo.sharpness"), say("data.photo.sharpness_value", number=numbers["sharpness"])])
     if (problems := catalogue.problems(position)) is not None:
         rows.append([say("data.photo.quality"), listed(map(problem_title, problems)) or say("data.photo.no_problem")])
-    return Markup(table([say("data.photo.this"), ""], [*rows, *more]))
+    return table([say("data.photo.this"), ""], [*rows, *more])
 
 
 def _steps(photo: Photo, model: str) -> Markup:
@@ -237,7 +237,7 @@ def _steps(photo: Photo, model: str) -> Markup:
     header = [say("data.photo.step"), say("data.photo.shape"), say("data.photo.range"), say("data.photo.red")]
     processor, (height, width) = classifier.processor, classifier.image_size
     numbers = {"factor": 1 / processor.rescale_factor, "mean": _plain(processor.image_mean), "std": _plain(processor.image_std)}
-    return render("data/browse#steps", facts=Markup(table(header, rows)), values={"width": width, "height": height, **numbers})
+    return render("data/browse#steps", facts=table(header, rows), values={"width": width, "height": height, **numbers})
 
 
 def _plain(values: list[float]) -> str:

@@ -8,7 +8,7 @@ from pathlib import PurePath
 
 from vit_demo.common.words import Sentence, current_language, joined, label_title, say
 from vit_demo.data.browse.finding_columns import MAYBE, name_of
-from vit_demo.data.checks.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKAGE, SAME_PIXELS, UNLIKE, Finding
+from vit_demo.data.checks.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKAGE, UNLIKE, Finding
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.ui.shared.html import render
 
@@ -91,12 +91,12 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
         key = "data.reason.label" if finding.sure else "data.reason.label_maybe"
         return say(key, label=label_title(photos[0].label), other=label_title(finding.suggestion))
     if finding.kind in (LEAKAGE, DUPLICATE):
-        same = isinstance(finding.note, Sentence) and finding.note.key == SAME_PIXELS
+        told = finding.told if isinstance(finding.told, Sentence) else Sentence(finding.told)
+        what = "same" if told.key == "data.note.same" else "alike"
         # The other numbers are for who reads the code.
-        how = finding.note.values.get("likeness", finding.note) if isinstance(finding.note, Sentence) else finding.note
-        return say(f"data.reason.{'same' if same else 'alike'}.{finding.kind}", how=how, first=photos[0].split, second=photos[1].split)
+        return say(f"data.reason.{what}.{finding.kind}", how=told.values.get("likeness", told), first=photos[0].split, second=photos[1].split)
     title = say(TITLES[finding.kind])
-    return say("data.reason.noted", kind=title, note=finding.note) if finding.note else title
+    return say("data.reason.noted", kind=title, note=finding.told) if finding.told else title
 
 
 def within(kind: str) -> str:

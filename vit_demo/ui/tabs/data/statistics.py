@@ -105,7 +105,7 @@ def _counts(catalogue: Catalogue) -> Section:
     if len(labels) < len(catalogue.labels):
         note = say("data.numbers.counts_note_most", shown=len(labels), total=len(catalogue.labels))
     facts = table([say("data.numbers.class"), say("data.numbers.id"), *counts], rows)
-    return Section(say("data.numbers.counts"), note, figure, Markup(facts), "data-counts")
+    return Section(say("data.numbers.counts"), note, figure, facts, "data-counts")
 
 
 def measured(catalogue: Catalogue, numbers: Numbers) -> dict:
@@ -144,7 +144,7 @@ def _sizes(numbers: Numbers) -> Section:
     values = {name: {series: count} for name, count in named.items()}
     figure = bars_figure(values, {series: "#15803d"}, "{:,.0f}".format, say("data.numbers.sizes_figure"))
     facts = table([say("data.numbers.size"), say("data.numbers.photos")], [[name, f"{count:,}"] for name, count in named.items()])
-    return Section(say("data.numbers.sizes"), say("data.numbers.sizes_note"), figure, Markup(facts))
+    return Section(say("data.numbers.sizes"), say("data.numbers.sizes_note"), figure, facts)
 
 
 def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Section | None:
@@ -159,7 +159,7 @@ def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Sec
     title, form = say(f"data.spread.{name}"), SPREADS[name]
     header = ["", *(say("data.numbers.median") if share == 50 else say("data.numbers.below", share=share) for share in PERCENTS)]
     facts = table(header, [[group, *map(form.format, five)] for group, five in rows.items()])
-    return Section(title, say(f"data.spread.{name}_note"), spread_figure(rows, form.format, name == "sharpness", title), Markup(facts))
+    return Section(title, say(f"data.spread.{name}_note"), spread_figure(rows, form.format, name == "sharpness", title), facts)
 
 
 def _colours(numbers: Numbers, groups: dict[str, np.ndarray]) -> Section:
@@ -167,7 +167,7 @@ def _colours(numbers: Numbers, groups: dict[str, np.ndarray]) -> Section:
     means = {group: dict(zip(colours, numbers.colour[chosen].mean(axis=0).tolist())) for group, chosen in groups.items() if chosen.any()}
     figure = bars_figure(means, colours, percent, say("data.numbers.colour_figure"))
     facts = table(["", *colours], [[group, *map(percent, mean.values())] for group, mean in means.items()])
-    return Section(say("data.numbers.colour"), say("data.numbers.colour_note"), figure, Markup(facts))
+    return Section(say("data.numbers.colour"), say("data.numbers.colour_note"), figure, facts)
 
 
 def _printed(data: DatasetDict) -> str:
