@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from vit_demo.common.words import say, words
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import RECIPES, TrainingConfig
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import (
+    AUGMENT_TITLES,
+    DATA_TITLES,
+    ENGINE_TITLES,
+    HEAD_TITLES,
     NOTHING,
     RECIPE_TITLES,
     SETTING_TITLES,
@@ -90,7 +95,9 @@ def test_every_setting_status_and_recipe_has_its_words() -> None:
         text = setting_text(field.name, field.default)
         assert text and text not in ("None", "()", "True", "False")
         if field.name in NOTHING:
-            assert setting_text(field.name, 0) == NOTHING[field.name]
+            assert setting_text(field.name, 0) == say(NOTHING[field.name])
+    every = (STATUS_WORDS, RECIPE_TITLES, AUGMENT_TITLES, HEAD_TITLES, ENGINE_TITLES, DATA_TITLES, SETTING_TITLES, NOTHING)
+    assert {key for titles in every for key in titles.values()} <= words().keys()
 
 
 @pytest.mark.parametrize(
