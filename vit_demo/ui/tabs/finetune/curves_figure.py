@@ -58,4 +58,4 @@ def _drawn() -> dict:
     figure.update_xaxes(title_text=say("train.run.axis.step"), row=2, col=1)
     figure.update_yaxes(title_text=say("train.run.axis.loss"), rangemode="tozero", row=1, col=1)
     figure.update_yaxes(title_text=say("train.run.axis.accuracy"), tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
-    return json.loads(figure.to_json())
+    return json.loads(figure.to_json(remove_uids=False))

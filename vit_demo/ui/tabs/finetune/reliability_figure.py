@@ -16,8 +16,8 @@ def reliability_figure(calibration: dict, calibrated: dict | None, key: str) -> 
 
     calibration, calibrated: as ``Calibration`` goes to JSON. key: the zoom stays as long as it is the same.
     """
-    ideal = {"name": say("train.result.ideal"), "line": {"color": "#78716c", "dash": "dash"}}
-    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], uid="ideal", mode="lines", hoverinfo="skip", **ideal))
+    dashed = {"color": "#78716c", "dash": "dash"}
+    figure = go.Figure(go.Scatter(x=[0, 1], y=[0, 1], name=say("train.result.ideal"), mode="lines", line=dashed, hoverinfo="skip"))
     hover = say("train.result.hover", said="%{x:.1%}", right="%{y:.1%}", photos="%{customdata}")
     for called, found, colour, symbol in ((BEFORE, calibration, ORANGE, "circle"), (AFTER, calibrated, GREEN, "diamond")):
         if found is None:
@@ -27,7 +27,7 @@ def reliability_figure(calibration: dict, calibrated: dict | None, key: str) -> 
         figure.add_trace(
             go.Scatter(
                 x=[round(part["confidence"], 5) for part in bins], y=[round(part["accuracy"], 5) for part in bins],
-                uid=called, name=say(called), mode="markers", cliponaxis=False,
+                name=say(called), mode="markers", cliponaxis=False,
                 # The area of a mark says how many photos it stands for. No lines between them: those from a bin of one photo would be the most striking.
                 marker={"size": [8 + 22 * (part["count"] / photos) ** 0.5 for part in bins], "symbol": symbol, "opacity": 0.75, "color": colour},
                 customdata=[part["count"] for part in bins],
