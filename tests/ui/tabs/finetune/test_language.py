@@ -18,6 +18,8 @@ from vit_demo.common import words as spoken
 from vit_demo.common.errors import UserError
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.events import EventLog
+from vit_demo.training.run.notes import kept
 from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs import finetune
 from vit_demo.ui.tabs.finetune import away, compare, curves_figure, form, live, result, runlist
@@ -112,6 +114,21 @@ def test_a_run_and_its_result(run: runs.Run, marked: None) -> None:
     scores = run.scores()
     for html in (meaning(scores), class_table(scores["test"]), confusion(scores["test"]), how_sure(scores, "test")):
         assert left(html) == "" and "«" in html
+
+
+def test_what_a_run_said_while_it_went(home: Path, marked: None) -> None:
+    run = runs.create(TrainingConfig())
+    log = EventLog(run)
+    log.add("warning", **kept(spoken.Sentence("train.record.out_of_queue")))
+    log.close()
+    run.set_state(status="failed", **kept(UserError("error.train_tab.seeds", most=10).sentence))
+    status = live.view_of(run).status
+    assert left(status) == "" and "«It was taken out" in status and "«The number of seeds" in status
+    run.set_state(status="waiting", place=2)
+    run.claim()
+    assert "«It starts by itself when the 2 runs before it have ended." in live.view_of(run).status
+    run.set_state(status="training", pid=2**22 + 1, pid_started=1.0)
+    assert "«Broken off»" in live.view_of(run).status and left(live.view_of(run).status) == ""
 
 
 def test_the_list_the_comparison_and_the_film(run: runs.Run, marked: None) -> None:

@@ -12,6 +12,7 @@ from gradio.components.plot import PlotData
 from vit_demo.common.words import current_language, percent, say
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
+from vit_demo.training.run.notes import told
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.runtext import duration, settings_of, status_word
@@ -93,8 +94,8 @@ def view_of(run: Run) -> RunView:
 
 def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     status = state["status"]
-    message = _place(run) if status == "waiting" else state.get("message") or ""
-    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.warnings) if line]
+    message = _place(run) if status == "waiting" else told(state)
+    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes()) if line]
     return render(
         "train/run#status", kind=status.replace(" ", "-"), word=say("train.status.stopping") if stopping else status_word(status),
         progress=_progress_text(state, curves), share=_share_done(state), numbers=_numbers(curves), lines=lines, settings=settings_of(run), id=run.id,
