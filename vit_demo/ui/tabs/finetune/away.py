@@ -34,7 +34,7 @@ _found: OrderedDict[str, Callable[[], str]] = OrderedDict()
 
 def build(run: gr.Dropdown, speech: Speech) -> None:
     """Lay out the offer. Inputs: the run that is shown; the page's speech."""
-    speech(gr.Markdown, value=Told(lambda: f"### {say('train.away.title')}"))
+    speech(gr.Markdown, value=Told(result_html.heading("train.away.title")))
     told = gr.HTML(_lead(), elem_id="result-away")
     with gr.Row(elem_classes="actions"):
         make = speech(gr.Button, value=Told("train.away.make"), min_width=200, elem_id="result-away-make")

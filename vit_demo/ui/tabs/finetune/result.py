@@ -46,9 +46,9 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
     with gr.Column(visible=False, elem_id="result-body") as body:
         split = speech(gr.Radio, choices=Told(_splits), value="test", label=Told("train.result.split"), elem_id="result-split")
         about = gr.HTML(elem_id="result-about")
-        speech(gr.Markdown, value=Told(lambda: f"### {say('train.result.classes')}"))
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.classes")))
         classes = gr.HTML(elem_id="result-classes")
-        speech(gr.Markdown, value=Told(lambda: f"### {say('train.result.matrix')}"))
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.matrix")))
         matrix = gr.HTML(elem_id="result-matrix", js_on_load=CHOOSE)
         title = gr.HTML(elem_id="result-title")
         photos = gr.HTML(elem_id="result-photos", js_on_load=OPEN)
@@ -61,7 +61,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
                 large = gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"], elem_id="result-large")
             with gr.Column(scale=1, min_width=260):
                 facts = gr.HTML(elem_id="result-facts")
-        speech(gr.Markdown, value=Told(lambda: f"### {say('train.result.sure')}"))
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.sure")))
         plot = gr.Plot(show_label=False, elem_id="result-plot")
         sure = gr.HTML(elem_id="result-sure")
         away.build(run, speech)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Callable
 from pathlib import PurePath
 from typing import Any
 
@@ -26,6 +27,11 @@ COLUMN_LETTERS = 60
 THUMBNAIL = 192
 # At which no line is broken.
 SPACE = "\N{NO-BREAK SPACE}"
+
+
+def heading(key: str) -> Callable[[], str]:
+    """What says a heading of the view, in Markdown."""
+    return lambda: f"### {say(key)}"
 
 
 def note(text: Any) -> Markup:
