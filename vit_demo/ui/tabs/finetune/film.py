@@ -14,7 +14,7 @@ from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.finetune.film_html import film_view
 
 # Never drawn again: the script fills it, so a film goes on playing while new frames come.
-STAGE = render("train/film")
+STAGE = str(render("train/film"))
 
 
 def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:

@@ -18,7 +18,7 @@ from vit_demo.training.run.trackers import TRACKERS
 from vit_demo.ui.shared import models
 from vit_demo.ui.shared.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES
 from vit_demo.ui.shared.speech import Speech, Told
-from vit_demo.ui.tabs.data import CORRECTED, SOURCES, brought
+from vit_demo.ui.tabs.data import SOURCES, sources
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
 OWN_RESOLUTION, NO_HYBRID, NO_TRACKER = "own", "no", "none"
@@ -100,9 +100,12 @@ def _recipes() -> list[tuple[str, str]]:
 
 
 def _sources() -> list[tuple[str, str]]:
-    """(title, value) of the photos to choose from: each with the corrected ones added too, where these may be kept."""
-    with_corrected = [(say("train.form.with_corrected", photos=title), f"{value} + {REVIEW}") for title, value in SOURCES]
-    return [*SOURCES, *with_corrected, CORRECTED, *brought()] if settings.load().review else SOURCES
+    """(title, value) of the photos to choose from: each of the usual ones with the corrected ones added too, where these may be kept."""
+    found = sources()
+    if not settings.load().review:
+        return found
+    usual, others = found[: len(SOURCES)], found[len(SOURCES) :]
+    return [*usual, *((say("train.form.with_corrected", photos=title), f"{value} + {REVIEW}") for title, value in usual), *others]
 
 
 def _sides() -> list:
