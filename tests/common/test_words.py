@@ -57,7 +57,7 @@ def placeholders(text: str) -> list[str]:
 
 def test_every_key_is_used_and_errors_name_keys():
     keys, begun, bad = set(), set(), []
-    for file in [*PACKAGE.rglob("*.py"), *(PACKAGE / "ui" / "templates").rglob("*.html")]:
+    for file in [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("templates/**/*.html")]:
         found = (python_keys if file.suffix == ".py" else template_keys)(file.read_text(encoding="utf-8"))
         keys |= found[0]
         begun |= found[1]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import plotly.graph_objects as go
+from markupsafe import Markup
 from PIL import Image
 from plotly.offline import get_plotlyjs
 
+from vit_demo.common.html import render_from
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
 PLOTLY = "plotly.min.js"
 STYLE = """
 body { margin: 0 auto; max-width: 1100px; padding: 12px 16px 40px; font: 16px/1.5 system-ui, sans-serif; color: #292524; background: #fff; }
@@ -30,21 +33,20 @@ class Showcase:
         self.folder = folder
         self.files: list[str] = []
         self._title = title
-        self._parts = [f"<h1>{escape(title)}</h1><p>{escape(sentence)}</p>"]
-        self._figures: list[str] = []
-        self._numbers: list[str] = []
+        self._parts = [_html("head", title=title, sentence=sentence)]
+        self._figures: list[Markup] = []
+        self._numbers: list[tuple[str, str]] = []
 
     def section(self, title: str) -> None:
         """What comes now stands under this heading."""
         self._close()
-        self._parts.append(f"<h2>{escape(title)}</h2>")
+        self._parts.append(_html("section", title=title))
 
     def picture(self, name: str, picture: Image.Image, title: str, sentence: str) -> None:
         """A picture as ``name``.png."""
         file = self._new(f"{name}.png")
         picture.save(self.folder / file)
-        size = f'width="{picture.width}" height="{picture.height}"'
-        self._show(f'<a href="{file}"><img src="{file}" {size} alt="{escape(title)}" loading="lazy"></a>', title, sentence)
+        self._show(_html("picture", file=file, width=picture.width, height=picture.height, title=title), title, sentence)
 
     def chart(self, name: str, figure: go.Figure, title: str, sentence: str) -> None:
         """A plotly figure as ``name``.html, which draws it with the copy of plotly in this folder; its camera button saves it as PNG."""
@@ -57,9 +59,8 @@ class Showcase:
             "toImageButtonOptions": {"filename": name, "scale": 2},
         }
         drawn = figure.to_html(config=options, include_plotlyjs="directory", full_html=False)
-        _write_page(self.folder / file, title, f"<main>{drawn}</main>", "body { margin: 0; }")
-        height = int(figure.layout.height or 450) + 4
-        self._show(f'<iframe src="{file}" title="{escape(title)}" height="{height}" loading="lazy"></iframe>', title, sentence, file)
+        _write_page(self.folder / file, title, [Markup(drawn)], "body { margin: 0; }")
+        self._show(_html("chart", file=file, title=title, height=int(figure.layout.height or 450) + 4), title, sentence, file)
 
     def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence], sentence: str) -> None:
         """Numbers as ``name``.csv. header: with the unit of each column."""
@@ -68,42 +69,38 @@ class Showcase:
             writer = csv.writer(handle, lineterminator="\n")
             writer.writerow(header)
             writer.writerows(rows)
-        self._number(file, sentence)
+        self._numbers.append((file, sentence))
 
     def arrays(self, name: str, sentence: str, **arrays: np.ndarray) -> None:
         """Numbers as ``name``.npz, readable without pickle."""
         file = self._new(f"{name}.npz")
         np.savez_compressed(self.folder / file, **arrays)
-        self._number(file, sentence)
+        self._numbers.append((file, sentence))
 
     def finish(self) -> list[str]:
         """Write index.html. Returns the names of all files."""
         self._close()
-        _write_page(self.folder / self._new("index.html"), self._title, "<main>" + "\n".join(self._parts) + "</main>", STYLE)
+        _write_page(self.folder / self._new("index.html"), self._title, self._parts, STYLE)
         return self.files
 
     def _new(self, file: str) -> str:
         self.files.append(file)
         return file
 
-    def _show(self, body: str, title: str, sentence: str, file: str = "") -> None:
-        link = f' <a href="{file}">Open it alone</a>' if file else ""
-        self._figures.append(f"<figure>{body}<figcaption><b>{escape(title)}</b>{escape(sentence)}{link}</figcaption></figure>")
-
-    def _number(self, file: str, sentence: str) -> None:
-        self._numbers.append(f'<li><a href="{file}">{file}</a>: {escape(sentence)}</li>')
+    def _show(self, body: Markup, title: str, sentence: str, file: str = "") -> None:
+        self._figures.append(_html("figure", body=body, title=title, sentence=sentence, file=file))
 
     def _close(self) -> None:
         if self._figures:
-            self._parts.append(f'<div class="figures">{"".join(self._figures)}</div>')
+            self._parts.append(_html("figures", parts=self._figures))
         if self._numbers:
-            self._parts.append(f"<p>Numbers:</p><ul>{''.join(self._numbers)}</ul>")
+            self._parts.append(_html("numbers", files=self._numbers))
         self._figures, self._numbers = [], []
 
 
-def _write_page(file: Path, title: str, body: str, style: str) -> None:
-    file.write_text(
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n",
-        encoding="utf-8",
-    )
+def _html(part: str, **values: object) -> Markup:
+    return render_from(TEMPLATES, f"showcase#{part}", **values)
+
+
+def _write_page(file: Path, title: str, parts: list[Markup], style: str) -> None:
+    file.write_text(_html("page", title=title, style=Markup(style), parts=parts) + "\n", encoding="utf-8")

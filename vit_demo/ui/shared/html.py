@@ -1,33 +1,18 @@
-"""HTML from the templates of ui/templates, in which all values are escaped unless they are HTML made here."""
+"""HTML of the page, from the templates of ui/templates."""
 
 from __future__ import annotations
 
-import functools
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vit_demo.common.words import label_title, percent, say, text_of
+from vit_demo.common.html import render_from, say_html
 
+__all__ = ["TEMPLATES", "render", "say_html"]
 TEMPLATES = Path(__file__).resolve().parents[1] / "templates"
 
 
 def render(name: str, /, **values: Any) -> Markup:
-    """A template filled in. name: its file below ui/templates without ".html"; with "#" and a name, one macro of the file, called with the values."""
-    file, _, macro = name.partition("#")
-    template = _templates().get_template(f"{file}.html")
-    return Markup((getattr(template.module, macro)(**values) if macro else template.render(**values)).strip())
-
-
-def say_html(key: str, language: str | None = None, /, **values: Any) -> Markup:
-    """A text that has HTML in it, such as <b>; its values are escaped."""
-    return Markup(text_of(key, language, values.get("count"))).format(**values)
-
-
-@functools.cache
-def _templates() -> Environment:
-    templates = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.globals |= {"say": say, "say_html": say_html, "percent": percent, "label_title": label_title}
-    return templates
+    """A template filled in, see :func:`render_from`."""
+    return render_from(TEMPLATES, name, **values)
