@@ -56,7 +56,7 @@ def test_each_run_has_its_curves_and_the_table_only_what_differs() -> None:
     assert figure.data[0].line.color != figure.data[3].line.color
     along_epochs = compare.compare([run.id for run in found], "epochs")[0]["value"]
     assert along_epochs.data[0].x == (10,)
-    assert "Learning rate" in table and "0.001" in table and "96, 224" in table and "the model&#x27;s own" in table and "Weight decay" not in table
+    assert "Learning rate" in table and "0.001" in table and "96, 224" in table and "the model&#39;s own" in table and "Weight decay" not in table
     assert "<i>" not in table and "no result yet" in table
 
 

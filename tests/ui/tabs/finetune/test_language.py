@@ -184,4 +184,4 @@ def test_a_curve_is_the_same_one_in_every_language(run: runs.Run) -> None:
         assert uids() == english == ["train", "validation", "accuracy"]
         # What follows from another run must not follow from another language.
         assert live.view_of(run).moment == moment and live.refresh(run.id, seen)[-1] == gr.skip()
-        assert live.tell_again(run.id, seen)[1]["visible"]
+        assert live.tell_again(run.id, seen)[1]["value"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gradio as gr
-from markupsafe import Markup
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import percent, say
@@ -35,7 +34,7 @@ def build(tab: gr.Tab, shown: Shown, speech: Speech) -> gr.Dropdown:
     tab.select(offer, [chosen, shown.run], chosen, **QUIET).then(compare, [chosen, along], outputs, **QUIET)
     gr.on([chosen.change, along.change], compare, [chosen, along], outputs, trigger_mode="always_last", **QUIET)
     shown.moment.change(compare, [chosen, along], outputs, **QUIET)
-    speech.retells(compare, [chosen, along], outputs)
+    speech.retells(tell_again, [chosen, along], outputs)
     return chosen
 
 
@@ -68,6 +67,12 @@ def compare(chosen: list[str] | None, along: str) -> tuple:
     return gr.update(value=figure, visible=True), _facts(found, names)
 
 
+def tell_again(chosen: list[str] | None, along: str) -> tuple:
+    """Inputs: as of compare. Outputs: figure, where there is one; table."""
+    figure, told = compare(chosen, along)
+    return gr.update(value=figure["value"]) if figure["visible"] else gr.skip(), told
+
+
 def _names(found: list[Run]) -> list[str]:
     """What each is called in the figure, two of the same name told apart by their id."""
     names = [run.name for run in found]
@@ -87,9 +92,9 @@ def _facts(found: list[Run], names: list[str]) -> str:
     try:
         different = differences([run.config() for run in found])
     except UserError as error:
-        return Markup(table(["", *names], rows)) + empty(error.sentence)
+        return table(["", *names], rows) + empty(error.sentence)
     rows += [[title, *values] for title, values in different]
-    return Markup(table(["", *names], rows)) + ("" if different else note(say("train.compare.same")))
+    return table(["", *names], rows) + ("" if different else note(say("train.compare.same")))
 
 
 def _accuracy(split: dict | None) -> str:

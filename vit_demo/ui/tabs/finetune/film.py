@@ -24,7 +24,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
     gr.on(
         [run.change, moment.change], refresh, [run, seen], [film, seen], trigger_mode="always_last", api_visibility="private", show_progress="hidden",
     )
-    speech.retells(refresh, [run, seen], [film, seen])
+    speech.retells(tell_again, [run, seen], [film, seen])
 
 
 def script() -> str:
@@ -37,3 +37,9 @@ def refresh(run_id: str | None, seen: str) -> tuple:
     """Inputs: run, what the page shows already. Outputs: the film, seen; nothing where nothing has changed."""
     view = film_view(runs.find(run_id))
     return (gr.skip(), gr.skip()) if view["seen"] == seen else (view, view["seen"])
+
+
+def tell_again(run_id: str | None, seen: str) -> tuple:
+    """Inputs: as of refresh. Outputs: as of refresh."""
+    view, now = refresh(run_id, seen)
+    return (view, now) if view == gr.skip() else (gr.update(value=view), now)

@@ -141,8 +141,8 @@ def refresh(run_id: str | None, seen: str) -> tuple:
 
 def tell_again(run_id: str | None, seen: str) -> tuple:
     """Inputs: run, what the page shows already. Outputs: status, plot."""
-    status, _, _, _, plot, *_ = _view(run_id).updates(seen)
-    return status, plot
+    view = _view(run_id)
+    return (gr.skip(),) * 2 if view.seen == seen else (view.status, gr.skip() if view.plot is None else gr.update(value=view.plot))
 
 
 def _view(run_id: str | None) -> RunView:

@@ -99,20 +99,21 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
-    means, *parts = _parts(scores, split, None, _stamp(run, split))
-    return means, gr.update(visible=True), *parts, "", 0, now
+    means, *tables, figure, sure = _parts(scores, split, None, _stamp(run, split))
+    return means, gr.update(visible=True), *tables, gr.update(value=figure, visible=figure is not None), sure, "", 0, now
 
 
 def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
     """Inputs: run, split, cell, what the page shows. Outputs: as show, without body, cell and page; nothing where nothing is shown yet."""
     run = runs.find(run_id)
     now = _told(_stamp(run, split))
-    if seen in ("", now):
+    if not seen or seen == now:
         return (gr.skip(),) * 7
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
-    return *_parts(scores, split, _cell(cell, len(scores[split]["labels"])), _stamp(run, split)), now
+    *told, figure, sure = _parts(scores, split, _cell(cell, len(scores[split]["labels"])), _stamp(run, split))
+    return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now
 
 
 def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
@@ -121,7 +122,7 @@ def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -
     figure = reliability_figure(found["calibration"], found.get("calibrated"), stamp) if found.get("calibration") else None
     return (
         result_html.meaning(scores), result_html.about_split(split), result_html.class_table(found), result_html.confusion(found, cell),
-        gr.update(value=figure, visible=figure is not None), result_html.how_sure(scores, split),
+        figure, result_html.how_sure(scores, split),
     )
 
 

@@ -86,7 +86,7 @@ def class_table(split: dict) -> Markup:
         for found in split["classes"]
     ]
     head = [say(f"train.result.{name}") for name in ("class", "precision", "recall", "f1", "photos")]
-    return Markup(table(head, rows)) + note(say("train.result.classes.note"))
+    return table(head, rows) + note(say("train.result.classes.note"))
 
 
 def _recall(found: dict) -> str:
@@ -176,7 +176,7 @@ def photo_facts(prediction: Prediction, split: str) -> Markup:
         [say("train.result.file"), prediction.path],
         [say("train.result.row"), say(f"train.result.row.{split}", row=prediction.row)],
     ]
-    return Markup(table([say("train.result.this_photo"), ""], rows))
+    return table([say("train.result.this_photo"), ""], rows)
 
 
 def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
@@ -193,7 +193,7 @@ def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) ->
     ]
     words = say("train.away.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
     head = [say(f"train.away.column.{column}") for column in ("model", "size", "time", "right", "same")]
-    return Markup(table(head, cells)) + note(words)
+    return table(head, cells) + note(words)
 
 
 def how_sure(scores: dict, split: str) -> Markup:
