@@ -129,7 +129,8 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
         return f"Called {label_title(photos[0].label)}, looks{sure} more like {label_title(finding.suggestion)}"
     if finding.kind in (LEAKAGE, DUPLICATE):
         # The numbers behind the comma are for who reads the code.
-        what = "Two photos with the same pixels" if finding.note.startswith("the same") else f"Two photos that look alike ({finding.note.partition(',')[0]})"
+        note = str(finding.note)
+        what = "Two photos with the same pixels" if note.startswith("the same") else f"Two photos that look alike ({note.partition(',')[0]})"
         return f"{what}, in {photos[0].split} and {photos[1].split}" if finding.kind == LEAKAGE else f"{what}, both in {photos[0].split}"
     return f"{TITLES[finding.kind]}: {finding.note}" if finding.note else TITLES[finding.kind]
 
