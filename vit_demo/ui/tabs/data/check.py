@@ -44,7 +44,6 @@ from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, op
 from vit_demo.ui.tabs.data.sent import values_of
 from vit_demo.ui.tabs.data.stage import build_stage
 
-STAGE = '<div class="check">' + "".join(f'<div data-part="{name}"></div>' for name in ("head", "kinds", "one", "undo", "away", "journal")) + "</div>"
 EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
 # What a page sends, and what it is where it is not as it should be.
 NOTHING = {"do": "", "to": "", "photo": 0, "number": 0, "open": False, "source": "", "opened": "", "check": "", "kind": "", "at": 0, "photos": []}
@@ -64,7 +63,7 @@ def build(speech: Speech, tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, 
 
     Of what it returns ``submit`` is "train on this", see :func:`train_on`.
     """
-    stage = build_stage(speech, "check", elem_id="data-check", html_template=STAGE)
+    stage = build_stage(speech, "check", elem_id="data-check")
     file = gr.DownloadButton(say("data.check.download"), visible=False, elem_id="data-check-file")
     made = gr.State(None)  # what is downloaded: the label of the button, which is said anew in another language
     quiet = {"api_visibility": "private", "show_progress": "hidden"}

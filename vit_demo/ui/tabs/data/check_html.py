@@ -91,12 +91,12 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
         key = "data.reason.label" if finding.sure else "data.reason.label_maybe"
         return say(key, label=label_title(photos[0].label), other=label_title(finding.suggestion))
     if finding.kind in (LEAKAGE, DUPLICATE):
-        told = finding.told if isinstance(finding.told, Sentence) else Sentence(finding.told)
-        what = "same" if told.key == "data.note.same" else "alike"
+        note = finding.note if isinstance(finding.note, Sentence) else Sentence(finding.note)
+        what = "same" if note.key == "data.note.same" else "alike"
         # The other numbers are for who reads the code.
-        return say(f"data.reason.{what}.{finding.kind}", how=told.values.get("likeness", told), first=photos[0].split, second=photos[1].split)
+        return say(f"data.reason.{what}.{finding.kind}", how=note.values.get("likeness", note), first=photos[0].split, second=photos[1].split)
     title = say(TITLES[finding.kind])
-    return say("data.reason.noted", kind=title, note=finding.told) if finding.told else title
+    return say("data.reason.noted", kind=title, note=finding.note) if finding.note else title
 
 
 def within(kind: str) -> str:
