@@ -150,7 +150,7 @@ def joined(names: Iterable[str], key: str, language: str) -> str:
 def label_title(label: str) -> str:
     """A class name as people write it: bean_rust becomes Bean rust, or what the current language calls it."""
     if current_language() != DEFAULT_LANGUAGE and f"class.{label}" in words():
-        return say(f"class.{label}")
+        return capital(say(f"class.{label}"))
     return capital(label.replace("_", " ").strip())
 
 

@@ -141,9 +141,9 @@ def form_is_there() -> bool:
 
 
 def test_it_can_be_switched_off(monkeypatch, refusal):
-    assert form_is_there() and data.CORRECTED in data.sources() and ("beans + review" in dict(map(reversed, train_form._sources())))
+    assert form_is_there() and data.corrected() in data.sources() and ("beans + review" in dict(map(reversed, train_form._sources())))
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
-    assert not form_is_there() and data.sources() == train_form._sources() == data.SOURCES
+    assert not form_is_there() and data.sources() == train_form._sources() == data.usual_sources()
     monkeypatch.setenv("VIT_DEMO_REVIEW", "maybe")
     assert "on or off" in refusal(data.sources)
 

@@ -66,10 +66,6 @@ def corrected() -> tuple[str, str]:
     return say("data.source.review"), REVIEW
 
 
-# In English, as they are where no page is answered.
-SOURCES, CORRECTED = usual_sources(), corrected()
-
-
 def brought() -> list[tuple[str, str]]:
     """(title, value) of the imports, the newest first."""
     return [(say("data.source.brought", name=one.name, count=one.photos), one.spec) for one in imports.list_imports()]

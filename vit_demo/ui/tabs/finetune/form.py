@@ -18,7 +18,7 @@ from vit_demo.training.run.trackers import TRACKERS
 from vit_demo.ui.shared import models
 from vit_demo.ui.shared.runtext import AUGMENT_TITLES, HEAD_TITLES, RECIPE_TITLES
 from vit_demo.ui.shared.speech import Speech, Told
-from vit_demo.ui.tabs.data import SOURCES, sources
+from vit_demo.ui.tabs.data import sources, usual_sources
 from vit_demo.ui.tabs.finetune.live import QUIET, offer_runs
 
 OWN_RESOLUTION, NO_HYBRID, NO_TRACKER = "own", "no", "none"
@@ -104,7 +104,7 @@ def _sources() -> list[tuple[str, str]]:
     found = sources()
     if not settings.load().review:
         return found
-    usual, others = found[: len(SOURCES)], found[len(SOURCES) :]
+    usual, others = found[: len(usual_sources())], found[len(usual_sources()) :]
     return [*usual, *((say("train.form.with_corrected", photos=title), f"{value} + {REVIEW}") for title, value in usual), *others]
 
 
