@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from vit_demo.common.errors import UserError
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, ask_caller, pick_language, say, speaking
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
@@ -74,7 +75,10 @@ class Speech:
             with speaking(values[0]):
                 told: list[Any] = [gr.update(**{name: text() for name, text in texts.items()}) for _, texts in self._texts]
                 for function, inputs, shown in self._answers:
-                    again = function(*(by_component[one] for one in inputs))
+                    try:
+                        again = function(*(by_component[one] for one in inputs))
+                    except UserError:  # such as a model that was deleted since: this part stays as it is, the others are told
+                        again = (gr.skip(),) * len(shown) if len(shown) > 1 else gr.skip()
                     told += again if len(shown) > 1 else [again]
             return told
 
