@@ -155,3 +155,11 @@ def test_a_share_is_written_as_the_language_writes_numbers(share):
 def test_over_and_under_are_told_apart_in_every_language():
     for language in LANGUAGES:
         assert say("diagnose.over", language, percent="x") != say("diagnose.under", language, percent="x")
+
+
+def test_a_language_without_a_sentence_for_one_says_its_usual_one_and_not_the_english():
+    single = [key for key in ENGLISH if key.endswith(".singular")]
+    assert single
+    for language in LANGUAGES:
+        for key in single:
+            assert (key in words(language)) == any(key in texts for texts in TRANSLATED[language].values())

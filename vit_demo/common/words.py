@@ -19,13 +19,18 @@ DEFAULT_LANGUAGE = "en"
 # In the order of the list that a person picks from.
 LANGUAGES = ("en", "zh", "fr", "sw", "es", "pt")
 
+SINGULAR = ".singular"
+
 
 @functools.cache
 def words(language: str = DEFAULT_LANGUAGE) -> dict[str, str]:
     """All texts of a language by key; those that are only for the command line are in English everywhere."""
     files = sorted((FOLDER / language).rglob("*.json"))
     own = {key: text for file in files for key, text in json.loads(file.read_text(encoding="utf-8")).items()}
-    return own if language == DEFAULT_LANGUAGE else words() | own
+    if language == DEFAULT_LANGUAGE:
+        return own
+    # Not the English for a count of 1: a language that has none needs none.
+    return {key: text for key, text in words().items() if not key.endswith(SINGULAR)} | own
 
 
 _spoken: ContextVar[str | None] = ContextVar("language", default=None)
@@ -55,7 +60,7 @@ def speaking(language: str) -> Iterator[None]:
 def text_of(key: str, language: str | None = None, count: object = None) -> str:
     """One text with its {placeholders}, by default in the current language. count: what is counted in it, if anything is."""
     texts = words(language or current_language())
-    return texts.get(f"{key}.singular", texts[key]) if count == 1 else texts[key]
+    return texts.get(key + SINGULAR, texts[key]) if count == 1 else texts[key]
 
 
 def say(key: str, language: str | None = None, /, **values: Any) -> str:
