@@ -16,11 +16,15 @@
             });
         }
     };
-    let waiting = false;
+    let waiting = false, changed = false;
+    // At once, then at most each 300 ms while the page changes.
     const soon = () => {
+        changed = true;
         if (waiting) return;
         waiting = true;
-        setTimeout(() => { waiting = false; named(); }, 300);
+        changed = false;
+        named();
+        setTimeout(() => { waiting = false; if (changed) soon(); }, 300);
     };
     new MutationObserver(soon).observe(document, { childList: true, subtree: true, characterData: true });
 })();

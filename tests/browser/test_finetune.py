@@ -93,9 +93,11 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
         settle(page)
         start(page, epochs=1000, little=little)
         seen = wait_for_points(page, 3)
+        # The page notices that its server is gone, and loads itself anew once it is back; to open it meanwhile would race with that.
+        page.evaluate("window.openedBefore = true")
         site.kill()
         site.start()
-        page.goto(site.url)
+        page.wait_for_function("!window.openedBefore")
         settle(page)
         open_tab(page, "Fine-tune")
         wait_for_status(page, "Training")

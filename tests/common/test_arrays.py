@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
 import numpy as np
+import safetensors.numpy
 
-from vit_demo.common.arrays import KEY_LENGTH, ArrayCache, key_of, stamp
+from vit_demo.common.arrays import KEY_LENGTH, ArrayCache, key_of, safetensors_bytes, stamp
 
 CACHE = ArrayCache("cache/test", keep=3)
 ARRAYS = {"a": np.arange(6, dtype=np.int16).reshape(2, 3), "names": np.array(["leaf", "blatt"])}
@@ -56,3 +58,16 @@ def test_a_key_changes_with_each_part_and_a_stamp_with_the_file(tmp_path: Path) 
     first = stamp(file)
     file.write_bytes(b"12")
     assert stamp(file) != first and stamp(file)[0] == str(file)
+
+
+def test_a_file_of_safetensors_is_the_same_bytes_for_the_same_values():
+    arrays = {"b": np.arange(5, dtype=np.float32), "a": np.ones((2, 3), dtype=np.int64)}
+    metadata = {name: name * 3 for name in ("format", "numbers", "layer", "labels", "ünï")}
+    made = {safetensors_bytes(arrays, metadata) for _ in range(30)}
+    content, = made
+    read = safetensors.numpy.load(content)
+    assert all(np.array_equal(read[name], array) and read[name].dtype == array.dtype for name, array in arrays.items())
+    header = content[8 : 8 + int.from_bytes(content[:8], "little")]
+    assert json.loads(header)["__metadata__"] == metadata and len(header) % 8 == 0
+    # The library's own order is one of chance.
+    assert len({safetensors.numpy.save(arrays, metadata) for _ in range(30)}) > 1

@@ -37,7 +37,7 @@ def sentence_cases() -> list[tuple[Exception, str]]:
 
 @pytest.mark.parametrize(("error", "words"), sentence_cases())
 def test_each_error_has_its_sentence(error: Exception, words: str) -> None:
-    sentence = worker._sentence(error)
+    sentence = str(worker._refusal(error))
     assert words in sentence and sentence.endswith(".") and "\n" not in sentence
 
 

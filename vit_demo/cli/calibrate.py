@@ -37,7 +37,7 @@ def _calibrate(options: argparse.Namespace) -> None:
 
     classifier = open_model(options)
     if classifier.checkpoint.revision:
-        raise UserError(f"The model {classifier.checkpoint.name} belongs to the Hub's own cache. Copy it to a folder and give that folder.")
+        raise UserError("error.cli.calibrate_hub", model=classifier.checkpoint.name)
     data = open_dataset(options.data, options.data_revision)
     if options.extra_data:
         data = merge_train(data, open_dataset(options.extra_data))
@@ -51,7 +51,7 @@ def _calibrate(options: argparse.Namespace) -> None:
     try:
         abstention.save(classifier.checkpoint.folder)
     except OSError as error:
-        raise UserError(f"The folder of the model {classifier.checkpoint.name} cannot be written ({error.strerror}). Copy it and give the copy.") from None
+        raise UserError("error.cli.calibrate_unwritten", model=classifier.checkpoint.name, reason=error.strerror) from None
     counts = {split: tally(abstention, found) for split, found in (("validation", validation), ("test", test))}
     if options.json:
         print(json.dumps({"temperature": abstention.temperature, **{split: asdict(found) for split, found in counts.items()}}))

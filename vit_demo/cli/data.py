@@ -109,7 +109,7 @@ def _source(options: argparse.Namespace):
     if options.label is not None:
         return Files(tuple(paths), options.label)
     if len(paths) > 1:
-        raise UserError("Several photos need their class: give --label. Archives and folders are imported one at a time.")
+        raise UserError("error.cli.import_label")
     if is_table(paths[0]):
         return Table(paths[0], options.anywhere)
     return paths[0]
@@ -223,7 +223,7 @@ def _undo(options: argparse.Namespace) -> None:
     from vit_demo.data.corrections.journal import journal_of
 
     if options.number is not None and options.number < 1:
-        raise UserError("Decisions are numbered from 1. See `data decisions` for the numbers of all.")
+        raise UserError("error.cli.decision_number")
     print(f"Taken back: {_line(journal_of(_unmended(options.spec)).undo(options.number)).strip()}")
 
 

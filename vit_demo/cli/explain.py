@@ -73,7 +73,7 @@ def _explain(options: argparse.Namespace) -> None:
     try:
         WRITERS[out.suffix.lower()](out, found, photo)
     except OSError as error:
-        raise UserError(f"{out} cannot be written ({error.strerror}). Give another --out.") from None
+        raise UserError("error.cli.out_unwritten", file=str(out), reason=error.strerror) from None
     rows, columns = found.map.shape
     if options.json:
         cls_share = {} if found.explanation is None else {"cls_share": found.explanation.cls_share}
@@ -91,20 +91,20 @@ def _check(options: argparse.Namespace) -> None:
     if options.everything is not None:
         for name in ("method", "layer", "head", "query"):
             if getattr(options, name) is not None:
-                raise UserError(f"Leave out --{name} with --everything: it writes them all.")
+                raise UserError("error.cli.with_everything", name=name)
         return
     if Path(options.out).suffix.lower() not in WRITERS:
-        raise UserError(f"{options.out} does not end in .npz, .csv or .png, which say how it is written. Give another --out.")
+        raise UserError("error.cli.explain_ending", file=str(options.out))
     if options.method is not None and not METHODS[options.method].for_class:
         if options.label is not None or options.against is not None:
             others = _or([name for name, method in METHODS.items() if method.for_class])
-            raise UserError(f"The map of {options.method} does not depend on the class. Leave out --class and --against, or choose {others}.")
+            raise UserError("error.cli.explain_no_class", method=options.method, others=others)
         wrong = {"rollout": ("layer", "head"), "attention": ()}.get(options.method, ("layer", "head", "query"))
     else:
         wrong = ("layer", "head", "query")
     for name in wrong:
         if getattr(options, name) is not None:
-            raise UserError(f"Only a map of attention has a {name}. Leave out --{name}, or choose --method attention.")
+            raise UserError("error.cli.explain_attention_only", name=name)
 
 
 def find_map(classifier: LeafClassifier, photo: Image.Image, options: argparse.Namespace) -> Found:
@@ -139,7 +139,7 @@ def find_target(classifier: LeafClassifier, photo: Image.Image, options: argpars
     label = int(probabilities.argmax()) if options.label is None else find_class(labels, options.label)
     against = None if options.against is None else find_class(labels, options.against)
     if label == against:
-        raise UserError(f"The class {labels[label]} cannot be held against itself. Give another class to --class or --against.")
+        raise UserError("error.cli.explain_against_itself", label=labels[label])
     return Target(label, against), labels[label], float(probabilities[label])
 
 
@@ -149,7 +149,7 @@ def find_class(labels: Sequence[str], name: str) -> int:
         return labels.index(name)
     plain = [_plain(label) for label in labels]
     if plain.count(_plain(name)) != 1:
-        raise UserError(f"The model knows no class {name}. Its classes are {', '.join(labels)}.")
+        raise UserError("error.cli.explain_unknown_class", name=name, labels=", ".join(labels))
     return plain.index(_plain(name))
 
 
@@ -206,13 +206,13 @@ def _write_everything(options: argparse.Namespace, photo: Image.Image) -> None:
     try:
         # Nothing of someone else's is written over or mixed with ours.
         if folder.exists() and any(folder.iterdir()):
-            raise UserError(f"{folder} is not empty. Give a new folder to --everything.")
+            raise UserError("error.cli.everything_not_empty", folder=str(folder))
         classifier = open_model(options)
         target, label, probability = find_target(classifier, photo, options)
         folder.mkdir(parents=True, exist_ok=True)
         files = write_everything(classifier, photo, target, folder, Line())
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error.strerror}). Give another --everything.") from None
+        raise UserError("error.cli.everything_unwritten", folder=str(folder), reason=error.strerror) from None
     if options.json:
         print(json.dumps({"photo": options.photo, "folder": str(folder), "files": files, "class": label, "probability": probability}))
     else:

@@ -56,7 +56,7 @@ def _run(options: argparse.Namespace) -> None:
         try:
             write_atomically(file, json.dumps(result, indent=1) + "\n")
         except OSError as error:
-            raise UserError(f"{file} cannot be written ({error.strerror}). Leave out --save.") from None
+            raise UserError("error.cli.save_failed", file=str(file), reason=error.strerror) from None
     print(json.dumps(result) if options.json else text(found))
 
 
@@ -65,7 +65,7 @@ def measure_split(classifier: LeafClassifier, data: Dataset, options: argparse.N
     from vit_demo.explain.attribution.trust import Plan, measure, spread
 
     if options.photos is not None and options.photos < 1:
-        raise UserError(f"There is nothing to measure on {options.photos} photos: choose 1 or more.")
+        raise UserError("error.cli.measure_nothing", count=options.photos)
     given = {} if options.methods is None else {"methods": tuple(options.methods.split(","))}
     plan = Plan(steps=options.steps, seed=options.seed, **given)
     return measure(classifier, reader(classifier, data), spread(len(data), options.photos or len(data)), plan, Line())
@@ -89,9 +89,9 @@ def file_in(classifier: LeafClassifier) -> Path:
     """Where --save writes; looked at before minutes are spent. Raises UserError where nothing may be written."""
     folder = classifier.checkpoint.folder
     if classifier.checkpoint.revision is not None:
-        raise UserError(f"The model {classifier.checkpoint.name} is of the Hub, and its copy here stays as it is. Leave out --save, or copy it to a folder.")
+        raise UserError("error.cli.save_hub", model=classifier.checkpoint.name)
     if not os.access(folder, os.W_OK):
-        raise UserError(f"{folder} cannot be written. Leave out --save.")
+        raise UserError("error.cli.save_unwritable", folder=str(folder))
     return folder / FILE
 
 

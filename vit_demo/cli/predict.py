@@ -42,9 +42,9 @@ def _predict(options: argparse.Namespace) -> int:
         return _print_together(options) if options.together else _write(options, 0, 1) if options.out else _print(options)
     try:
         if options.together:
-            raise UserError("Photos are looked at --together by one process. Start it without a launcher.")
+            raise UserError("error.cli.together_processes")
         if options.out is None:
-            raise UserError("Several processes need a file to write to. Give --out.")
+            raise UserError("error.cli.processes_out")
         return _write(options, rank, size)
     except UserError:
         if rank == 0:
@@ -81,11 +81,11 @@ def _print_together(options: argparse.Namespace) -> int:
     from vit_demo.export.onnx import open_engine
 
     if options.out:
-        raise UserError("Photos that are looked at --together get one answer, which is printed. Leave --out away.")
+        raise UserError("error.cli.together_out")
     count = _count(options, lambda number, name: True)[0]
     _check_any(count, options.photos)
     if count > MOST:  # before the model is asked about a whole folder
-        raise UserError(f"These are {count} photos. Give at most {MOST} of one plant.")
+        raise UserError("error.cli.together_many", count=count, most=MOST)
     classifier = open_model(options)
     found = combine(list(diagnose_many(classifier, options.photos, open_engine(classifier, options.engine))))
     if options.json:
@@ -171,7 +171,7 @@ def _count(options: argparse.Namespace, is_mine: Callable[[int, str], bool]) -> 
 
 def _check_any(count: int, sources: list[str]) -> None:
     if count == 0:
-        raise UserError(f"There is no photo in {' and '.join(sources)}. Check the path.")
+        raise UserError("error.cli.no_photo", sources=" and ".join(sources))
 
 
 class Pace:

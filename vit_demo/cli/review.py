@@ -59,7 +59,7 @@ def _remove(options: argparse.Namespace) -> None:
     for beginning in options.ids:
         found = [one for one in review_set.corrections() if beginning and one.id.startswith(beginning)]
         if len(found) > 1:
-            raise UserError(f"{len(found)} photos of the review set begin with {beginning}. Give more of the id.")
+            raise UserError("error.cli.review_several", count=len(found), beginning=beginning)
         review_set.remove(found[0].id if found else beginning)
         print(f"{found[0].id[:ID_SHOWN]} ({found[0].label}) is removed.")
 

@@ -47,11 +47,11 @@ def _find(run_id: str):
     if run_id == "latest":
         found = next(iter(runs.list_runs()), None)
         if found is None:
-            raise UserError("There are no runs yet.")
+            raise UserError("error.cli.no_runs")
         return found
     found = runs.find(run_id)
     if found is None:
-        raise UserError(f"There is no run {run_id}. See `runs list` for the ids of all runs.")
+        raise UserError("error.cli.no_run", run=run_id)
     return found
 
 
@@ -67,7 +67,7 @@ def describe(run) -> dict:
     result = state.get("result") or {}
     return {
         "id": run.id, "name": run.name, "experiment": run.experiment, "status": state["status"], "message": state.get("message", ""),
-        "note": ON_DRAWINGS if run.learned_from_drawings() else "",
+        "note": str(ON_DRAWINGS) if run.learned_from_drawings() else "",
         "created": state.get("created"), "started": state.get("started"), "ended": state.get("ended"), "place": state.get("place", 0),
         "done": state.get("done"), "total": state.get("total"), "can_resume": run.can_resume(),
         "test_accuracy": scores.get("test", {}).get("accuracy"), "validation_accuracy": scores.get("validation", {}).get("accuracy"),
@@ -148,7 +148,7 @@ def _resume(options: argparse.Namespace) -> None:
 def _stop(options: argparse.Namespace) -> None:
     run = _find(options.run_id)
     if not run.is_going():
-        raise UserError(f"The run {run.id} is not going, so there is nothing to stop.")
+        raise UserError("error.cli.run_not_going", run=run.id)
     run.request_stop()
     _say(options, run, "will end after the step it is at, or leave the queue")
 
@@ -179,7 +179,7 @@ def _export(options: argparse.Namespace) -> None:
     try:
         Path(options.out).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{options.out} cannot be written ({error.strerror}). Give another --out.") from None
+        raise UserError("error.cli.out_unwritten", file=str(options.out), reason=error.strerror) from None
 
 
 def _again(options: argparse.Namespace) -> None:

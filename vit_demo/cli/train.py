@@ -159,21 +159,22 @@ def _earlier(options: argparse.Namespace):
     extra = [name for group in SETTINGS.values() for name in group if hasattr(options, name)]
     extra += [name for name in ("recipe", "seeds", "out") if getattr(options, name) is not None]
     if extra:
-        raise UserError(f"A run goes on with its own settings. Leave out --{extra[0].replace('_', '-')}.")
+        raise UserError("error.cli.resume_settings", name=extra[0].replace("_", "-"))
     run = runs.find(options.resume) or runs.Run(Path(options.resume).absolute())
     if not (run.folder / "config.json").is_file():
-        raise UserError(f"There is no run {options.resume}. See `runs list`, or give the folder of a run.")
+        raise UserError("error.cli.resume_no_run", run=options.resume)
     return run
 
 
 def _take_up(run) -> None:
     """Make an ended run this process's, to go on with; UserError where that cannot be."""
     from vit_demo.training.run import runs
+    from vit_demo.training.run.notes import kept
 
     with runs.changing_runs():  # the page may want the same
         runs.clear_to_resume(run)
         run.claim()
-        run.set_state(status="starting", message="", ended=None)
+        run.set_state(status="starting", ended=None, **kept(""))
 
 
 def config_of(options: argparse.Namespace):
@@ -198,7 +199,7 @@ def _join(device: str | None) -> bool:
     try:
         return join(device).main
     except (DistError, ValueError) as error:
-        raise UserError(f"The processes of this run did not find each other ({error}). Start them with accelerate launch or torchrun.") from error
+        raise UserError("error.cli.processes_apart", reason=str(error)) from error
 
 
 def _help_training() -> int:
@@ -230,11 +231,11 @@ def _help_training() -> int:
 def _train_seeds(options: argparse.Namespace, config, processes: int) -> int:
     """Runs under the home folder, one after the other; they go on when this command is ended."""
     if processes > 1:
-        raise UserError("Several seeds run one after the other, each in one process. Leave out --seeds, or start without a launcher.")
+        raise UserError("error.cli.seeds_processes")
     if options.out:
-        raise UserError("The runs of several seeds stand under the home folder. Leave out --out, or set VIT_DEMO_HOME.")
+        raise UserError("error.cli.seeds_out")
     if options.seeds < 2:
-        raise UserError("Give --seeds 2 or more.")
+        raise UserError("error.cli.seeds_few")
     from vit_demo.training.run import experiments
 
     going = experiments.submit_seeds(config, options.seeds)

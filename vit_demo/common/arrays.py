@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import zipfile
 from dataclasses import dataclass
@@ -30,6 +31,19 @@ def stamp(file: str | Path) -> tuple:
     except OSError:
         return (str(file),)
     return str(file), status.st_size, status.st_mtime_ns
+
+
+def safetensors_bytes(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
+    """A file of the safetensors format, the same bytes for the same values: the library writes the metadata in an order of chance."""
+    from safetensors.numpy import save
+
+    content = save(arrays, metadata=metadata)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the arrays begin at a multiple of 8 bytes
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 from scipy.spatial.distance import cdist
 from scipy.special import softmax
 
+from vit_demo.common.arrays import safetensors_bytes
 from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import ABSTENTION
@@ -138,7 +138,7 @@ class Abstention:
             "layer": self.layer, "temperature": self.temperature, "labels": self.labels, "least": self.least, "radius": known.radius if known else None,
         }
         # Written here, since the library's own file could be read by no other user.
-        write_atomically(folder / ABSTENTION, to_bytes(arrays, metadata={"format": FORMAT, "numbers": json.dumps(numbers)}))
+        write_atomically(folder / ABSTENTION, safetensors_bytes(arrays, {"format": FORMAT, "numbers": json.dumps(numbers)}))
 
 
 def layer_of(blocks: int) -> int:

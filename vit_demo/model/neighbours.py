@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save as to_bytes
 from scipy.spatial.distance import cdist
 
+from vit_demo.common.arrays import safetensors_bytes
 from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 
@@ -67,7 +67,7 @@ class Pictures:
             arrays["jpegs"] = np.frombuffer(b"".join(self.jpegs), dtype=np.uint8)
         file.parent.mkdir(parents=True, exist_ok=True)
         metadata = {"format": FORMAT, "layer": json.dumps(self.layer), "labels": json.dumps(list(self.labels))}
-        write_atomically(file, to_bytes(arrays, metadata=metadata))
+        write_atomically(file, safetensors_bytes(arrays, metadata))
 
 
 def layer_in(file: Path) -> int:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.photos import Photos
 from vit_demo.training.run.config import TrainingConfig
@@ -19,12 +20,12 @@ GROWTH = (1 / 2, 5 / 7, 1)
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever shows it. status: preparing, training or scoring; done of total."""
+    """Where a run stands, for whoever shows it. status: preparing, training or scoring; done of total. message: what it does, said by who shows it."""
 
     status: str
     done: int
     total: int
-    message: str = ""
+    message: Sentence | str = ""
 
 
 Listener = Callable[[Progress], None]
@@ -72,7 +73,7 @@ def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, .
     patch = classifier.patch_size
     wrong = [side for side in sides if side % patch]
     if wrong:
-        raise UserError(f"The resolution {wrong[0]} is not a multiple of this model's patch size of {patch} pixels.")
+        raise UserError("error.training.patch_size", side=wrong[0], patch=patch)
     if config.small_first and len(sides) == 1:
         sides = tuple(max(patch, round(sides[0] * share / patch) * patch) for share in GROWTH)
     return tuple(sides)
@@ -80,5 +81,5 @@ def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, .
 
 def counter(report: Listener, split: str, status: str = "preparing") -> Callable[[int, int], None]:
     """A callback (done, total) that reports the reading or scoring of a split."""
-    word = "Reading" if status == "preparing" else "Scoring"
-    return lambda done, total: report(Progress(status, done, total, f"{word} {split} photos"))
+    message = Sentence(f"train.record.reading_{split}" if status == "preparing" else f"train.record.scoring_{split}")
+    return lambda done, total: report(Progress(status, done, total, message))

@@ -85,7 +85,7 @@ def prepare(
         rows += part.rows
         progress(len(paths) + len(broken), len(data))
     if not paths:
-        raise UserError("None of the photos can be read. Check that the files are complete pictures.")
+        raise UserError("error.training.no_photo_read")
     return Photos(pixels[: len(paths)], np.concatenate(labels), paths, broken, rows)
 
 

@@ -19,9 +19,10 @@ from vit_demo import collector_paused
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.training.run import queue
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import WAITING, Run
 
-UNEXPECTED = "The run failed unexpectedly"
+UNEXPECTED = "error.training.unexpected"
 
 # The page must stay quick while a run takes all cores.
 NICENESS = 5
@@ -69,28 +70,28 @@ def _work(run: Run, listener: Callable | None = None) -> dict:
             torch.set_num_threads(settings.load().threads)
         return fine_tune(run, listener) if listener else fine_tune(run)
     except Exception as error:
-        message = _sentence(error)
+        refusal = _refusal(error)
         with contextlib.suppress(UserError):  # its folder may be gone
-            run.set_state(status="failed", ended=time.time(), message=message)
-        if isinstance(error, UserError):
+            run.set_state(status="failed", ended=time.time(), **kept(refusal.sentence))
+        if refusal is error:
             raise
-        if message.startswith(UNEXPECTED):
+        if refusal.sentence.key == UNEXPECTED:
             traceback.print_exc()
-        raise UserError(message) from error
+        raise refusal from error
     finally:
         run.settle(SETTLE_SECONDS)
 
 
-def _sentence(error: Exception) -> str:
+def _refusal(error: Exception) -> UserError:
     """What went wrong, for a person."""
     if isinstance(error, UserError):
-        return str(error)
+        return error
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
-        return "The memory is full. Choose a smaller batch size, a lower resolution or a smaller model."
+        return UserError("error.training.memory_full")
     # safetensors says it in words alone, with an exception of its own.
     if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left on device" in str(error).lower():
-        return "The disk is full. Free some space and start again."
-    return f"{UNEXPECTED} ({type(error).__name__}: {error}). The log below says where."
+        return UserError("error.training.disk_full")
+    return UserError(UNEXPECTED, kind=type(error).__name__, what=str(error))
 
 
 class _Output(io.FileIO):
@@ -126,8 +127,9 @@ def _wait(run: Run) -> FileLock | None:
     try:
         return queue.wait_for_turn(run)
     except OSError as error:
-        run.set_state(status="failed", ended=time.time(), message=_sentence(error))
-        raise UserError(_sentence(error)) from error
+        refusal = _refusal(error)
+        run.set_state(status="failed", ended=time.time(), **kept(refusal.sentence))
+        raise refusal from error
 
 
 def _keep_on_full_disk() -> None:

@@ -106,7 +106,7 @@ def test_the_listener_hears_preparing_then_training_then_scoring_and_test_comes_
     statuses = [progress.status for progress in learned.progress]
     assert list(dict.fromkeys(statuses)) == ["preparing", "training", "scoring"]
     assert statuses == sorted(statuses, key=["preparing", "training", "scoring"].index)
-    messages = [progress.message for progress in learned.progress if "photos" in progress.message]
+    messages = [text for text in (str(progress.message) for progress in learned.progress) if "photos" in text]
     assert list(dict.fromkeys(messages)) == [
         "Opening photos and model", "Reading train photos", "Reading validation photos", "Scoring validation photos", "Learning which photos it knows",
         "Scoring test photos",

@@ -10,7 +10,7 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.loop.augment import kept_patches
-from vit_demo.training.loop.forward import cpu_forward, forward_of
+from vit_demo.training.loop.forward import _embed_some, cpu_forward, forward_of
 
 FP32, BF16 = torch.float32, torch.bfloat16
 
@@ -138,3 +138,23 @@ def test_the_precision_is_the_one_that_was_asked_for(
     with torch.no_grad():
         found = forward_of(classifier, precision)(photos_of())
         assert torch.equal(found, cpu_forward(classifier, photos_of(), None, BF16 if lower else FP32))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_are_the_same_bits_each_time_with_several_threads(dtype: torch.dtype) -> None:
+    """Of the embedded model at its own size: a smaller one is computed by one thread alone, and shows nothing."""
+    classifier = LeafClassifier.open("embedded", device="cpu")
+    chance = torch.Generator().manual_seed(0)
+    photos = torch.randint(0, 256, (24, 3, 224, 224), generator=chance).float()
+    kept = torch.rand(24, 196, generator=chance).argsort(1)[:, :147]
+    found = []
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        for _ in range(12):
+            classifier.model.zero_grad()
+            (_embed_some(classifier, photos, kept, dtype) ** 2).sum().backward()
+            found.append([weight.grad.clone() for weight in classifier.model.vit.embeddings.parameters() if weight.grad is not None])
+    finally:
+        torch.set_num_threads(threads)
+    assert len(found[0]) >= 3 and all(torch.equal(one, first) for other in found[1:] for one, first in zip(other, found[0], strict=True))

@@ -69,7 +69,7 @@ def test_a_finished_run_has_it_beside_its_weights(done: Done, classifier: LeafCl
 
 
 def test_its_progress_is_told(done: Done) -> None:
-    steps = [step for step in done.progress if "knows" in step.message]
+    steps = [step for step in done.progress if "knows" in str(step.message)]
     assert steps and (steps[-1].status, steps[-1].done, steps[-1].total) == ("scoring", 36, 36)
 
 

@@ -32,10 +32,10 @@ def earlier_run(home: Path, status: str = "stopped", **settings: str) -> Run:
 def test_it_says_so_and_neither_goes_on_nor_is_repeated(home: Path, refusal, settings: dict) -> None:
     run = earlier_run(home, **settings)
     assert run.learned_from_drawings() and not run.can_resume() and runs.list_runs()[0].id == run.id
-    assert refusal(queue.resume, run) == refusal(queue.again, run) == refusal(queue.again, run, 7) == ON_DRAWINGS
+    assert refusal(queue.resume, run) == refusal(queue.again, run) == refusal(queue.again, run, 7) == str(ON_DRAWINGS)
     assert run.state()["status"] == "stopped" and len(runs.list_runs()) == 1
     view = view_of(run)
-    assert ON_DRAWINGS in view.status and not view.resumable
+    assert str(ON_DRAWINGS) in view.status and not view.resumable
 
 
 def test_so_does_the_command_line(home: Path, capsys: pytest.CaptureFixture) -> None:
@@ -45,10 +45,10 @@ def test_so_does_the_command_line(home: Path, capsys: pytest.CaptureFixture) -> 
         status = cli.main(words)
         return Outcome(status, *capsys.readouterr())
 
-    assert ON_DRAWINGS in call("runs", "show", run.id).out
-    assert json.loads(call("runs", "show", run.id, "--json").out)["note"] == ON_DRAWINGS
+    assert str(ON_DRAWINGS) in call("runs", "show", run.id).out
+    assert json.loads(call("runs", "show", run.id, "--json").out)["note"] == str(ON_DRAWINGS)
     assert "sample" in call("runs", "list").out
-    assert json.loads(call("runs", "export", run.id).out)["note"] == ON_DRAWINGS
+    assert json.loads(call("runs", "export", run.id).out)["note"] == str(ON_DRAWINGS)
     for words in (("runs", "again", run.id), ("train", "--resume", run.id)):
         done = call(*words)
         assert done.status == 2 and done.err.count("\n") == 1, done
@@ -68,5 +68,5 @@ def test_a_run_whose_source_was_mistyped_does_not_hide_the_others(home: Path, ca
 
 def test_a_finished_one_is_not_told_to_be_repeated(home: Path, refusal, capsys: pytest.CaptureFixture) -> None:
     run = earlier_run(home, status="finished")
-    assert refusal(queue.resume, run) == ON_DRAWINGS
+    assert refusal(queue.resume, run) == str(ON_DRAWINGS)
     assert cli.main(["runs", "show", run.id]) == 0 and "Repeat" not in capsys.readouterr().out

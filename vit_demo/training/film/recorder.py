@@ -15,11 +15,13 @@ import torch
 from PIL import Image
 
 from vit_demo.common.atomic import read_object, write_atomically
+from vit_demo.common.words import Sentence
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.training.film import reader
 from vit_demo.training.job import TrainingJob
+from vit_demo.training.run.notes import kept
 
 # So many frames are kept on the disk: more than a page shows, however long the run.
 KEPT_FRAMES = 4 * reader.MOST_FRAMES
@@ -63,7 +65,7 @@ class Film:
                 self._add(step)
         except OSError as error:
             if not self._warned:
-                self._work.log.add("warning", message=f"The film could not be written ({error.strerror or error}). The run goes on; free some space.")
+                self._work.log.add("warning", **kept(Sentence("train.record.no_film", {"reason": error.strerror or str(error)})))
             self._warned = True
 
     def _begin(self) -> list[int]:

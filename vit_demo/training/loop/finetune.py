@@ -16,6 +16,7 @@ from datasets import DatasetDict
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.data.corrections.decided import fingerprint
 from vit_demo.data.normalise import label_names, merge_train
 from vit_demo.data.open.sources import open_dataset
@@ -29,14 +30,12 @@ from vit_demo.training.run import checkpoint
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import curves_of
 from vit_demo.training.run.events import EventLog
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import SCRATCH_PREFIX, Run
 
 # Two of the photos that the embedded model learned from, by their paths in its data set.
 LEARNED_BY_EMBEDDED = {"train/angular_leaf_spot/angular_leaf_spot_train.0.jpg", "train/healthy/healthy_train.0.jpg"}
-KNOWN_ALREADY = (
-    "The embedded model, from which this run starts, has learned from these photos before, so there is little left to learn and the curves begin "
-    f"near their end. To watch a model learn them from the start, begin with {PRETRAINED} from the Hub."
-)
+KNOWN_ALREADY = Sentence("train.record.known_already", {"model": PRETRAINED})
 
 
 def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> dict:
@@ -53,7 +52,7 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
     log = reporting.open_log(run, config) if run else _Silence()
     report = _reporter(run, listener) if run else lambda progress: None
     try:
-        report(Progress("preparing", 0, 1, "Opening photos and model"))
+        report(Progress("preparing", 0, 1, Sentence("train.record.opening")))
         data = open_dataset(config.data, config.data_revision)
         if config.extra_data:
             data = merge_train(data, open_dataset(config.extra_data))
@@ -108,7 +107,7 @@ def _record_photos(run: Run, data: DatasetDict) -> None:
     """Write down which photos and labels the run learns from; one that goes on must find the same ones. UserError where it does not."""
     found = fingerprint(data)
     if run.state().get("data_fingerprint", found) != found and checkpoint.exists(run):
-        raise UserError("The photos or their labels have changed since this run began, so it cannot go on. Start it again as a new run.")
+        raise UserError("error.training.photos_changed")
     run.set_state(data_fingerprint=found)
 
 
@@ -142,7 +141,7 @@ def _scratch(run: Run | None) -> Iterator[Path]:
 
 def _reporter(run: Run, listener: Listener) -> Listener:
     def report(progress: Progress) -> None:
-        run.set_state(status=progress.status, done=progress.done, total=progress.total, message=progress.message)
+        run.set_state(status=progress.status, done=progress.done, total=progress.total, **kept(progress.message))
         listener(progress)
 
     return report
@@ -152,12 +151,12 @@ def _warn_of_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> 
     """Say it where the embedded model is to learn what it has learned already: such a run begins where others end."""
     known = {"/".join(path.replace("\\", "/").split("/")[-3:]) for path in train.paths} >= LEARNED_BY_EMBEDDED
     if known and classifier.checkpoint.folder == settings.EMBEDDED_MODEL:
-        log.add("warning", message=KNOWN_ALREADY)
+        log.add("warning", **kept(KNOWN_ALREADY))
         print(KNOWN_ALREADY, flush=True)
 
 
 def _warn_of_broken(log: EventLog, *parts: Photos) -> None:
     broken = [path for part in parts for path in part.broken]
     if broken:
-        log.add("warning", message=f"{len(broken)} photos cannot be read and are left out.", paths=broken[:100])
+        log.add("warning", **kept(Sentence("train.record.photos_left_out", {"count": len(broken)})), paths=broken[:100])
         print(f"{len(broken)} photos cannot be read and are left out, the first is {broken[0]}", flush=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from datasets import DatasetDict
 
+from vit_demo.common.words import Sentence
 from vit_demo.model import neighbours
 from vit_demo.model.abstention import layer_of
 from vit_demo.model.checkpoints import NOTES
@@ -20,9 +21,10 @@ from vit_demo.training.result.abstain import fit_on, look_at
 from vit_demo.training.result.calibration import fit_temperature
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import Run, write_atomically
 
-KNOWN = "Learning which photos it knows"
+KNOWN = Sentence("train.record.learning_known")
 
 
 def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict:
@@ -32,7 +34,7 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     are taken as the run has them decoded, and small pictures of them stay in the run's folder, outside of the model's.
     """
     run, classifier, report = work.run, work.classifier, work.report
-    report(Progress("scoring", 0, 1, "Saving the model"))
+    report(Progress("scoring", 0, 1, Sentence("train.record.saving")))
     config = run.config()
     pictures = run.folder / neighbours.FILE
     pictures.unlink(missing_ok=True)  # of a run that was stopped and went on: they belong to its earlier weights
@@ -44,7 +46,7 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     seen = look_at(saved, data["train"], lambda done, total: report(Progress("scoring", done, total, KNOWN)), work.train)
     abstention = fit_on(seen, saved, validation)
     if not similar.keep(pictures, saved, seen, work.train):
-        work.log.add("warning", message="The disk is too full for the small pictures of similar photos. The model is whole without them.")
+        work.log.add("warning", **kept(Sentence("train.record.no_similar")))
     test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(temperature)
     scores = {"validation": validation, "test": test}
     result = {
@@ -62,7 +64,7 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     abstention.save(run.model_folder)
     write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result))
     write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result, abstention))
-    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, message="")
+    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, **kept(""))
     return result
 
 

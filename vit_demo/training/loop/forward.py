@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import embedding, linear
 
 from vit_demo.model.classifier import LeafClassifier, autocast, bf16_is_faster
 from vit_demo.model.encoder import encode
@@ -69,7 +69,8 @@ def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype:
     if classifier.needs_interpolation(photos):
         positions = embeddings.interpolate_pos_encoding(positions.new_empty(1, rows * columns + 1, positions.shape[-1]), *photos.shape[-2:])
     cls_token = (embeddings.cls_token + positions[:, :1]).expand(len(photos), -1, -1)
-    return embeddings.dropout(torch.cat([cls_token, embedded.unflatten(0, kept.shape) + positions[0, 1:][kept]], dim=1))
+    # embedding and not positions[0, 1:][kept]: the gradients of that one are added up in the order in which the threads come.
+    return embeddings.dropout(torch.cat([cls_token, embedded.unflatten(0, kept.shape) + embedding(kept, positions[0, 1:])], dim=1))
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ DIVERGED = "The loss became infinite: the learning rate is too high. Start again
 def finite(*losses: float) -> None:
     """Raise UserError where a loss is not a number any more."""
     if not all(map(math.isfinite, losses)):
-        raise UserError(DIVERGED)
+        raise UserError("error.training.diverged")
 
 
 class LossLogger:

@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Protocol
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import DIGEST_EVENTS, Curves, curves_of
 from vit_demo.training.run.events import EventLog
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import Run
 from vit_demo.training.run.trackers import TRACKERS
 
@@ -42,12 +44,9 @@ def open_log(run: Run, config: TrainingConfig) -> EventLog:
     try:
         tracker = kind.opener()(run, config)
     except ImportError as error:
-        raise UserError(
-            f'{kind.title} is not installed ({error.name or error} is missing). Install it with pip install "vit_demo[{config.report_to}]" '
-            f"(in a clone: pip install {config.report_to}), or start without report_to."
-        ) from None
+        raise UserError("error.training.tracker_missing", title=kind.title, missing=error.name or str(error), name=config.report_to) from None
     except Exception as error:  # each tracker has errors of its own: no login, no server, no room
-        raise UserError(f"{kind.title} could not be opened ({_one_line(error)}). Mend that, or start without report_to.") from error
+        raise UserError("error.training.tracker_not_opened", title=kind.title, reason=_one_line(error)) from error
     return TrackedLog(run, tracker, kind.title)
 
 
@@ -103,7 +102,7 @@ class TrackedLog(KeptLog):
 
     def _give_up(self, error: Exception) -> None:
         self._tracker = None
-        super().add("warning", message=f"{self._title} takes no more numbers ({_one_line(error)}). The run goes on; all of them are in its own record.")
+        super().add("warning", **kept(Sentence("train.record.tracker_left", {"title": self._title, "reason": _one_line(error)})))
 
 
 def _one_line(error: Exception) -> str:

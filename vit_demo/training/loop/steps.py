@@ -18,6 +18,7 @@ import torch
 
 from vit_demo.common.compat import lerp_all
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.training.job import TrainingJob
 from vit_demo.training.loop.augment import at, augmentation, kept_patches
 from vit_demo.training.loop.forward import forward_of
@@ -27,6 +28,7 @@ from vit_demo.training.loop.schedule import evaluation_steps, rate, rows_of, sid
 from vit_demo.training.run import checkpoint as checkpoints
 from vit_demo.training.run.checkpoint import Checkpoint
 from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.notes import kept
 
 GRADIENT_NORM = 1.0
 # AdamW's memory of squared gradients is 50 steps, not the usual 1,000: a run may have only a hundred.
@@ -241,8 +243,12 @@ class _Loop:
         return bool(self.config.time_limit) and self._seconds() >= 60 * self.config.time_limit
 
     def _say_why(self, step: int, tired: bool) -> None:
-        why = f"{self.config.patience} looks at validation without a better one" if tired else f"the time limit of {self.config.time_limit:g} minutes"
-        self.work.log.add("warning", message=f"Training ended at step {step} of {self.work.total_steps}: {why}.")
+        where = {"step": step, "steps": self.work.total_steps}
+        patience = Sentence("train.record.patience_over", {**where, "count": self.config.patience})
+        self._warn(patience if tired else Sentence("train.record.time_over", {**where, "minutes": self.config.time_limit}))
+
+    def _warn(self, said: Sentence) -> None:
+        self.work.log.add("warning", **kept(said))
 
     def _seconds(self) -> float:
         return self._earlier + time.monotonic() - self._began
@@ -267,7 +273,7 @@ class _Loop:
             ))
         except OSError as error:
             if self._saves.worked:
-                self.work.log.add("warning", message=f"No checkpoint could be written ({error.strerror or error}). The run goes on; free some space.")
+                self._warn(Sentence("train.record.no_checkpoint", {"reason": error.strerror or str(error)}))
             self._saves.worked = False
         else:
             self._saves.worked = True
@@ -280,14 +286,14 @@ class _Loop:
         found = self.group.tell(found)
         if found is None:
             if self.group.main and checkpoints.exists(self.work.run):
-                self.work.log.add("warning", message="The checkpoint could not be read, so the run began again at its first step.")
+                self._warn(Sentence("train.record.checkpoint_unread"))
             return 1
         try:
             self.model.load_state_dict(found.weights)
             _set_moments(self.optimizer, self.model, found)
             self.average.load(found.average)
         except (RuntimeError, KeyError):
-            raise UserError("The checkpoint of this run does not fit its settings. Start the run anew.") from None
+            raise UserError("error.training.checkpoint_unfit") from None
         loss = math.inf if found.best_loss is None else found.best_loss
         self.best = _Best(loss, found.best_step, found.since_best, found.best)
         self._earlier = found.seconds

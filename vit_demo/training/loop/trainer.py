@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.model.classifier import LeafClassifier, bf16_is_faster
 from vit_demo.training.job import Progress, TrainingJob
 from vit_demo.training.loop.loss_logger import finite
@@ -27,6 +28,7 @@ from vit_demo.training.loop.processes import Group, current
 from vit_demo.training.photos import Photos
 from vit_demo.training.run import checkpoint
 from vit_demo.training.run.config import TUTORIAL, TrainingConfig
+from vit_demo.training.run.notes import kept
 
 SAVE_STEPS, KEEP = 100, 2
 # Several processes must end at the same step: they ask the main one this often.
@@ -74,7 +76,7 @@ def train(work: TrainingJob) -> bool:
 def _arguments(config: TrainingConfig, device: torch.device, folder: Path, group: Group) -> TrainingArguments:
     """The tutorial's. fp16 needs a GPU: a CPU takes bf16 where it has it in hardware."""
     if config.batch_size % group.size:
-        raise UserError(f"The batch size {config.batch_size} cannot be shared out among {group.size} processes. Choose a multiple of {group.size}.")
+        raise UserError("error.training.batch_not_shared", size=config.batch_size, processes=group.size)
     every = config.evaluate_every or TUTORIAL["evaluate_every"]
     cpu = device.type == "cpu"
     arguments = TrainingArguments(
@@ -167,7 +169,7 @@ class _Trainer(Trainer):
             shutil.rmtree(torn, ignore_errors=True)
             if checkpoint.step_of(state.best_model_checkpoint) == state.global_step:
                 state.best_model_checkpoint = None
-            self.work.log.add("warning", message="No checkpoint could be written: the disk is full or not writable. The run goes on; free some space.")
+            self.work.log.add("warning", **kept(Sentence("train.record.no_checkpoint_on_disk")))
         finally:
             state.best_global_step = best
 

@@ -88,7 +88,7 @@ def look_at(classifier: LeafClassifier, train: Dataset, progress: Progress = lam
         done += len(numbers) + broken
         progress(done, len(rows))
     if not done or not sum(map(len, found)):
-        raise UserError("None of the train photos can be read. Check that the files are complete pictures.")
+        raise UserError("error.training.no_train_photo_read")
     return Seen(np.concatenate(features), np.concatenate(targets), np.concatenate(found))
 
 

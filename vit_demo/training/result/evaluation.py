@@ -94,7 +94,7 @@ class Evaluation:
 def score(logits: torch.Tensor, targets: np.ndarray, labels: list[str], broken: int = 0, places: list[tuple[int, str]] | None = None) -> Evaluation:
     """Compare logits (N, C) with the true class ids (N,). places: row in the split and path of each photo; None numbers them."""
     if len(targets) == 0:
-        raise UserError("There is no photo to score: the split is empty or none of its photos can be read.")
+        raise UserError("error.training.none_to_score")
     values = logits.float().numpy()
     said = values.argmax(axis=1)
     right = int((said == targets).sum())
@@ -154,9 +154,7 @@ def evaluate(
     names = data.features["labels"].names
     unknown = [name for name in names if name not in classifier.labels]
     if unknown:
-        raise UserError(
-            f"The model does not know the class {unknown[0]}; it knows {', '.join(classifier.labels)}. Choose a model that was trained on these classes."
-        )
+        raise UserError("error.training.unknown_class", label=unknown[0], labels=", ".join(classifier.labels))
     own_ids = np.array([classifier.labels.index(name) for name in names])
     logits, features, targets, places, broken = [], [], [], [], 0
     for part in batches(data, classifier):
@@ -169,6 +167,6 @@ def evaluate(
         broken += len(part.broken)
         progress(len(places) + broken, len(data))
     if not targets:
-        raise UserError("There is no photo to score: the split is empty.")
+        raise UserError("error.training.split_empty")
     found = score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)
     return dataclasses.replace(found, features=np.concatenate(features)) if layer else found

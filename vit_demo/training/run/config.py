@@ -105,34 +105,34 @@ class TrainingConfig:
         for name in ("data", "model", "hybrid", "extra_data", "data_revision", "model_revision"):
             value = getattr(self, name)
             if not isinstance(value, str) and (value is not None or name in ("data", "model")):
-                raise UserError(f"The setting {name} must be a text, not {value}.")
+                raise UserError("error.training.text", name=name, value=value)
         for name in ("half", "freeze", "attention_only", "small_first"):
             if not isinstance(getattr(self, name), bool):
-                raise UserError(f"The setting {name} must be true or false, not {getattr(self, name)}.")
+                raise UserError("error.training.true_or_false", name=name, value=getattr(self, name))
         for name, choices in (
             ("engine", ENGINES), ("augment", AUGMENTATIONS), ("precision", PRECISIONS), ("head_init", HEAD_INITS),
             ("device", (None, *DEVICES)), ("report_to", (None, *TRACKERS)),
         ):
             if getattr(self, name) not in choices:
                 words = ", ".join(choice for choice in choices if choice)
-                raise UserError(f"The setting {name} must be one of {words}, not {getattr(self, name)}.")
+                raise UserError("error.training.one_of", name=name, choices=words, value=getattr(self, name))
         for name, low, high in (
             ("epochs", 1, 1000), ("batch_size", 1, 4096), ("evaluate_every", 0, 10**9), ("seed", 0, 2**32 - 1),
             ("patience", 0, 1000), ("checkpoint_every", 0, 10**9), ("film", 0, 12),
         ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise UserError(f"The setting {name} must be a whole number from {low} to {high}, not {value}.")
+                raise UserError("error.training.whole_number", name=name, low=low, high=high, value=value)
         for name, low, high in (
             ("learning_rate", 1e-8, 1.0), ("warmup", 0.0, 0.9), ("weight_decay", 0.0, 1.0), ("layer_decay", 0.1, 1.0),
             ("label_smoothing", 0.0, 0.5), ("average", 0.0, 0.99999), ("overshoot", 0.0, 1.0), ("patch_dropout", 0.0, 0.9), ("time_limit", 0.0, 1e6),
         ):
             value = getattr(self, name)
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-                raise UserError(f"The setting {name} must be a number from {low:g} to {high:g}, not {value}.")
+                raise UserError("error.training.number", name=name, low=low, high=high, value=value)
         sides = self.resolutions
         if not isinstance(sides, tuple) or any(not isinstance(side, int) or not 16 <= side <= 2048 for side in sides):
-            raise UserError("Each of the resolutions must be a whole number of pixels from 16 to 2048.")
+            raise UserError("error.training.resolutions")
         if self.engine == "trainer":
             self._only_trainer_settings()
 
@@ -140,7 +140,7 @@ class TrainingConfig:
         """What the tutorial's way cannot do is refused, rather than left out without a word."""
         for field in dataclasses.fields(self):
             if field.name not in TRAINER_SETTINGS and getattr(self, field.name) != TUTORIAL.get(field.name, field.default):
-                raise UserError(f"The setting {field.name} is not one of the tutorial's recipe. Leave it as it is, or choose another recipe.")
+                raise UserError("error.training.not_tutorial", name=field.name)
 
     def to_json(self) -> str:
         """One JSON object, indented for people."""
@@ -157,7 +157,7 @@ class TrainingConfig:
                 values.setdefault("overshoot", 0.0)  # none of these had one
             return cls(**values)
         except (ValueError, TypeError, AttributeError):
-            raise UserError("The settings file of this run is broken or from another version of the program.") from None
+            raise UserError("error.training.settings_broken") from None
 
     def command(self, out: str | Path | None = None) -> str:
         """The command line that repeats this run."""

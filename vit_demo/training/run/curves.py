@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from vit_demo.common.atomic import write_atomically
+from vit_demo.common.words import Sentence
+from vit_demo.training.run.notes import told
 from vit_demo.training.run.runs import Run
 
 POINTS = 600
@@ -98,7 +100,7 @@ class Curves:
     offset: bytes of events.jsonl that are taken in. begin, last_train, last_validation: the newest
     event of that kind, {} before one. since: the event with which this sitting of the run began, its
     beginning or the newest "resumed". earlier: seconds of training in the sittings before it. latest: time
-    stamp of the newest event. warnings: the newest of them.
+    stamp of the newest event. warnings: the texts of the newest of them; :meth:`notes` says them.
     """
 
     def __init__(self) -> None:
@@ -112,8 +114,16 @@ class Curves:
         self.latest = 0.0
         self.last_train: dict = {}
         self.last_validation: dict = {}
-        self.warnings: list[str] = []
+        self._warnings: list[dict] = []
         self._mark = b""
+
+    @property
+    def warnings(self) -> list[str]:
+        return [warning["message"] for warning in self._warnings]
+
+    def notes(self) -> list[Sentence | str]:
+        """The warnings, for people in any language; those of older programs as they wrote them."""
+        return [told(warning) for warning in self._warnings]
 
     @classmethod
     def open(cls, run: Run) -> Curves:
@@ -130,7 +140,9 @@ class Curves:
                 if not isinstance(values[name], dict):
                     return cls()
                 setattr(curves, name, values[name])
-            curves.warnings = [str(text) for text in values["warnings"]]
+            # Older programs kept the texts alone.
+            said = values.get("said", [None] * len(values["warnings"]))
+            curves._warnings = [{"message": str(text), "said": one} for text, one in zip(values["warnings"], said, strict=True)]
             curves.earlier, curves.latest = float(values["earlier"]), float(values["latest"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -139,7 +151,8 @@ class Curves:
     def keep(self, run: Run) -> None:
         """Replace the run's digest; where that is not possible nothing is lost."""
         values = {
-            "version": DIGEST_VERSION, "offset": self.offset, "mark": self._mark.decode("latin-1"), "warnings": self.warnings,
+            "version": DIGEST_VERSION, "offset": self.offset, "mark": self._mark.decode("latin-1"),
+            "warnings": self.warnings, "said": [warning["said"] for warning in self._warnings],
             "earlier": self.earlier, "latest": self.latest,
             **{name: getattr(self, name).to_dict() for name in SERIES}, **{name: getattr(self, name) for name in LAST},
         }
@@ -189,7 +202,7 @@ class Curves:
         elif kind == "begin":
             self.begin = event
         elif kind == "warning":
-            self.warnings = [*self.warnings, event["message"]][-WARNINGS:]
+            self._warnings = [*self._warnings, {"message": event["message"], "said": event.get("said")}][-WARNINGS:]
 
 
 def _whole_lines(run: Run, offset: int) -> Iterator[bytes]:

@@ -7,6 +7,8 @@ import os
 import time
 from pathlib import Path
 
+from vit_demo.common.words import Sentence
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import Run
 
 
@@ -38,8 +40,7 @@ class EventLog:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                message = f"The record could not be written for a while ({error.strerror}). The run went on; free some space."
-                self._unwritten += _line("warning", {"message": message})
+                self._unwritten += _line("warning", kept(Sentence("train.record.unwritten", {"reason": str(error.strerror)})))
                 self._warned = True
 
 

@@ -52,7 +52,7 @@ class Summary:
 def seeds_of(config: TrainingConfig, count: int) -> list[TrainingConfig]:
     """The config with its own seed and the ``count - 1`` next ones; UserError where there are too few or too many."""
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_SEEDS:
-        raise UserError(f"The number of seeds must be a whole number from 1 to {MOST_SEEDS}, not {count}.")
+        raise UserError("error.training.seeds", most=MOST_SEEDS, given=count)
     return [dataclasses.replace(config, seed=config.seed + number) for number in range(count)]
 
 

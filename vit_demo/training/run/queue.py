@@ -26,12 +26,13 @@ from filelock import FileLock, Timeout
 from vit_demo.common import settings
 from vit_demo.common.atomic import read_object
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
+from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import WAITING, Run
 
 POLL_SECONDS = 0.5
-DEVICE_WORDS = {"cpu": "processor", "cuda": "GPU", "mps": "GPU"}
 
 
 def submit(config: TrainingConfig, *, name: str = "", experiment: str = "") -> Run:
@@ -75,7 +76,7 @@ def again(run: Run, seed: int | None = None) -> Run:
     """
     config = run.config()
     if run.learned_from_drawings():
-        raise UserError(runs.ON_DRAWINGS)
+        raise UserError(runs.ON_DRAWINGS.key, **runs.ON_DRAWINGS.values)
     if seed is None:
         same = [run.config().seed for run in runs.list_runs() if _same_but_seed(run, config)]
         seed = max([config.seed, *same]) + 1
@@ -99,7 +100,7 @@ def _same_but_seed(run: Run, config: TrainingConfig) -> bool:
 def _refusal(error: Exception) -> UserError:
     if isinstance(error, UserError):
         return error
-    return UserError(f"The run could not be started ({error.strerror or error}). Free some space and try again.")
+    return UserError("error.training.not_started", reason=error.strerror or str(error))
 
 
 def _enqueue(run: Run) -> None:
@@ -115,8 +116,8 @@ def _enqueue(run: Run) -> None:
 
 def _waiting(device: str, before: int) -> dict:
     """What the state of a waiting run says of its place."""
-    go = "one run goes" if before == 1 else f"{before} runs go"
-    return {"place": before, "message": f"Waits for the {DEVICE_WORDS.get(device, device)}: {go} before it." if before else ""}
+    key = "train.record.waits_for_processor" if device == "cpu" else "train.record.waits_for_gpu"
+    return {"place": before, **kept(Sentence(key, {"count": before}) if before else "")}
 
 
 def _is_taken(device: str) -> bool:
@@ -154,11 +155,11 @@ def wait_for_turn(run: Run) -> FileLock | None:
     lock, states, said = device_lock(device), _States(), mine.get("place")
     while (run.folder / "config.json").is_file():
         if run.stop_requested():
-            run.set_state(status="stopped", ended=time.time(), message="It was taken out of the queue before it began.")
+            run.set_state(status="stopped", ended=time.time(), **kept(Sentence("train.record.out_of_queue")))
             return None
         ahead = sum(_waits_before(other, state, device, ticket) for other, state in states.read())
         if not ahead and _take(lock):
-            run.set_state(status="starting", message="", place=0)
+            run.set_state(status="starting", place=0, **kept(""))
             with contextlib.suppress(UserError), runs.changing_runs():
                 runs.sweep()
             return lock

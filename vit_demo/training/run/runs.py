@@ -34,9 +34,11 @@ from vit_demo import __version__
 from vit_demo.common import settings
 from vit_demo.common.atomic import read_object, write_atomically
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.data.names import BEANS, names_former_sample, refuse_former_sample
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.identity import birth, lives
+from vit_demo.training.run.notes import kept
 
 WAITING = "waiting"
 GOING = (WAITING, "starting", "preparing", "training", "scoring")
@@ -50,10 +52,7 @@ LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "*.safet
 START_SECONDS = 60
 NAME_LENGTH = 80
 # What is said of a run whose photos were those of earlier versions of the program.
-ON_DRAWINGS = (
-    "This run learned from drawings of leaves, which came with earlier versions of the program, so it cannot go on or be repeated. "
-    f"Its model can still be used; to learn from photos of real leaves, start a new run on {BEANS}."
-)
+ON_DRAWINGS = Sentence("error.training.on_drawings", {"beans": BEANS})
 # In so many bytes of the record stands whether a run began.
 BEGINNING = 2**18
 
@@ -93,7 +92,7 @@ class Run:
         try:
             return TrainingConfig.from_json((self.folder / "config.json").read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"The settings of the run {self.id} cannot be read ({error.strerror}).") from None
+            raise UserError("error.training.settings_unread", run=self.id, reason=error.strerror) from None
 
     def state(self) -> dict:
         """The worker's last word, with ``status`` put right where the worker is gone without one."""
@@ -102,8 +101,8 @@ class Run:
             # The last word may have come after the reading and before the look at the process.
             last = self._read_state()
             if last == state:
-                before = " before its turn came" if state["status"] == WAITING else ""
-                return {**state, "status": BROKEN_OFF, "message": f"The run was broken off{before}: its process is gone."}
+                gone = Sentence("train.record.broken_off_waiting" if state["status"] == WAITING else "train.record.broken_off")
+                return {**state, "status": BROKEN_OFF, **kept(gone)}
             state = last
         return state
 
@@ -174,7 +173,7 @@ class Run:
         except FileNotFoundError:
             pass  # deleted meanwhile
         except OSError as error:
-            raise UserError(f"The run {self.name} cannot be told to stop ({error.strerror}). Free some disk space and try again.") from None
+            raise UserError("error.training.not_told_to_stop", run=self.name, reason=error.strerror) from None
 
     def stop_requested(self) -> bool:
         return self.told_to_stop or (self.folder / "stop").exists()
@@ -183,7 +182,7 @@ class Run:
         """Give it a name for people; an empty one takes it away. Its id and folder stay."""
         name = " ".join("".join(character if character.isprintable() else " " for character in text).split())
         if len(name) > NAME_LENGTH:
-            raise UserError(f"The name is too long. Use at most {NAME_LENGTH} characters.")
+            raise UserError("error.training.long_name", most=NAME_LENGTH)
         self.set_meta(name=name)
 
     def set_meta(self, **changes: str) -> None:
@@ -191,13 +190,13 @@ class Run:
         try:
             write_atomically(self.folder / "meta.json", json.dumps({**self._meta(), **changes}))
         except OSError as error:
-            raise UserError(f"The name of the run {self.id} cannot be written ({error.strerror}). Check the disk and try again.") from None
+            raise UserError("error.training.name_unwritten", run=self.id, reason=error.strerror) from None
 
     def export(self) -> str:
         """Its settings and the command line that repeats it, as one JSON object."""
         config = self.config()
         values = {"id": self.id, "name": self.name, "experiment": self.experiment, "version": __version__}
-        note = {"note": ON_DRAWINGS} if self.learned_from_drawings() else {}
+        note = {"note": kept(ON_DRAWINGS)["message"]} if self.learned_from_drawings() else {}
         return json.dumps({**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
 
     def _meta(self) -> dict:
@@ -226,7 +225,7 @@ class Run:
         try:
             write_atomically(self.folder / "state.json", json.dumps({**state, **self._unsaved, "changed": time.time()}), durable=durable)
         except FileNotFoundError:
-            raise UserError("The folder of this run was deleted, so the run ends.") from None
+            raise UserError("error.training.folder_deleted") from None
         except OSError:
             return
         self._unsaved = {}
@@ -255,7 +254,7 @@ def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     try:
         folder = _free_folder(settings.load().runs) if own else _full(Path(folder))
         if folder.is_dir() and any(folder.iterdir()):
-            raise UserError(f"The folder {folder} is not empty. Give a new one, so that nothing is overwritten.")
+            raise UserError("error.training.folder_not_empty", folder=str(folder))
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(folder)
         # The settings come last: with them it is a run, and must have a state.
@@ -264,7 +263,7 @@ def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     except OSError as error:
         if own and folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        raise UserError(f"The folder {folder or settings.load().runs} cannot be written ({error.strerror}). Give another one.") from None
+        raise UserError("error.training.folder_unwritten", folder=str(folder or settings.load().runs), reason=error.strerror) from None
     return run
 
 
@@ -272,7 +271,7 @@ def _full(folder: Path) -> Path:
     try:
         return folder.expanduser().resolve()
     except RuntimeError:  # ~name of nobody on this computer
-        raise UserError(f"There is no home folder for {folder}. Give another folder.") from None
+        raise UserError("error.training.no_home", folder=str(folder)) from None
 
 
 def _free_folder(runs: Path) -> Path:
@@ -285,7 +284,7 @@ def _free_folder(runs: Path) -> Path:
             return folder
         except FileExistsError:
             continue
-    raise UserError("Too many runs were started in this second. Try again.")
+    raise UserError("error.training.too_many")
 
 
 def find(run_id: str | None) -> Run | None:
@@ -313,10 +312,10 @@ def delete(run: Run) -> None:
     """Remove a run of the home folder with all that is in it; UserError while it is going."""
     found = find(run.id)
     if found is None or found.folder != run.folder:
-        raise UserError(f"There is no run {run.id} in the home folder. Only runs that are listed can be deleted.")
+        raise UserError("error.training.not_listed", run=run.id)
     with changing_runs():
         if run.is_going():
-            raise UserError(f"The run {run.name} is still going. Stop it first.")
+            raise UserError("error.training.going_stop_first", run=run.name)
         if run.folder.is_symlink():
             run.folder.unlink()
             return
@@ -325,7 +324,7 @@ def delete(run: Run) -> None:
             # In one move, so that a reader never finds half a run.
             os.replace(run.folder, gone)
         except OSError as error:
-            raise UserError(f"The run {run.name} cannot be deleted ({error.strerror}). Close what uses its folder and try again.") from None
+            raise UserError("error.training.not_deleted", run=run.name, reason=error.strerror) from None
         shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -333,16 +332,16 @@ def clear_to_resume(run: Run) -> None:
     """Make an ended run ready to go on; UserError where that cannot be. Under the lock of changing_runs()."""
     status = run.state()["status"]
     if status in GOING:
-        raise UserError(f"The run {run.name} is still going.")
+        raise UserError("error.training.still_going", run=run.name)
     if run.learned_from_drawings():
-        raise UserError(ON_DRAWINGS)
+        raise UserError(ON_DRAWINGS.key, **ON_DRAWINGS.values)
     if status == "finished":
-        raise UserError(f"The run {run.name} is finished. Run it again with another seed instead.")
+        raise UserError("error.training.already_finished", run=run.name)
     remove_leftovers(run)
     try:
         (run.folder / "stop").unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"The folder of the run {run.name} cannot be written ({error.strerror}). Check the disk and try again.") from None
+        raise UserError("error.training.run_unwritten", run=run.name, reason=error.strerror) from None
 
 
 def remove_leftovers(run: Run) -> None:
@@ -373,7 +372,7 @@ def changing_runs() -> Iterator[None]:
         lock = FileLock(runs / ".launch.lock", timeout=30)
         lock.acquire()
     except OSError as error:  # also the lock's Timeout
-        raise UserError(f"No run could be started or changed in {runs} ({error.strerror or error}). Check the folder and try again.") from error
+        raise UserError("error.training.not_changed", folder=str(runs), reason=error.strerror or str(error)) from error
     try:
         yield
     finally:

@@ -13,6 +13,7 @@ from gradio.components.plot import PlotData
 from vit_demo.common.words import percent
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
+from vit_demo.training.run.notes import told
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import STATUS_WORDS, duration, settings_of
 from vit_demo.ui.tabs.finetune.curves_figure import curves_plot
@@ -95,8 +96,8 @@ def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     status = state["status"]
     word = "Stopping" if stopping else STATUS_WORDS.get(status, status)
     share = _share_done(state)
-    message = _place(run) if status == "waiting" else state.get("message") or ""
-    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.warnings) if line]
+    message = _place(run) if status == "waiting" else told(state)
+    lines = [str(line) for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes()) if line]
     return (
         f'<div class="run run-{escape(status.replace(" ", "-"))}" role="status">'
         f'<div class="run-head"><b>{escape(word)}</b><span>{escape(_progress_text(state, curves))}</span></div>'
