@@ -9,6 +9,7 @@ import pytest
 from vit_demo.common import jobs
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs, JobState, Stopped
+from vit_demo.common.words import say, speaking
 
 
 def test_a_job_tells_how_far_it_is_and_ends_with_its_result() -> None:
@@ -51,10 +52,10 @@ def test_a_job_that_is_stopped_ends_where_it_looks_and_the_next_begins_anew() ->
 
 
 @pytest.mark.parametrize(("raised", "said"), [
-    (UserError("Give another folder."), "Give another folder."), (ValueError("deep inside"), "It did not work (ValueError)."),
+    (UserError("Give another folder."), "Give another folder."), (ValueError("deep inside"), "The photos could not be read (ValueError). Try again."),
 ])
 def test_a_job_that_fails_says_why_and_can_be_started_again(raised: Exception, said: str) -> None:
-    kind: Jobs[None] = Jobs("test", 3, "It did not work ({error}).")
+    kind: Jobs[None] = Jobs("test", 3, "error.data.check_failed")
 
     def work(job: Job[None]) -> None:
         raise raised
@@ -62,6 +63,18 @@ def test_a_job_that_fails_says_why_and_can_be_started_again(raised: Exception, s
     job = kind.start(Job("a"), work)
     assert job.wait(10) and (job.state, job.error) == (JobState.FAILED, said)
     assert kind.start(Job("a"), lambda job: None).wait(10) and kind.find("a").state is JobState.DONE
+
+
+def test_why_a_job_failed_is_said_in_the_language_of_whoever_asks() -> None:
+    def work(job: Job[None]) -> None:
+        raise UserError("error.common.threads", threads="many")
+
+    kind: Jobs[None] = Jobs("test", 3)
+    with speaking("fr"):
+        job = kind.start(Job("a"), work)
+    assert job.wait(10) and job.error == say("error.common.threads", "en", threads="many")
+    with speaking("sw"):
+        assert job.error == say("error.common.threads", "sw", threads="many") != say("error.common.threads", "en", threads="many")
 
 
 def test_of_those_that_have_ended_a_few_are_kept_and_none_that_is_under_way_goes() -> None:

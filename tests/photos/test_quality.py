@@ -18,7 +18,7 @@ from vit_demo.cli import main as cli
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose, diagnose_files
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.photos.quality import COLOURLESS, SIDE, WARNINGS, Quality, assess, leaf_share, sharpness
+from vit_demo.photos.quality import COLOURLESS, SIDE, WARNINGS, Quality, assess, leaf_share, sharpness, warning
 
 RNG = np.random.default_rng(3)
 GREY = (128, 128, 128)
@@ -227,11 +227,11 @@ def test_predict_warns_on_standard_error(tiny_model: Path, gloomy: Path, capsys:
     assert cli.main(["predict", "--device", "cpu", "--model", str(tiny_model), str(gloomy)]) == 0
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 1
-    assert told.err.splitlines()[-2:] == [f"{gloomy}: {WARNINGS['dark']}", f"{gloomy}: {WARNINGS['small']}"]
+    assert told.err.splitlines()[-2:] == [f"{gloomy}: the photo is too dark. Take it again in more light.", f"{gloomy}: {warning('small')}"]
     assert cli.main(["predict", "--device", "cpu", "--json", "--model", str(tiny_model), str(gloomy)]) == 0
     told = capsys.readouterr()
     assert '"quality": ["dark", "small"]' in told.out and "too dark" not in told.err
 
 
 def test_warnings_are_plain() -> None:
-    assert all(is_plain(text) for text in WARNINGS.values()) and len(dataclasses.fields(Quality)) == 6
+    assert all(is_plain(warning(problem)) for problem in WARNINGS) and len(dataclasses.fields(Quality)) == 6

@@ -13,11 +13,12 @@ from pathlib import Path
 
 from vit_demo.cli.options import Line, add_model, confirmed, open_model
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import say
 
 SKIPPED_SHOWN = 10
 # Of each kind so many findings are printed, the surest; --json has all.
 FINDINGS_SHOWN = 20
-# What the kinds of findings mean; of photos that are bad by themselves quality.WARNINGS says it.
+# What the kinds of findings mean; of photos that are bad by themselves the texts of "quality." say it.
 MEANINGS = {
     "leakage": "Alike in two splits: a model must not be examined with a photo that it has learned.",
     "label": "The label may be wrong: look at the leaf.",
@@ -87,7 +88,7 @@ def _import(options: argparse.Namespace) -> None:
     result = import_photos(_source(options), options.name, _progress())
     print(file=sys.stderr)
     if options.json:
-        print(json.dumps({**asdict(result), "photos": result.photos, "spec": result.spec, "folder": str(result.folder)}))
+        print(json.dumps(result.as_dict()))
         return
     counts = ", ".join(f"{split} {sum(classes.values())}" for split, classes in result.counts.items())
     print(f"{result.photos} photos are in {result.spec} ({counts}).")
@@ -133,7 +134,7 @@ def _list(options: argparse.Namespace) -> None:
 
     found = list_imports()
     if options.json:
-        print(json.dumps([{**asdict(one), "photos": one.photos, "spec": one.spec, "folder": str(one.folder)} for one in found]))
+        print(json.dumps([one.as_dict() for one in found]))
         return
     if not found:
         print("There are no imports yet.")
@@ -171,7 +172,7 @@ def _check(options: argparse.Namespace) -> None:
     with contextlib.suppress(UserError):  # a split is left without photos, which opening the mended set says
         rare = rare_classes(mend(data, decisions))
     if options.json:
-        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": [asdict(finding) for finding in found], "rare_classes": rare}))
+        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": [finding.as_dict() for finding in found], "rare_classes": rare}))
         return
     for kind in KINDS:
         _print_kind(kind, [finding for finding in found if finding.kind == kind])
@@ -185,13 +186,11 @@ def _check(options: argparse.Namespace) -> None:
 
 def _print_kind(kind: str, found: list) -> None:
     """A kind of finding with its sentence, and its photos, the surest first."""
-    from vit_demo.photos.quality import WARNINGS
-
     if not found:
         return
     sure = sum(finding.sure for finding in found)
     rest = f", {len(found) - sure} to look at" if sure < len(found) else ""
-    meaning = MEANINGS.get(kind) or WARNINGS[kind][0].upper() + WARNINGS[kind][1:]
+    meaning = MEANINGS.get(kind) or say(f"quality.{kind}")
     print(f"{kind}: {sure} found{rest}. {meaning}")
     for finding in found[:FINDINGS_SHOWN]:
         photos = " = ".join(f"{split}: {path}" for split, path in finding.photos)

@@ -102,11 +102,11 @@ def _print_together(options: argparse.Namespace) -> int:
 
 def _print_one(answer) -> None:
     """A photo's answer as a line, and what is wrong with the photo."""
-    from vit_demo.photos.quality import WARNINGS
+    from vit_demo.photos.quality import warning
 
     print(f"{answer.photo}: {answer.in_words()}", flush=True)
     for problem in answer.quality:
-        print(f"{answer.photo}: {WARNINGS[problem]}", file=sys.stderr)
+        print(f"{answer.photo}: {warning(problem)}", file=sys.stderr)
 
 
 def _write(options: argparse.Namespace, rank: int, size: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from vit_demo.common.words import Sentence, words
+from vit_demo.common.words import Sentence
 
 
 class UserError(Exception):
@@ -19,7 +19,7 @@ class UserError(Exception):
         self.sentence = Sentence(key, values)
 
     def __str__(self) -> str:
-        return str(self.sentence) if self.sentence.key in words() else self.sentence.key
+        return str(self.sentence)
 
     def __reduce__(self) -> tuple:
         # Errors of helping processes are sent as they were made.

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 
 Result = TypeVar("Result")
 # A page that is open asks each second; one that has not asked for so long no longer watches.
@@ -37,7 +38,7 @@ class Job(Generic[Result]):
 
     total, done: how many photos there are, and are done. about: what it was asked for. step: which part of the work is under way.
     progress: what the work tells of itself beside the counts. result: what it made; of some kinds a first part is there before the end.
-    error: why it failed, as a sentence. began: when it began, by ``time.monotonic``. watchers: when each page last asked for it.
+    began: when it began, by ``time.monotonic``. watchers: when each page last asked for it.
     """
 
     key: str
@@ -48,11 +49,16 @@ class Job(Generic[Result]):
     done: int = 0
     progress: Any = None
     result: Result | None = None
-    error: str = ""
     began: float = 0.0
     watchers: dict[str, float] = field(default_factory=dict)
     stop_asked: threading.Event = field(default_factory=threading.Event, repr=False)
+    _error: Sentence | None = None
     _ended: threading.Event = field(default_factory=threading.Event, repr=False)
+
+    @property
+    def error(self) -> str:
+        """Why it failed, as a sentence in the language of whoever asks; "" where it did not."""
+        return str(self._error or "")
 
     @property
     def is_going(self) -> bool:
@@ -77,9 +83,9 @@ class Job(Generic[Result]):
         """Return when it has ended, or after so many seconds; whether it has ended."""
         return self._ended.wait(seconds)
 
-    def end(self, state: JobState, error: str = "") -> Job[Result]:
-        """It has ended in this state."""
-        self.error, self.state = error, state
+    def end(self, state: JobState, error: Sentence | None = None) -> Job[Result]:
+        """It has ended in this state. error: why it failed."""
+        self._error, self.state = error, state
         self._ended.set()
         return self
 
@@ -87,11 +93,11 @@ class Job(Generic[Result]):
 class Jobs(Generic[Result]):
     """All jobs of one kind on this server, the last used last.
 
-    name: of their threads. keep: so many that have ended are kept. failed: the sentence for what is no UserError, with {error} in it.
+    name: of their threads. keep: so many that have ended are kept. failed: the key of the sentence for what is no UserError, with {error} in it.
     one_at_a_time: two would only halve the speed of both, and that of the page.
     """
 
-    def __init__(self, name: str, keep: int, failed: str = "It failed ({error}).", one_at_a_time: bool = False):
+    def __init__(self, name: str, keep: int, failed: str = "error.common.job_failed", one_at_a_time: bool = False):
         self._name, self._keep, self._failed = name, keep, failed
         self._jobs: OrderedDict[str, Job[Result]] = OrderedDict()
         self._lock = threading.RLock()
@@ -168,9 +174,9 @@ class Jobs(Generic[Result]):
         except Stopped:
             job.end(JobState.STOPPED)
         except UserError as error:
-            job.end(JobState.FAILED, str(error))
+            job.end(JobState.FAILED, error.sentence)
         except Exception as error:  # shown on the page, which must not wait for ever: a thread has no other way to say it
-            job.end(JobState.FAILED, self._failed.format(error=type(error).__name__))
+            job.end(JobState.FAILED, Sentence(self._failed, {"error": type(error).__name__}))
 
     def _work(self, job: Job[Result], work: Callable[[Job[Result]], Result]) -> None:
         job.check()

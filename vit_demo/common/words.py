@@ -72,7 +72,8 @@ class Sentence:
     values: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        return say(self.key, **self.values)
+        # What is no key is a text that was said as it is.
+        return say(self.key, **self.values) if self.key in words() else self.key
 
     def __format__(self, how: str) -> str:
         return format(str(self), how)

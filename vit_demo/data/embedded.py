@@ -75,7 +75,7 @@ def shrink(stored: dict, path: str) -> bytes:
     """The bytes of a photo no larger than :data:`SIDE`. stored: its ``bytes``, or the ``path`` where they lie. path: its name, for the error."""
     photo = decode(stored)
     if photo is None:
-        raise UserError(f"The photo {path} cannot be read, so the set would not be whole. Check the source.")
+        raise UserError("error.data.embedded_photo", path=path)
     if max(photo.size) <= SIDE:
         return stored["bytes"] if stored["bytes"] is not None else Path(stored["path"]).read_bytes()
     photo.thumbnail((SIDE, SIDE), Pictures.Resampling.LANCZOS, reducing_gap=None)

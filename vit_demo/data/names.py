@@ -55,7 +55,7 @@ def base_of_reviewed(text: str) -> str | None:
     if not plus or added.strip() != REVIEW or existing_path(text):
         return None
     if base_of_reviewed(base.strip()) is not None:
-        raise UserError(f"The review set can be added once, and not to itself. Write {BEANS} + {REVIEW}, for example.")
+        raise UserError("error.data.review_once", example=f"{BEANS} + {REVIEW}")
     return base.strip() or BEANS
 
 
@@ -72,7 +72,4 @@ def names_former_sample(spec: str | None) -> bool:
 def refuse_former_sample(spec: str | None) -> None:
     """Raise UserError, with what to type instead, where a source is the drawings of leaves that came with earlier versions."""
     if names_former_sample(spec):
-        raise UserError(
-            f"The drawings of leaves that were called {FORMER_SAMPLE} are no longer part of the program. Type {BEANS} for the photos of real leaves that "
-            f"come with it, or ./{FORMER_SAMPLE} for a folder of that name."
-        )
+        raise UserError("error.data.former_sample", sample=FORMER_SAMPLE, beans=BEANS)

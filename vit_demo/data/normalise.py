@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.data.copies.fingerprints import groups_of
 from vit_demo.data.copies.split import cut
 from vit_demo.data.names import HELD_OUT_SHARE, SPLIT_NAMES, SPLIT_SEED, SPLITS
@@ -15,8 +16,8 @@ if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict
 
 
-def normalise(found: DatasetDict, name: str) -> DatasetDict:
-    """The same columns and splits for every source."""
+def normalise(found: DatasetDict, name: str | Sentence) -> DatasetDict:
+    """The same columns and splits for every source. name: what the set is called."""
     from datasets import DatasetDict
 
     splits = {SPLIT_NAMES[split.lower()]: _normalise_columns(data, name) for split, data in found.items() if split.lower() in SPLIT_NAMES and len(data)}
@@ -24,30 +25,30 @@ def normalise(found: DatasetDict, name: str) -> DatasetDict:
     if "train" not in splits and len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
     if "train" not in splits:
-        raise UserError(f"The data set {name} has no photos to train on. Add a train split.")
+        raise UserError("error.data.no_train", name=name)
     names = splits["train"].features["labels"].names
     if any(data.features["labels"].names != names for data in splits.values()):
-        raise UserError(f"The splits of {name} do not have the same classes. Give each split the same class names.")
+        raise UserError("error.data.other_classes", name=name)
     seen = [names[label] for label in splits["train"].unique("labels")]
     if len(seen) < 2:
-        raise UserError(f"The data set {name} has photos of only one class ({seen[0]}). A classifier needs at least two.")
+        raise UserError("error.data.one_class", name=name, label=seen[0])
     missing = [split for split in SPLITS[1:] if split not in splits]
     if missing:
         splits |= _cut(splits["train"], missing, name)
     return DatasetDict({split: splits[split] for split in SPLITS})
 
 
-def _normalise_columns(data: Dataset, name: str) -> Dataset:
+def _normalise_columns(data: Dataset, name: str | Sentence) -> Dataset:
     from datasets import ClassLabel, Image, Value
 
     images = [column for column, feature in data.features.items() if isinstance(feature, Image)]
     if not images:
-        raise UserError(f"The data set {name} has no column of images. Choose an image classification data set.")
+        raise UserError("error.data.no_image_column", name=name)
     image = "image" if "image" in images else images[0]
     classes = [column for column, feature in data.features.items() if isinstance(feature, ClassLabel)]
     candidates = [*classes, *(column for column in ("labels", "label") if column in data.column_names)]
     if not candidates:
-        raise UserError(f"The data set {name} has no column of labels. Choose an image classification data set.")
+        raise UserError("error.data.no_label_column", name=name)
     label = "labels" if "labels" in candidates else candidates[0]
     path = "image_file_path" if "image_file_path" in data.column_names else None
     data = data.select_columns([column for column in (path, image, label) if column])
@@ -78,7 +79,7 @@ def _paths(data: Dataset) -> list[str]:
     return [name or f"row {index}" for index, name in enumerate(names)]
 
 
-def _cut(train: Dataset, missing: list[str], name: str) -> dict[str, Dataset]:
+def _cut(train: Dataset, missing: list[str], name: str | Sentence) -> dict[str, Dataset]:
     """{split: photos} of train and the missing splits, whose photos come from train."""
     # Only what has to be cut waits for what looks at photos.
 
@@ -102,9 +103,6 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
     from datasets import DatasetDict, concatenate_datasets
 
     if label_names(data) != label_names(extra):
-        raise UserError(
-            f"The extra photos have other classes ({', '.join(label_names(extra))}) than the data set "
-            f"({', '.join(label_names(data))}). Use the same class names in both."
-        )
+        raise UserError("error.data.extra_classes", extra=", ".join(label_names(extra)), own=", ".join(label_names(data)))
     added = extra["train"].cast(data["train"].features)
     return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})

@@ -34,7 +34,7 @@ class Diagnosis:
     classes that are left, the most probable first; empty where it is not known. temperature: what the logits were
     divided by. These three are None for a model that was never taught when to be silent. distance: from the photos
     it learned from, where 1 is the farthest that is known; None also where these were too few to say.
-    quality: what is wrong with the photo itself, as keys of ``quality.WARNINGS``; empty where nothing is.
+    quality: what is wrong with the photo itself, as in ``quality.WARNINGS``; empty where nothing is.
     """
 
     photo: str

@@ -23,7 +23,7 @@ def open_photo(path: str | Path) -> Image.Image:
         with opened(path) as photo:
             return upright_rgb(photo, MAX_KEPT_PIXELS)
     except Unfit as refused:
-        raise UserError(f"{path.name} {refused} {refused.advice}") from None
+        raise refused.named(path.name) from None
 
 
 def _check_file(path: Path) -> None:

@@ -12,14 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-# What each problem is called in words, the photo's name before it.
-WARNINGS = {
-    "dark": "the photo is too dark. Take it again in more light.",
-    "bright": "the photo is too bright. Take it again in the shade.",
-    "blurred": "the photo is blurred. Hold still, go back a little and take it again.",
-    "small": "the photo has too few pixels. Send the whole photo, not a preview of it.",
-    "leaf_small": "there is little leaf to see. Go nearer, so that one leaf fills the photo.",
-}
+from vit_demo.common.words import say
+
+# Each problem by its key; what is said of it are the texts of "quality.".
+WARNINGS = ("dark", "bright", "blurred", "small", "leaf_small")
 # Longest side in pixels of the thumbnail that is judged. A smaller photo is judged as it is.
 SIDE = 256
 # A shorter side has fewer than half of the pixels across that a usual model takes in (224).
@@ -44,7 +40,7 @@ class Quality:
     sharpness: variance of the Laplacian over the variance of the brightness (0 to 72; 0 is nothing but one soft shade).
     side: the shorter one of the photo in pixels. leaf_share: of the pixels, those coloured like leaves, green to yellow to brown
     (0 to 1); None in a photo that is black and white, too dark or too bright to tell.
-    problems: any of the keys of WARNINGS, in their order.
+    problems: any of WARNINGS, in their order.
     """
 
     upper_grey: int
@@ -53,6 +49,12 @@ class Quality:
     side: int
     leaf_share: float | None
     problems: tuple[str, ...]
+
+
+def warning(problem: str) -> str:
+    """A problem in words, to stand behind the photo's name; problem: one of WARNINGS."""
+    text = say(f"quality.{problem}")
+    return text[:1].lower() + text[1:]
 
 
 def assess(photo: Image.Image) -> Quality:

@@ -11,18 +11,18 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.photos.rgb import upright_rgb
 
 # What cameras, phones and browsers write, and the usual ending of each. Formats with scripts or many parsers (SVG, PDF, EPS) stay out.
 # A phone's MPO is opened as the JPEG that it begins with.
 FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "AVIF": ".avif"}
-FORMATS_SENTENCE = "JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF"
 # "ftyp" and one of these brands begin a HEIC file (ISO/IEC 23008-12, annex B).
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 
@@ -45,11 +45,22 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
 class Unfit(UserError):
-    """A file that is not opened. Says why, as the end of a sentence that begins with its name. advice: what who sent it can do, or ""."""
+    """A file that is not opened. It is called "the photo" until it is :meth:`named`.
 
-    def __init__(self, why: str, advice: str = "") -> None:
-        super().__init__(why)
-        self.advice = advice
+    why: key of the sentence that says what is wrong, with the file's {name} in it. advice: key of the one that says what who sent it can do.
+    """
+
+    def __init__(self, why: str, advice: str, /, **values: Any) -> None:
+        super().__init__("error.photos.unfit", why=Sentence(why, {"name": Sentence("error.photos.the_photo"), **values}), advice=Sentence(advice))
+
+    def why(self, name: str | Sentence) -> Sentence:
+        """What is wrong with the file of this name, without the advice."""
+        said = self.sentence.values["why"]
+        return Sentence(said.key, {**said.values, "name": name})
+
+    def named(self, name: str | Sentence) -> UserError:
+        """The same about the file of this name."""
+        return UserError("error.photos.unfit", why=self.why(name), advice=self.sentence.values["advice"])
 
 
 @contextlib.contextmanager
@@ -62,25 +73,25 @@ def opened(source: Path | bytes, max_other_pixels: int | None = None) -> Iterato
     try:
         size, limit = len(source) if isinstance(source, bytes) else source.stat().st_size, settings.load().max_photo_bytes
         if size == 0:
-            raise Unfit("is empty (0 bytes).", "Take or send the photo again.")
+            raise Unfit("error.photos.empty", "error.photos.again")
         if size > limit:
-            raise Unfit(f"is larger than {limit // 2**20} MB.", "Send a smaller photo.")
+            raise Unfit("error.photos.bytes", "error.photos.smaller", limit=limit // 2**20)
         is_heif = _is_heif(source)
         if is_heif and not _read_heif():
-            raise Unfit("is a HEIC photo, which cannot be read here: pillow-heif is not installed.", "Install it, or send a JPEG.")
+            raise Unfit("error.photos.no_heic", "error.photos.install_heic")
         with Image.open(_file(source), formats=("HEIF",) if is_heif else tuple(FORMATS)) as photo:
             _check_size(photo, max_other_pixels)
             yield photo
     except UserError:
         raise
     except UnidentifiedImageError:
-        raise Unfit("is not a photo.", f"Choose a picture file: {FORMATS_SENTENCE}.") from None
+        raise Unfit("error.photos.no_photo", "error.photos.choose") from None
     except (Image.DecompressionBombError, MemoryError):
-        raise Unfit("has more pixels than can be opened here.", "Send a smaller photo.") from None
+        raise Unfit("error.photos.too_large_here", "error.photos.smaller") from None
     except PermissionError:
-        raise Unfit("may not be read.", "Check its permissions.") from None
+        raise Unfit("error.photos.forbidden", "error.photos.permissions") from None
     except Exception:  # Pillow says in a dozen ways that the data are bad, down to struct.error and zlib.error
-        raise Unfit("is damaged and cannot be read to its end.", "Take or send the photo again.") from None
+        raise Unfit("error.photos.damaged", "error.photos.again") from None
 
 
 def decode(stored: dict, max_pixels: int = MAX_KEPT_PIXELS) -> Image.Image | None:
@@ -128,19 +139,16 @@ def _check_size(photo: Image.Image, max_other_pixels: int | None) -> None:
     if width * height > most:
         raise _too_many(width * height, most)
     if max(width, height) > MAX_SIDE:
-        raise Unfit(f"has a side of {max(width, height)} pixels; at most {MAX_SIDE} can be opened.", "Send a smaller photo.")
+        raise Unfit("error.photos.side", "error.photos.smaller", pixels=max(width, height), most=MAX_SIDE)
     cost = _bytes_per_pixel(photo)
     if pixels * cost > DECODE_BYTES:
-        raise Unfit(
-            f"takes too much memory to open: {pixels / 1e6:.0f} million pixels, and at most {int(DECODE_BYTES / cost / 1e6)} million when saved in this way.",
-            "Send a smaller photo, or a plain JPEG.",
-        )
+        raise Unfit("error.photos.memory", "error.photos.plain_jpeg", millions=pixels / 1e6, most=int(DECODE_BYTES / cost / 1e6))
     if max_other_pixels and pixels > max_other_pixels and cost > 1:
         raise _too_many(pixels, max_other_pixels)
 
 
 def _too_many(pixels: int, most: int) -> Unfit:
-    return Unfit(f"has {pixels / 1e6:.0f} million pixels; at most {most / 1e6:.0f} million can be opened.", "Send a smaller photo.")
+    return Unfit("error.photos.pixels", "error.photos.smaller", millions=pixels / 1e6, most=most / 1e6)
 
 
 def _decoded_pixels(photo: Image.Image) -> int:

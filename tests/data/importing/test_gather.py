@@ -28,7 +28,7 @@ def test_a_table(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert {label: sum(done.counts[split][label] for split in SPLITS) for label in done.counts["train"]} == {"Bean rust": 20, "fine": 20}
     assert [(entry["name"], entry["why"]) for entry in done.skipped] == [("gone.jpg", "is not there."), ("rust/001.jpg", "has no label.")]
     names = [file.name for file in done.folder.glob("*/*/*")]
-    assert all(any(name.startswith(f"{number:03}") for name in names) for number in range(20)) and done.source == "labels.csv"
+    assert all(any(name.startswith(f"{number:03}") for name in names) for number in range(20)) and done.source == done.origin == "labels.csv"
 
     table.write_text("\n".join(["path,label,split", *(f"{line},{SPLITS[number % 3]}" for number, line in enumerate(lines)), f"{outside / 'x.jpg'},fine,train"]))
     assert "outside its folder" in refusal(import_photos, table, "two")
@@ -67,6 +67,7 @@ def test_files_with_a_label_come_bit_by_bit(home: Path, tmp_path: Path, refusal:
     third = import_photos(Files(rust[25:], " rust "), "mine")
     assert totals(third) == {"train": 48, "validation": 6, "test": 6} and contents(third.folder) == sorted(leaves(30).values())
     assert {split: len(part) for split, part in open_dataset("import:mine").items()} == totals(third)
+    assert third.source == str(third.origin) == "5 photos called  rust " and third.origin.values == {"count": 5, "label": " rust "}
     assert "No photo of 1 photo called rust can be used" in refusal(import_photos, Files((folder / "notes.txt",), "rust"), "mine")
     for label in ("", "\n", "x" * 101, "..."):
         refusal(import_photos, Files(rust, label), "mine")

@@ -23,9 +23,10 @@ from tests.data.archive_corpus import HARMFUL, leaf, leaves, pack_tar, pack_zip,
 from tests.data.imported import contents, put, stored, totals
 from vit_demo.cli.main import main
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import speaking, words
 from vit_demo.data.copies.duplicates import NEAR_BITS, fingerprint_of
 from vit_demo.data.importing import imports
-from vit_demo.data.importing.gather import Cancelled, Files
+from vit_demo.data.importing.gather import Cancelled, Files, left_out
 from vit_demo.data.importing.imports import import_photos, list_imports, remove, start
 from vit_demo.data.open.sources import open_dataset
 
@@ -87,6 +88,20 @@ def test_stray_files_are_left_out_and_listed(home: Path, tmp_path: Path) -> None
     kept = json.loads((done.folder / "import.json").read_text())
     assert kept["skipped"] == done.skipped and kept["counts"] == done.counts and kept["source"] == "leaves.zip" and abs(kept["time"] - time.time()) < 60
     assert list_imports() == [done]
+
+
+def test_what_was_left_out_is_said_in_the_language_of_whoever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(words("fr"), "data.left_out.ending", "Par sa terminaison, {name} n'est pas une photo.")
+    monkeypatch.setitem(words("fr"), "error.photos.no_photo", "{name} n'est pas une photo.")
+    with speaking("fr"):
+        import_photos(pack_zip(tmp_path / "leaves.zip", {**leaves(20), "a.txt": b"x", "rust/b.jpg": b"x"}), "mine")
+        entries = list_imports()[0].skipped
+        assert [(entry["name"], entry["why"]) for entry in entries] == [("a.txt", "is not a photo, by its ending."), ("rust/b.jpg", "is not a photo.")]
+        assert [str(left_out(entry)) for entry in entries] == ["Par sa terminaison, a.txt n'est pas une photo.", "rust/b.jpg n'est pas une photo."]
+    assert [str(left_out(entry)) for entry in entries] == ["a.txt is not a photo, by its ending.", "rust/b.jpg is not a photo."]
+    # Of an earlier version of the program, and of a later one.
+    for said in ({}, {"said": {"key": "data.left_out.another", "values": {}}}):
+        assert left_out({"name": "a.txt", "why": "is not a photo, by its ending.", **said}) == "a.txt is not a photo, by its ending."
 
 
 # --- copies

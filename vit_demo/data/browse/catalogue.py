@@ -322,7 +322,7 @@ class Catalogue:
         row = self._stored[split][index]
         image = decode(row["image"])
         if image is None:
-            raise UserError(f"The photo {row['image_file_path']} is broken and cannot be shown. Take it out of the data set, or mend it.")
+            raise UserError("error.data.photo_broken", path=row["image_file_path"])
         label_id = int(row["labels"])
         return Photo(split, index, row["image_file_path"], self.labels[label_id], label_id, image)
 

@@ -110,7 +110,7 @@ def _look(stored: dict) -> tuple[float, ...]:
 
 
 _CACHE = ArrayCache("cache/numbers", KEEP)
-JOBS: Jobs[Numbers] = Jobs("numbers", KEEP, "The photos could not be looked at ({error}). Open the data set again.", one_at_a_time=True)
+JOBS: Jobs[Numbers] = Jobs("numbers", KEEP, "error.data.numbers_failed", one_at_a_time=True)
 
 
 def kept(catalogue: Catalogue) -> Numbers | None:

@@ -20,7 +20,7 @@ KEEP = 12
 
 
 _CACHE = ArrayCache("cache/findings", KEEP)
-JOBS: Jobs[Reading] = Jobs("findings", KEEP, "The photos could not be read ({error}). Try again.")
+JOBS: Jobs[Reading] = Jobs("findings", KEEP, "error.data.check_failed")
 
 
 def start(data: DatasetDict, classifier: LeafClassifier) -> Job[Reading]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vit_demo.common.words import Sentence
 from vit_demo.data.checks.features import Features, read_features
 from vit_demo.data.checks.label_errors import find_suspects
 from vit_demo.data.copies.duplicates import HASH_BITS, Fingerprints, find_pairs, fingerprint_of, standardised
@@ -45,7 +46,7 @@ RARE = 1 / 3
 class Finding:
     """kind: one of KINDS. photos: (split, path) of the photo, or of both. score: the higher the surer, comparable within a kind.
 
-    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "". note: numbers for a person.
+    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "". told: numbers for a person.
     """
 
     kind: str
@@ -53,12 +54,22 @@ class Finding:
     score: float
     sure: bool
     suggestion: str = ""
-    note: str = ""
+    told: Sentence | str = ""
+
+    @property
+    def note(self) -> str:
+        """What is told of it, in the language of whoever asks."""
+        return str(self.told)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "told"}
+        return {**values, "note": self.note}
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was seen of N photos. photos: (split, path) of each, as in the source. problems: of each the keys of quality.WARNINGS. total: in the data set."""
+    """What was seen of N photos. photos: (split, path) of each, as in the source. problems: of each those of quality.WARNINGS. total: in the data set."""
 
     photos: list[tuple[str, str]]
     features: Features
@@ -188,9 +199,10 @@ def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool)
     kind = LEAKAGE if across else DUPLICATE
     found = []
     for rank, pair in enumerate(find_pairs(prints, reading.features.early, splits, across)):
-        note = "the same pixels" if pair.kind == "same" else f"likeness {pair.cosine:.2f} of 1, {pair.bits} of {HASH_BITS} bits of the hash differ"
+        likeness = Sentence("data.note.likeness", {"cosine": pair.cosine})
+        told = Sentence("data.note.same") if pair.kind == "same" else Sentence("data.note.alike", {"likeness": likeness, "bits": pair.bits, "all": HASH_BITS})
         # As they are ranked: the same first, then near, then by likeness.
-        found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", note=note))
+        found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", told=told))
     return found
 
 
@@ -203,8 +215,9 @@ def _labels(reading: Reading, labels: np.ndarray, here: np.ndarray, names: list[
     for at in suspects.order:
         if suspects.margins[at] < 0:
             suggested = names[suspects.suggested[at]]
-            note = f"called {names[labels[rows[at]]]}, looks more like {suggested} by {-suspects.margins[at]:.2f} of 1"
-            found.append(Finding(LABEL, (reading.photos[rows[at]],), -float(suspects.margins[at]), bool(suspects.suspect[at]), suggested, note))
+            margin = -float(suspects.margins[at])
+            told = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": margin})
+            found.append(Finding(LABEL, (reading.photos[rows[at]],), margin, bool(suspects.suspect[at]), suggested, told))
     return found
 
 
@@ -221,7 +234,9 @@ def _unlike(reading: Reading, here: np.ndarray) -> list[Finding]:
     limit = high + FENCE * (high - low)
     far = [at for at in np.argsort(-distances)[:CANDIDATES] if distances[at] > limit]
     ratios = distances / middle
-    return [Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=f"{ratios[at]:.1f} times as far from others as usual") for at in far]
+    return [
+        Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, told=Sentence("data.note.unlike", {"ratio": float(ratios[at])})) for at in far
+    ]
 
 
 def rare_classes(data: DatasetDict) -> dict[str, int]:

@@ -14,6 +14,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 
 # A hash is cut at the median of its frequencies: half of its 64 bits are set, unless there is nothing in the picture to see.
 # Two pictures of one plain colour each have the same hash, whatever the colours.
@@ -63,7 +64,7 @@ def _near_pairs(words: np.ndarray, near_bits: int) -> Iterator[tuple[np.ndarray,
                 yield part[left], bucket[right]
 
 
-def cut(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], parts: int, share: float, seed: int, data: str) -> np.ndarray:
+def cut(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], parts: int, share: float, seed: int, data: str | Sentence) -> np.ndarray:
     """Which photos are held out, int (N,): 0 stays, 1 to ``parts`` is the part that it falls into.
 
     labels: integer (N,), an index of names. groups: (N,). share: of what is left, for each part. data: what the set is called.
@@ -79,23 +80,19 @@ def cut(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], parts: int
         chosen[left[_hold_out(labels[left], groups[left], (len(names), parts - part), share, random)]] = part
     for label in np.unique(labels):
         if len(np.unique(chosen[labels == label])) < parts + 1:
-            raise _too_few(data, names[label], "too many of them look alike")
+            raise UserError("error.data.too_few_unlike", data=data, label=names[label])
     return chosen
 
 
-def _check(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], parts: int, share: float, data: str) -> None:
+def _check(labels: np.ndarray, groups: np.ndarray, names: Sequence[str], parts: int, share: float, data: str | Sentence) -> None:
     present = np.unique(labels)
     held = math.ceil(len(labels) * share * (1 - share) ** (parts - 1))
     if held < len(present):
-        raise UserError(f"The data set {data} has too few photos to set some apart for checking. Give each class at least 20 photos.")
+        raise UserError("error.data.too_few", data=data)
     for label in present:
         different = len(np.unique(groups[labels == label]))
         if different < parts + 1:
-            raise _too_few(data, names[label], f"{different}, copies not counted")
-
-
-def _too_few(data: str, name: str, why: str) -> UserError:
-    return UserError(f"The data set {data} has too few photos of {name} to set some apart for checking ({why}). Give each class at least 20 photos.")
+            raise UserError("error.data.too_few_different", data=data, label=names[label], different=different)
 
 
 def _hold_out(labels: np.ndarray, groups: np.ndarray, sizes: tuple[int, int], share: float, random: np.random.Generator) -> np.ndarray:

@@ -53,7 +53,7 @@ def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
                 taken[target].append(part if len(rows) == len(photos) else part.select(rows))
     for split, parts in taken.items():
         if not parts:
-            raise UserError(f"No photo is left in the split {split}. Take back some of the decisions.")
+            raise UserError("error.data.split_empty", split=split)
     return DatasetDict({split: parts[0] if len(parts) == 1 else concatenate_datasets(parts) for split, parts in taken.items()})
 
 

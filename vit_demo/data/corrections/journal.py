@@ -76,9 +76,9 @@ class Journal:
     def decide(self, action: str, photo: tuple[str, str], to: str = "", why: str = "") -> Decision:
         """Take a decision about the photo (split, path) of the source."""
         if action not in ACTIONS:
-            raise UserError(f"A photo can be given {', '.join(ACTIONS[:-1])} or {ACTIONS[-1]}, not {action}.")
+            raise UserError("error.data.no_action", action=action)
         if action in ("relabel", "move") and not to:
-            raise UserError(f"Say to which {'class' if action == 'relabel' else 'split'} the photo belongs.")
+            raise UserError("error.data.no_new_class" if action == "relabel" else "error.data.no_new_split")
         with self._changing():
             decision = Decision(self._last() + 1, action, *photo, to, why, round(time.time(), 3))
             line_log.append(self.file, asdict(decision))
@@ -90,7 +90,7 @@ class Journal:
             decisions = self.decisions()
             chosen = [decision for decision in decisions if number in (None, decision.number)]
             if not chosen:
-                raise UserError("There is no such decision to take back." if number else "There is no decision to take back.")
+                raise UserError("error.data.no_such_decision" if number else "error.data.no_decision")
             line_log.append(self.file, {"undo": chosen[-1].number, "time": round(time.time(), 3)})
         return chosen[-1]
 
@@ -122,7 +122,7 @@ class Journal:
             with FileLock(self.file.with_suffix(".lock")):
                 yield
         except OSError as error:
-            raise UserError(f"The decision could not be written ({error.strerror}). Nothing was changed; free some space and try again.") from None
+            raise UserError("error.data.decision_not_written", error=error.strerror) from None
 
 
 def journal_of(spec: str) -> Journal:

@@ -86,7 +86,7 @@ def store(photo: Image.Image, label: str, said: Said, note: str = "") -> Correct
 def remove(correction_id: str) -> None:
     """Take a photo out and delete its file. UserError where it is not in the set."""
     if correction_id not in _ids():
-        raise UserError(f"There is no photo {correction_id[:40]} in the review set. See `review list` for the ids of all.")
+        raise UserError("error.data.no_review_photo", id=correction_id[:40])
     with _changing(), _no_room():
         # First the word, then the file: what is killed between leaves a file that the next change sweeps away.
         line_log.append(_journal(), {"id": correction_id, "removed": True, "time": round(time.time(), 3)})
@@ -122,12 +122,12 @@ def clean_label(text: str) -> str:
     """A label as it is kept: one line, without spaces at its ends. UserError for what is no name of a class."""
     label = " ".join(str(text or "").split())
     if not label:
-        raise UserError("Say what the photo shows: choose a class or type its name.")
+        raise UserError("error.data.no_label_said")
     if len(label) > LABEL_LENGTH:
-        raise UserError(f"The name of a class can have at most {LABEL_LENGTH} characters. Choose a shorter one.")
+        raise UserError("error.data.label_long", most=LABEL_LENGTH)
     # Not printable: control characters, and those that turn the direction of what follows.
     if not label.isprintable() or not any(character.isalnum() for character in label):
-        raise UserError("The name of a class must be made of letters, digits and signs that can be printed. Type it anew.")
+        raise UserError("error.data.label_signs")
     return label
 
 
@@ -152,7 +152,7 @@ def _changing():
         lock = FileLock(folder() / "lock")
         lock.acquire()
     except OSError as error:
-        raise UserError(f"The review set cannot be changed ({error.strerror}). Check the permissions and the free space of {folder()}.") from None
+        raise UserError("error.data.review_permissions", error=error.strerror, folder=str(folder())) from None
     try:
         yield
     finally:
@@ -164,7 +164,7 @@ def _no_room():
     try:
         yield
     except OSError as error:
-        raise UserError(f"The review set cannot be changed ({error.strerror}). Nothing was stored; free some space on the server and try again.") from None
+        raise UserError("error.data.review_no_room", error=error.strerror) from None
 
 
 def _name(photo: Image.Image) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import Correction, same_class
 from vit_demo.data.names import BEANS, HELD_OUT_SHARE, REVIEW
@@ -64,10 +65,10 @@ def _kept(data: DatasetDict | None, make, *why: str) -> DatasetDict:
 
 def _corrections() -> list[Correction]:
     if not settings.load().review:
-        raise UserError("The review set is switched off on this server. Choose other photos.")
+        raise UserError("error.data.review_off")
     found = review_set.corrections()
     if not found:
-        raise UserError("The review set is empty. Correct an answer in the Diagnose tab first.")
+        raise UserError("error.data.review_empty")
     return found
 
 
@@ -84,12 +85,9 @@ def _split(corrections: list[Correction]) -> DatasetDict:
     needed = _photos_needed(max(2, len(names)))
     if len(names) < 2 or len(corrections) < needed or min(counts.values()) < CLASS_PHOTOS:
         rare = ", ".join(f"{name}: {counts[same_class(name)]}" for name in names)
-        raise UserError(
-            f"The review set has too few photos to train on it alone ({rare}). Until it has at least 2 classes, {CLASS_PHOTOS} photos of each and "
-            f"{needed} in all, add it to another data set, such as {BEANS} + {REVIEW}."
-        )
+        raise UserError("error.data.review_too_few", counts=rare, each=CLASS_PHOTOS, needed=needed, example=f"{BEANS} + {REVIEW}")
     train = _dataset(corrections, names, _features(names))
-    return normalise(DatasetDict(train=train), "the review set")
+    return normalise(DatasetDict(train=train), Sentence("data.named.review"))
 
 
 def _photos_needed(classes: int) -> int:
@@ -111,10 +109,7 @@ def _join(data: DatasetDict, corrections: list[Correction]) -> DatasetDict:
     new = [name for name in _names(corrections) if same_class(name) not in known]
     for name in new:
         if counts[same_class(name)] < NEW_CLASS_PHOTOS:
-            raise UserError(
-                f"The review set has {counts[same_class(name)]} photos of {name}, a class that the other data set lacks. At least {NEW_CLASS_PHOTOS} are "
-                "needed to learn it: add more, or take these out with `python -m vit_demo review remove`."
-            )
+            raise UserError("error.data.review_new_class", photos=counts[same_class(name)], label=name, needed=NEW_CLASS_PHOTOS)
     if new:
         names = [*names, *new]
         data = DatasetDict({split: part.cast_column("labels", ClassLabel(names=names)) for split, part in data.items()})

@@ -87,9 +87,9 @@ def open_archive(path: Path) -> Iterator[Archive]:
     try:
         file = path.open("rb")  # noqa: SIM115 (closed below; what the caller raises must not be taken for our own)
     except FileNotFoundError:
-        raise UserError(f"There is no file {path}. Check the path.") from None
+        raise UserError("error.data.no_file", path=str(path)) from None
     except OSError as error:
-        raise UserError(f"{shown} cannot be read ({error.strerror}). Give an archive of photos that may be read.") from None
+        raise UserError("error.data.archive_unreadable", archive=shown, error=error.strerror) from None
     with file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -105,12 +105,12 @@ def _zip_list(file: BinaryIO, size: int, shown: str) -> tuple[zipfile.ZipFile, l
     try:
         packed = zipfile.ZipFile(_Bounded(file, shown))
     except BAD:
-        raise UserError(f"{shown} is not a zip file, or is damaged. Pack the photos again.") from None
+        raise UserError("error.data.no_zip", archive=shown) from None
     infos = packed.infolist()
     _check_count(len(infos), shown)
     if sum(info.compress_size for info in infos) > size:
         # Members that share their bytes: so small archives unpack to huge ones.
-        raise UserError(f"{shown} holds less than it says. It is damaged, or made to do harm: pack the photos again.")
+        raise UserError("error.data.holds_less", archive=shown)
     _check_total(sum(info.file_size for info in infos), shown)
     files = [(info, _parts(_zip_name(info), shown)) for info in infos if not info.is_dir()]
     for info, parts in files:
@@ -128,9 +128,9 @@ def _zip_members(packed: zipfile.ZipFile, files: list[tuple[zipfile.ZipInfo, tup
 def _check_zip_member(info: zipfile.ZipInfo, parts: tuple[str, ...], shown: str) -> None:
     name, kind = parts[-1], stat.S_IFMT(info.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
-        raise UserError(f"{shown} holds {name}, a link or a device and no file. Pack the photos themselves.")
+        raise UserError("error.data.link_inside", archive=shown, name=name)
     if info.flag_bits & 0x1:
-        raise UserError(f"{shown} is locked with a password. Pack the photos without one.")
+        raise UserError("error.data.password", archive=shown)
     _check_nested(name, shown)
     if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
         raise _bomb(shown)
@@ -138,13 +138,13 @@ def _check_zip_member(info: zipfile.ZipInfo, parts: tuple[str, ...], shown: str)
 
 def _unzip(packed: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> Iterator[bytes]:
     if info.compress_type not in METHODS:
-        raise Damaged(f"{name} is packed in a way that is not read here. Pack the photos as a plain zip.")
+        raise Damaged("error.data.packing", name=name)
     try:
         with packed.open(info) as content:
             while piece := content.read(PIECE):
                 yield piece
     except BAD:
-        raise Damaged(f"{name} is damaged inside the archive. Pack it again.") from None
+        raise Damaged("error.data.member_damaged", name=name) from None
 
 
 def _zip_name(info: zipfile.ZipInfo) -> str:
@@ -164,7 +164,7 @@ def _tar_members(file: BinaryIO, shown: str) -> Iterator[Member]:
     except UserError:
         raise
     except (*BAD, RecursionError):
-        raise UserError(f"{shown} is not a tar file, or is damaged. Pack the photos again.") from None
+        raise UserError("error.data.no_tar", archive=shown) from None
     count = 0
     while info := _next(tar, shown):
         tar.members.clear()  # else all are kept
@@ -174,7 +174,7 @@ def _tar_members(file: BinaryIO, shown: str) -> Iterator[Member]:
             continue
         parts = _parts(_utf8(info.name), shown)
         if not info.isreg() or info.issparse():
-            raise UserError(f"{shown} holds {parts[-1]}, a link or a device and no file. Pack the photos themselves.")
+            raise UserError("error.data.link_inside", archive=shown, name=parts[-1])
         _check_nested(parts[-1], shown)
         _check_total(info.size, shown)
         yield Member(parts, info.size, stream.packed.tell(), lambda info=info: _untar(tar, info, shown))
@@ -204,7 +204,7 @@ def _untar(tar: tarfile.TarFile, info: tarfile.TarInfo, shown: str) -> Iterator[
 
 
 def _damaged(shown: str) -> UserError:
-    return UserError(f"{shown} is damaged and cannot be read to its end. Pack the photos again.")
+    return UserError("error.data.archive_damaged", archive=shown)
 
 
 def _utf8(name: str) -> str:
@@ -234,27 +234,27 @@ def _parts(name: str, shown: str) -> tuple[str, ...]:
     path = name.replace("\\", "/")
     parts = tuple(readable(part) for part in path.split("/") if part not in ("", "."))
     if path.startswith("/") or path[1:2] == ":" or ".." in parts or "\0" in path or not parts:
-        raise UserError(f"{shown} holds {readable(name)[-80:]}, which names a place outside the archive. Nothing was taken from it; pack the photos anew.")
+        raise UserError("error.data.outside_archive", archive=shown, name=readable(name)[-80:])
     return parts
 
 
 def _check_nested(name: str, shown: str) -> None:
     if name.lower().endswith(NESTED):
-        raise UserError(f"{shown} holds {name[-80:]}, an archive inside the archive. Unpack it and bring it by itself.")
+        raise UserError("error.data.nested", archive=shown, name=name[-80:])
 
 
 def _check_count(count: int, shown: str) -> None:
     if count > MAX_MEMBERS:
-        raise UserError(f"{shown} has more than {MAX_MEMBERS:,} files. Pack them into several archives.")
+        raise UserError("error.data.members", archive=shown, most=MAX_MEMBERS)
 
 
 def _check_total(total: int, shown: str) -> None:
     if total > MAX_TOTAL_BYTES:
-        raise UserError(f"{shown} would take more than {MAX_TOTAL_BYTES // 2**30} GB unpacked. Pack the photos into several archives.")
+        raise UserError("error.data.unpacked", archive=shown, most=MAX_TOTAL_BYTES // 2**30)
 
 
 def _bomb(shown: str) -> UserError:
-    return UserError(f"{shown} holds what is packed more tightly than photos can be. Nothing was taken from it; pack the photos alone.")
+    return UserError("error.data.bomb", archive=shown)
 
 
 class _Bounded:
@@ -266,7 +266,7 @@ class _Bounded:
 
     def read(self, size: int = -1) -> bytes:
         if size > MAX_READ:
-            raise UserError(f"{self._shown} has too many files. Pack them into several archives.")
+            raise UserError("error.data.list_too_long", archive=self._shown)
         return self._file.read(MAX_READ if size < 0 else size)
 
 
@@ -281,7 +281,7 @@ class _Forward:
 
     def read(self, size: int) -> bytes:
         if size > MAX_HEADER:
-            raise UserError(f"{self._shown} is damaged or made to do harm. Pack the photos again.")
+            raise UserError("error.data.header", archive=self._shown)
         piece = self.last = self._file.read(size)
         self._at += len(piece)
         _check_total(self._at, self._shown)

@@ -12,10 +12,12 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Stopped
+from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, say, speaking
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, tables
 from vit_demo.data.importing.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
@@ -86,15 +88,15 @@ class Stage:
     tell: Callable[[Progress], None]
     cancelled: Callable[[], bool]
     photos: list[Taken] = field(default_factory=list)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
     skipped_count: int = 0
     _number: int = 0
 
-    def skip(self, name: str, why: str) -> None:
-        """Note what is left out, and why."""
+    def skip(self, name: str | Sentence, why: str | Unfit) -> None:
+        """Note what is left out, and why. why: the key of a sentence about {name}, or what a photo was refused with."""
         self.skipped_count += 1
         if len(self.skipped) < MOST_NAMED:
-            self.skipped.append({"name": readable(name)[-200:], "why": why})
+            self.skipped.append(_left_out(name if isinstance(name, Sentence) else readable(name)[-200:], why))
 
     def seen(self, total: int, at: int = 0, size: int = 0) -> None:
         """Tell how far it is; raises Cancelled where the person stopped it."""
@@ -105,7 +107,7 @@ class Stage:
     def check(self) -> None:
         """Raise Cancelled where the person stopped it."""
         if self.cancelled():
-            raise Cancelled("The import was stopped. Nothing was kept.")
+            raise Cancelled("error.data.stopped")
 
     def write(self, file: Path, pieces: Iterator[bytes], limit: int) -> None:
         """Write what comes, of which no more than ``limit`` bytes may come."""
@@ -115,27 +117,40 @@ class Stage:
                 self.check()
                 written += len(piece)
                 if written > limit:
-                    raise Unfit(f"is larger than {limit // 2**20} MB.")
+                    raise Unfit("error.photos.bytes", "error.photos.smaller", limit=limit // 2**20)
                 out.write(piece)
 
     def take(self, parts: tuple[str, ...], pieces: Iterator[bytes], label: str = "", split: str = "", is_photo: bool = False) -> None:
         """Take one photo, or note why not. is_photo: whatever its ending says."""
         name = "/".join(parts)
         if is_clutter(parts):
-            return self.skip(name, "is hidden, or was put there by a computer.")
+            return self.skip(name, "data.left_out.hidden")
         if not is_photo and not parts[-1].lower().endswith(ENDINGS):
-            return self.skip(name, "is not a photo, by its ending.")
+            return self.skip(name, "data.left_out.ending")
         file = self.folder / f"{len(self.photos):07}"
         try:
             first = next(pieces, b"")
             if not first:
-                raise Unfit("is empty (0 bytes).")
+                raise Unfit("error.photos.empty", "error.photos.again")
             self.write(file, itertools.chain((first,), pieces), settings.load().max_photo_bytes)
             self.photos.append(Taken(file, parts, look_at(file), label, split))
         except archives.Damaged:
-            self.skip(name, "is damaged inside the archive.")
+            self.skip(name, "data.left_out.damaged_inside")
         except Unfit as error:
-            self.skip(name, str(error))
+            self.skip(name, error)
+
+
+def _left_out(name: str | Sentence, why: str | Unfit) -> dict[str, Any]:
+    """As a file that is left out is kept: its name and, in English, how the sentence goes on behind it; and the whole sentence."""
+    said = why.why(name) if isinstance(why, Unfit) else Sentence(why, {"name": name})
+    with speaking(DEFAULT_LANGUAGE):
+        return {"name": str(name), "why": say(said.key, **{**said.values, "name": ""}).strip(), "said": said.as_json()}
+
+
+def left_out(entry: dict[str, Any]) -> Sentence | str:
+    """Why a file was left out, about its {name}, of an entry of :attr:`Stage.skipped`; the English of earlier versions as it was kept."""
+    said = Sentence.from_json(entry.get("said", ""))
+    return said if isinstance(said, Sentence) else f"{entry['name']} {entry['why']}"
 
 
 def gather(source: Path | Files | Table, stage: Stage) -> None:
@@ -149,9 +164,9 @@ def gather(source: Path | Files | Table, stage: Stage) -> None:
     elif archives.is_archive(source):
         _from_archive(source, stage)
     elif not source.exists():
-        raise UserError(f"There is no file or folder {source}. Check the path.")
+        raise UserError("error.data.no_file_or_folder", path=str(source))
     else:
-        raise UserError(f"{source.name} cannot be imported. Give a zip or tar file, a folder, a CSV of paths and labels, or photos with their label.")
+        raise UserError("error.data.no_source", name=source.name)
 
 
 def _from_files(source: Files, stage: Stage) -> None:
@@ -165,9 +180,9 @@ def _from_table(source: Table, stage: Stage) -> None:
     for row in rows:
         photo = tables.find_photo(source.path, row, source.anywhere)
         if photo is None:
-            stage.skip(row.path, "is not there.")
+            stage.skip(row.path, "data.left_out.not_there")
         elif not row.label:
-            stage.skip(row.path, "has no label.")
+            stage.skip(row.path, "data.left_out.no_label")
         else:
             stage.take((photo.name,), _pieces(photo), row.label, row.split)
         stage.seen(len(rows))
@@ -184,7 +199,7 @@ def _from_folder(source: Path, stage: Stage) -> None:
     for path in files:
         parts = path.relative_to(source).parts
         if path.is_symlink() or not path.is_file():
-            stage.skip("/".join(parts), "is a link and no file.")
+            stage.skip("/".join(parts), "data.left_out.link")
         elif _is_parquet(parts):
             parquet.append((path, parts))
         elif _is_table(parts):
@@ -217,7 +232,7 @@ def _unpack(member: archives.Member, number: int, limit: int, stage: Stage) -> P
     try:
         stage.write(file, member.pieces(), limit)
     except (archives.Damaged, Unfit):
-        raise UserError(f"{member.parts[-1]} is damaged or larger than {limit // 2**20:,} MB. Pack it again.") from None
+        raise UserError("error.data.member_too_large", name=member.parts[-1], limit=limit // 2**20) from None
     return file
 
 
@@ -241,13 +256,13 @@ def _label(lists: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
     found = [photo for photo in stage.photos if photo.parts in named and named[photo.parts].label]
     if not found or 2 * len(found) < len(stage.photos):
         for _, parts in lists:
-            stage.skip("/".join(parts), "is not a photo, by its ending.")
+            stage.skip("/".join(parts), "data.left_out.ending")
         return
     for photo in found:
         photo.label, photo.split = named[photo.parts].label, named[photo.parts].split
     for photo in stage.photos:
         if not photo.label:
-            stage.skip("/".join(photo.parts), "has no label in the table.")
+            stage.skip("/".join(photo.parts), "data.left_out.not_in_table")
     stage.photos = found
 
 
@@ -256,14 +271,15 @@ def _from_parquet(files: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> No
     for file, parts in files:
         split = SPLIT_NAMES.get(parts[-1].split("-")[0].split(".")[0].lower())
         if not split:
-            stage.skip("/".join(parts), "is not named after a split (train-….parquet).")
+            stage.skip("/".join(parts), "data.left_out.no_split")
             continue
         for number, (name, content, label) in enumerate(_rows(file, parts[-1])):
             total += len(content)
             if total > archives.MAX_TOTAL_BYTES:
-                raise UserError(f"The photos take more than {archives.MAX_TOTAL_BYTES // 2**30} GB unpacked. Bring them in several parts.")
+                raise UserError("error.data.photos_unpacked", most=archives.MAX_TOTAL_BYTES // 2**30)
             if not content or label is None:
-                stage.skip(f"{parts[-1]}, row {number}", f"has no {'label' if content else 'photo'}.")
+                row = Sentence("data.left_out.row", {"file": readable(parts[-1])[-180:], "number": number})
+                stage.skip(row, "data.left_out.no_label" if content else "data.left_out.no_photo")
             else:
                 stage.take((name.lstrip(".") or f"row-{number}",), iter((content,)), label, split, is_photo=True)
             stage.seen(0)
@@ -279,7 +295,7 @@ def _rows(file: Path, shown: str) -> Iterator[tuple[str, bytes, str | None]]:
         opened = parquet.ParquetFile(file)
         groups = [opened.metadata.row_group(number) for number in range(opened.num_row_groups)]
         if max((group.total_byte_size for group in groups), default=0) > MAX_GROUP_BYTES:
-            raise UserError(f"{shown} has pieces of more than {MAX_GROUP_BYTES // 2**30} GB, which cannot be read here. Write it with smaller row groups.")
+            raise UserError("error.data.row_groups", name=shown, most=MAX_GROUP_BYTES // 2**30)
         features = Features.from_arrow_schema(opened.schema_arrow)
         image, label = _columns(opened.schema_arrow, features, shown)
         names = features[label].names if isinstance(features[label], ClassLabel) else None
@@ -290,7 +306,7 @@ def _rows(file: Path, shown: str) -> Iterator[tuple[str, bytes, str | None]]:
                 name = str(photo.get("path") or "").replace("\\", "/").rpartition("/")[2]
                 yield name, photo.get("bytes") or b"", _class_name(value, names)
     except (pyarrow.ArrowException, OSError, ValueError):
-        raise UserError(f"{shown} cannot be read as a parquet file of photos. Check that it is complete.") from None
+        raise UserError("error.data.no_parquet", name=shown) from None
 
 
 def _columns(schema, features, shown: str) -> tuple[str, str]:
@@ -305,7 +321,7 @@ def _columns(schema, features, shown: str) -> tuple[str, str]:
     labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     labels += [name for name in ("labels", "label") if name in features and name not in labels]
     if not images or not labels:
-        raise UserError(f"{shown} has no column of {'labels' if images else 'images'}. Bring a data set for image classification.")
+        raise UserError("error.data.parquet_no_labels" if images else "error.data.parquet_no_images", name=shown)
     return ("image" if "image" in images else images[0]), ("labels" if "labels" in labels else labels[0])
 
 
@@ -321,7 +337,7 @@ def _pieces(path: Path) -> Iterator[bytes]:
     try:
         file = path.open("rb")  # noqa: SIM115 (closed below; opened here, so that only this is said of the photo)
     except OSError:
-        raise Unfit("is not there, or may not be read.") from None
+        raise Unfit("error.photos.gone", "error.photos.permissions") from None
     with file:
         while piece := file.read(PIECE):
             yield piece
@@ -348,9 +364,9 @@ def place(photos: list[Taken], stage: Stage) -> list[Taken]:
     splits = any(len(path) > 2 and path[0].lower() in SPLIT_NAMES for path in paths)
     for photo, path in zip(silent, paths):
         if splits and path[0].lower() not in SPLIT_NAMES:
-            stage.skip("/".join(photo.parts), "is in none of the folders train, validation and test.")
+            stage.skip("/".join(photo.parts), "data.left_out.beside_splits")
         elif len(path) != 2 + splits:
-            stage.skip("/".join(photo.parts), "does not lie right inside the folder of a class.")
+            stage.skip("/".join(photo.parts), "data.left_out.no_class")
         else:
             photo.label, photo.split = path[-2], SPLIT_NAMES[path[0].lower()] if splits else ""
             told.append(photo)
@@ -359,5 +375,5 @@ def place(photos: list[Taken], stage: Stage) -> list[Taken]:
         photo.label = safe_name(clean_label(photo.label))
         other = written.setdefault(photo.label.casefold(), photo.label)
         if other != photo.label:
-            raise UserError(f"The classes {other} and {photo.label} differ only by capital letters. Give them one name.")
+            raise UserError("error.data.capitals", one=other, other=photo.label)
     return told

@@ -29,16 +29,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs
+from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, speaking
 from vit_demo.data.copies.duplicates import NEAR_BITS
 from vit_demo.data.copies.split import cut, group_photos
 from vit_demo.data.corrections.journal import Journal
-from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, place
+from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, left_out, place
 from vit_demo.data.importing.incoming import RESERVED, final_name, free_name, look_at, readable
 from vit_demo.data.names import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
 from vit_demo.photos.safe_open import Unfit
@@ -48,25 +50,33 @@ NEW, OLD = ".new-", ".old-"
 KEEP = 24
 _starting = threading.Lock()
 _NAME = re.compile(r"\w[\w .-]{0,59}")
+# How the source of photos with a label typed in stands in the record, in English.
+_BY_HAND = re.compile(r"(\d+) photos? called (.+)")
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
 class Imported:
-    """A finished import. source: what it was called where it came from. time: seconds since 1970.
+    """A finished import. source: what it was called where it came from, in English. time: seconds since 1970.
 
-    counts: {split: {class: photos}}. skipped: [{"name", "why"}], the first thousand of skipped_count. cut: the splits that were
-    made here. copies: photos that look like another one of the import.
+    counts: {split: {class: photos}}. skipped: the first thousand of skipped_count, each told by
+    :func:`vit_demo.data.importing.gather.left_out`. cut: the splits that were made here. copies: photos that look like another one of the import.
     """
 
     name: str
     source: str = ""
     time: float = 0.0
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    skipped: list[dict[str, Any]] = field(default_factory=list)
     skipped_count: int = 0
     cut: list[str] = field(default_factory=list)
     copies: int = 0
+
+    @property
+    def origin(self) -> Sentence | str:
+        """What its source was called, to be said in the language of whoever reads it."""
+        by_hand = _BY_HAND.fullmatch(self.source)
+        return Sentence("data.named.by_hand", {"count": int(by_hand[1]), "label": by_hand[2]}) if by_hand else self.source
 
     @property
     def folder(self) -> Path:
@@ -82,6 +92,11 @@ class Imported:
     def photos(self) -> int:
         """How many there are, in all splits."""
         return sum(sum(classes.values()) for classes in self.counts.values())
+
+    def as_dict(self) -> dict[str, Any]:
+        """For programs."""
+        skipped = [{"name": entry["name"], "why": entry["why"]} for entry in self.skipped]
+        return {**asdict(self), "skipped": skipped, "photos": self.photos, "spec": self.spec, "folder": str(self.folder)}
 
 
 def import_photos(
@@ -103,7 +118,9 @@ def import_photos(
             raise _nothing(stage, len(known), source)
         made = _split(photos, name, isinstance(source, Files))
         counts = _move(photos, folder / "data", stage)
-        result = Imported(name, _title(source), round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made)
+        with speaking(DEFAULT_LANGUAGE):
+            title = str(_title(source))
+        result = Imported(name, title, round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made)
         (folder / "data" / RECORD).write_text(json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         stage.check()
         if not result.folder.exists():
@@ -118,10 +135,10 @@ def check_name(name: str, source: Path | Files | Table) -> str:
     """The name as it is used. Raises UserError where it is none, or not free."""
     name = " ".join(str(name or "").split())
     if not _NAME.fullmatch(name) or name.endswith(".") or name.split(".")[0].lower() in RESERVED:
-        raise UserError("Give the import a name of letters and digits, at most 60, such as my-beans.")
+        raise UserError("error.data.import_name")
     taken = next((there.name for there in _folders() if there.name.casefold() == name.casefold()), None)
     if taken and not isinstance(source, Files):
-        raise UserError(f"There is an import called {taken} already. Choose another name, or remove that one first.")
+        raise UserError("error.data.import_there", name=taken)
     return taken or name
 
 
@@ -140,7 +157,7 @@ def remove(name: str) -> None:
     """Delete an import, its photos, and what was decided about them. UserError where there is none."""
     folder = next((there for there in _folders() if there.name == name), None)
     if folder is None:
-        raise UserError(f"There is no import called {name}. See `data list` for the names of all.")
+        raise UserError("error.data.no_import", name=name)
     with _as_sentence():
         # Renamed first: what is half deleted can never be opened.
         gone = folder.with_name(f"{NEW}{secrets.token_hex(4)}")
@@ -198,7 +215,7 @@ def _own_folder(name: str) -> Iterator[Path]:
         try:
             own.acquire()
         except Timeout:
-            raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.") from None
+            raise UserError("error.data.import_under_way", name=name) from None
         lock.acquire()
         try:
             folder.mkdir()
@@ -221,8 +238,8 @@ def _as_sentence() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in _NO_ROOM:
-            raise UserError("There is no room for these photos on the disk. Nothing was kept; free some space and try again.") from None
-        raise UserError(f"The photos could not be stored ({error.strerror}). Nothing was kept; check the permissions of {imports_folder()}.") from None
+            raise UserError("error.data.import_no_room") from None
+        raise UserError("error.data.import_not_stored", error=error.strerror, folder=str(imports_folder())) from None
 
 
 def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
@@ -240,7 +257,8 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
         try:
             looked = look_at(copy)
         except Unfit as error:  # not left out as others are: it would be gone from the import
-            raise UserError(f"{split}/{label}/{file.name} of {name} {error} Remove {name} and import its photos again.") from None
+            photo = Sentence("error.data.photo_of_import", {"photo": f"{split}/{label}/{file.name}", "name": name})
+            raise UserError("error.data.import_broken", why=error.why(photo), name=name) from None
         stage.photos.append(Taken(copy, (file.name,), looked, label, "" if split in made_here else split))
         known.append((split, str(file)))
     return known
@@ -248,15 +266,17 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
 
 def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserError:
     if len(stage.photos) == known and stage.skipped_count:
-        first = stage.skipped[0]
-        return UserError(f"No photo of {_title(source)} can be used: {first['name'][-60:]} {first['why']}")
-    return UserError(f"No photo of {_title(source)} lies in a folder named after its class. Arrange them as class/photo.jpg or train/class/photo.jpg.")
+        first = left_out(stage.skipped[0])
+        name = first.values["name"]
+        why = Sentence(first.key, {**first.values, "name": name if isinstance(name, Sentence) else name[-60:]})
+        return UserError("error.data.none_usable", source=_title(source), why=why)
+    return UserError("error.data.none_in_class", source=_title(source))
 
 
-def _title(source: Path | Files | Table) -> str:
+def _title(source: Path | Files | Table) -> Sentence | str:
     """What a person calls the source; no path of this computer."""
     if isinstance(source, Files):
-        return f"{len(source.paths)} photo{'s' * (len(source.paths) != 1)} called {readable(source.label)}"
+        return Sentence("data.named.by_hand", {"count": len(source.paths), "label": readable(source.label)})
     return readable((source.path if isinstance(source, Table) else source).resolve().name)
 
 
@@ -269,7 +289,7 @@ def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]
     copies = len(photos) - len(np.unique(groups))
     given = {photo.split for photo in photos} - {""}
     if len(given - {"train"}) > 1 and "train" not in given:
-        raise UserError(f"The photos of {name} have no split to train on. Put the photos to train on into a folder called train.")
+        raise UserError("error.data.import_no_train", name=name)
     if "train" not in given:
         given = set()
     for photo in photos:
@@ -278,7 +298,7 @@ def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]
     missing = [split for split in SPLITS[1:] if split not in given]
     if len(classes) < 2:
         if not added:
-            raise UserError(f"The photos of {name} are of only one class ({classes[0]}). A classifier needs at least two.")
+            raise UserError("error.data.import_one_class", name=name, label=classes[0])
         return missing, copies
     train = [number for number, photo in enumerate(photos) if photo.split == "train"]
     labels = np.array([classes.index(photos[number].label) for number in train])
@@ -323,7 +343,7 @@ def _put_in_place(made: Path, target: Path) -> None:
 
 
 # As many as anyone will look at again; what they brought is on the disk.
-JOBS: Jobs[Imported] = Jobs("import", KEEP, "The photos could not be imported ({error}). Nothing was kept.")
+JOBS: Jobs[Imported] = Jobs("import", KEEP, "error.data.import_failed")
 
 
 def start(source: Path | Files | Table, name: str) -> Job[Imported]:
@@ -332,7 +352,7 @@ def start(source: Path | Files | Table, name: str) -> Job[Imported]:
         name = check_name(name, source)
         under_way = JOBS.find(name)
         if under_way is not None and under_way.is_going:
-            raise UserError(f"An import called {name} is under way. Wait until it has ended, or choose another name.")
+            raise UserError("error.data.import_under_way", name=name)
 
         def work(job: Job[Imported]) -> Imported:
             return import_photos(source, name, lambda progress: setattr(job, "progress", progress), job.stop_asked.is_set)

@@ -42,12 +42,10 @@ def read_rows(table: Path) -> list[Row]:
         header = ["_".join((name or "").strip().lower().split()) for name in next(reader, [])]
         path, label, split = (_column(header, names) for names in (PATH_NAMES, LABEL_NAMES, SPLIT_COLUMNS))
         if path is None or label is None:
-            raise UserError(
-                f"{table.name} lacks a column of {'paths' if path is None else 'labels'}. Name the columns path and label in its first line."
-            )
+            raise UserError("error.data.no_paths" if path is None else "error.data.no_labels", table=table.name)
         return list(_rows(reader, (path, label, split), table.name))
     except csv.Error:
-        raise UserError(f"{table.name} cannot be read as a table. Save it as CSV, one photo a line.") from None
+        raise UserError("error.data.no_table", table=table.name) from None
 
 
 def find_photo(table: Path, row: Row, anywhere: bool) -> Path | None:
@@ -60,7 +58,7 @@ def find_photo(table: Path, row: Row, anywhere: bool) -> Path | None:
         # Tables from Windows have paths with "\"; a name with that sign elsewhere is found as it stands.
         found = [folder / path for path in (row.path, row.path.replace("\\", "/")) if (folder / path).is_file()]
         if not anywhere and not (found[0] if found else folder / row.path.replace("\\", "/")).resolve().is_relative_to(folder):
-            raise UserError(f"Line {row.line} of {table.name} names a photo outside its folder. Put the photos into the folder of the table.")
+            raise UserError("error.data.outside_table", line=row.line, table=table.name)
     except (OSError, ValueError):  # a name that is too long, or holds a null character
         return None
     return found[0] if found else None
@@ -69,12 +67,12 @@ def find_photo(table: Path, row: Row, anywhere: bool) -> Path | None:
 def _text(table: Path) -> str:
     try:
         if table.stat().st_size > MAX_BYTES:
-            raise UserError(f"{table.name} is larger than {MAX_BYTES // 2**20} MB. Cut it into several tables.")
+            raise UserError("error.data.table_bytes", table=table.name, limit=MAX_BYTES // 2**20)
         content = table.read_bytes()
     except FileNotFoundError:
-        raise UserError(f"There is no file {table}. Check the path.") from None
+        raise UserError("error.data.no_file", path=str(table)) from None
     except OSError as error:
-        raise UserError(f"{table.name} cannot be read ({error.strerror}). Give a table that may be read.") from None
+        raise UserError("error.data.table_unreadable", table=table.name, error=error.strerror) from None
     # Excel's "Unicode text"; then what all others write; then its plain CSV in the west.
     encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
     for encoding in encodings:
@@ -84,13 +82,13 @@ def _text(table: Path) -> str:
             continue
         if "\0" not in text:
             return text
-    raise UserError(f"{table.name} is no table of text. Save it as CSV, one photo a line.")
+    raise UserError("error.data.table_no_text", table=table.name)
 
 
 def _reader(text: str, shown: str) -> Iterator[list[str]]:
     first = text.lstrip().partition("\n")[0]
     if not first:
-        raise UserError(f"{shown} is empty. Give a table with the columns path and label.")
+        raise UserError("error.data.table_empty", table=shown)
     # Of the signs that part columns, the one that the first line has most of: csv.Sniffer takes letters for them.
     delimiter = max(",;\t|", key=first.count)
     return csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
@@ -108,10 +106,10 @@ def _rows(reader: Iterator[list[str]], columns: tuple[int, int, int | None], sho
 
     for number, row in enumerate(reader, start=2):
         if number > MAX_ROWS + 1:
-            raise UserError(f"{shown} has more than {MAX_ROWS:,} rows. Cut it into several tables.")
+            raise UserError("error.data.table_rows", table=shown, most=MAX_ROWS)
         if not cell(row, path):
             continue
         named = cell(row, split)
         if named and named.lower() not in SPLIT_NAMES:
-            raise UserError(f"Line {number} of {shown} names a split {named[:40]}. Call the splits train, validation and test.")
+            raise UserError("error.data.table_split", line=number, table=shown, split=named[:40])
         yield Row(number, cell(row, path), cell(row, label), SPLIT_NAMES.get(named.lower(), ""))

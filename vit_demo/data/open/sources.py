@@ -66,16 +66,16 @@ def _open_with_review_set(text: str, revision: str | None) -> DatasetDict:
 def _open_with_decisions(text: str, revision: str | None) -> DatasetDict:
     source = text.removeprefix(MENDED).strip()
     if source.startswith(MENDED):
-        raise UserError(f"Write {MENDED} once, before the photos that it is about.")
+        raise UserError("error.data.mended_once", mended=MENDED)
     return with_decisions(open_dataset(source, revision), journal_of(source))
 
 
 def _open_path(text: str, _revision: str | None) -> DatasetDict:
     path = settings.EMBEDDED_BEANS if text == BEANS else located(text)
     if path is None:
-        raise UserError(f"There is no import called {text.removeprefix(IMPORT)}. See `data list` for the names of all.")
+        raise UserError("error.data.no_import", name=text.removeprefix(IMPORT))
     if not path.is_dir():
-        raise UserError(f"{text} is a single file. Give the folder that holds the parquet files or the class folders.")
+        raise UserError("error.data.single_file", path=text)
     return _open_folder(str(path.resolve()), _newest_change(path))
 
 
@@ -83,7 +83,7 @@ def _open_name(text: str, revision: str | None) -> DatasetDict:
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
     if not is_hub_name(name):
-        raise UserError(f"There is no folder {text}. Give an existing folder, a name on the Hugging Face Hub such as {HUB_BEANS}, or {BEANS}.")
+        raise UserError("error.data.no_folder", path=text, hub=HUB_BEANS, beans=BEANS)
     return _open_hub(name, revision or named_revision or None)
 
 
@@ -102,7 +102,7 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
 
     path = Path(folder)
     parquet = _parquet_files(path)
-    with _as_user_error(folder, "Check that its files are complete."):
+    with _as_user_error("error.data.folder_unreadable", folder):
         if parquet:
             # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
@@ -112,10 +112,7 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
         photos = _image_folder_files(path)
         if photos:
             return normalise(_from_class_folders(photos), folder)
-    raise UserError(
-        f"{folder} holds neither parquet files named after the splits (train-….parquet) nor folders of photos "
-        "named after the classes. Arrange the photos as class/photo.jpg or train/class/photo.jpg."
-    )
+    raise UserError("error.data.no_photos_in_folder", folder=folder)
 
 
 @functools.lru_cache(maxsize=8)
@@ -125,26 +122,23 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-    with _as_user_error(name, "Check on its page that it is a data set of images."):
+    with _as_user_error("error.data.hub_unreadable", name):
         try:
             if revision:
                 # Without the Hub, the library would give any revision that it has a copy of, not the one that was named.
                 HfApi().dataset_info(name, revision=revision)
             return normalise(load_dataset(name, revision=revision), name)
         except RevisionNotFoundError:
-            raise UserError(f"The data set {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
+            raise UserError("error.data.no_revision", name=name, revision=revision) from None
         except (DatasetNotFoundError, RepositoryNotFoundError):
-            raise UserError(f"There is no data set {name} on the Hugging Face Hub, or it is private. Check the name.") from None
+            raise UserError("error.data.not_on_hub", name=name) from None
         except (OSError, HTTPError) as error:
-            raise UserError(
-                f"The data set {name} could not be fetched: the Hugging Face Hub cannot be reached ({type(error).__name__}). "
-                f"Go online, give a local folder, or choose {BEANS}, the photos that come with the program."
-            ) from error
+            raise UserError("error.data.hub_unreachable", name=name, error=type(error).__name__, beans=BEANS) from error
 
 
 @contextlib.contextmanager
-def _as_user_error(name: str, advice: str) -> Iterator[None]:
-    """Turn what the datasets library raises into one sentence, and keep its progress bars off the screen."""
+def _as_user_error(key: str, name: str) -> Iterator[None]:
+    """Turn what the datasets library raises into the sentence of this key, and keep its progress bars off the screen."""
     import datasets
 
     datasets.disable_progress_bars()
@@ -153,7 +147,7 @@ def _as_user_error(name: str, advice: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # pyarrow, json and builder errors share no other base class
-        raise UserError(f"The data set {name} cannot be read ({type(error).__name__}). {advice}") from error
+        raise UserError(key, name=name, error=type(error).__name__) from error
 
 
 def _newest_change(folder: Path) -> int:

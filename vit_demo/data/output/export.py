@@ -30,7 +30,7 @@ def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Prog
     Raises UserError where the folder is there already or the disk takes it not.
     """
     if kind not in FORMATS:
-        raise UserError(f"A data set can be exported as {' or '.join(FORMATS)}, not {kind}.")
+        raise UserError("error.data.export_format", format=kind)
     with new_folder(folder) as fresh:
         done = 0
         for split, part in data.items():
@@ -49,7 +49,7 @@ def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Prog
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder to write into, which takes its name when all is written."""
     if folder.exists():
-        raise UserError(f"{folder} is there already. Give a folder that is not.")
+        raise UserError("error.data.export_there", folder=str(folder))
     fresh = folder.with_name(f"{folder.name}.new")
     try:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -58,7 +58,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         fresh.rename(folder)
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise UserError(f"The data set could not be written to {folder} ({why}). Free some space or choose another place.") from None
+        raise UserError("error.data.export_not_written", folder=str(folder), error=why) from None
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
 

@@ -19,8 +19,6 @@ from vit_demo.model.checkpoints import is_hub_name
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
-LOGIN = "Log in with `hf auth login`, with a token that may write."
-
 
 def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -> str:
     """Push to the Hub, where the user is logged in; returns the address. name: "owner/name", whose earlier files are replaced in one commit.
@@ -31,17 +29,17 @@ def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -
     from huggingface_hub.utils import disable_progress_bars
 
     if not is_hub_name(name):
-        raise UserError("Give the data set a name on the Hub such as your-name/my-leaves.")
+        raise UserError("error.data.push_name")
     token = get_token()
     if token is None:
-        raise UserError(f"You are not logged in to the Hugging Face Hub. {LOGIN}")
+        raise UserError("error.data.push_no_login")
     disable_progress_bars()
     api, place = HfApi(token=token), {"repo_id": name, "repo_type": "dataset"}
     with tempfile.TemporaryDirectory(prefix="vit_demo-push-") as folder, _as_sentence(name):
         # First what may be refused, then what takes long.
         api.create_repo(**place, private=True, exist_ok=True)
         if not api.repo_info(**place).private:
-            raise UserError(f"There is a public data set {name} already, where anyone could see these photos. Choose another name.")
+            raise UserError("error.data.push_public", name=name)
         export(data, Path(folder, "data"), "parquet", progress)
         Path(folder, "README.md").write_text(card(data, name), encoding="utf-8")
         api.upload_folder(**place, folder_path=folder, commit_message=f"{sum(map(len, data.values())):,} photos", delete_patterns="data/*")
@@ -71,19 +69,18 @@ def _as_sentence(name: str) -> Iterator[None]:
     except UserError:
         raise
     except HfHubHTTPError as error:
-        raise UserError(_refused(name, error.response.status_code)) from None
+        raise _refused(name, error.response.status_code) from None
     except (HTTPError, OSError):  # no network, in any of its forms
-        raise UserError("The Hugging Face Hub could not be reached. Check the network and try again; what is on the Hub is as it was.") from None
+        raise UserError("error.data.push_unreachable") from None
     except (ValueError, RuntimeError) as error:  # of the storage behind the Hub
-        raise UserError(f"The photos did not all arrive ({type(error).__name__}). Try again; what is on the Hub is as it was.") from None
+        raise UserError("error.data.push_incomplete", error=type(error).__name__) from None
 
 
-def _refused(name: str, status: int) -> str:
-    owner = name.partition("/")[0]
+def _refused(name: str, status: int) -> UserError:
     if status == 401:
-        return f"The Hub does not know your token, or not any more. {LOGIN}"
+        return UserError("error.data.push_token")
     if status in (403, 404):
-        return f"Your token may not write to {owner}. Choose a name that begins with your own, or log in with a token that may write there."
+        return UserError("error.data.push_not_yours", owner=name.partition("/")[0])
     if status in (400, 409):
-        return f"The Hub takes no data set called {name}. Choose another name, of letters, digits and dashes."
-    return f"The Hub did not take {name} (error {status}). Try again later; what is on the Hub is as it was."
+        return UserError("error.data.push_bad_name", name=name)
+    return UserError("error.data.push_refused", name=name, status=status)

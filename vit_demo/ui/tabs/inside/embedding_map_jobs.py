@@ -109,7 +109,7 @@ class EmbeddingMap:
 _CACHE = ArrayCache("atlas", KEEP_FILES)
 # The result is there without t-SNE, in the step of this name, before it is whole.
 TSNE = "tsne"
-JOBS: Jobs[EmbeddingMap] = Jobs("embedding map", KEEP, "The map could not be made ({error}). Draw it again, or choose other photos.", one_at_a_time=True)
+JOBS: Jobs[EmbeddingMap] = Jobs("embedding map", KEEP, "error.inside.map_failed", one_at_a_time=True)
 
 
 def plan(request: Request) -> Plan:
