@@ -48,7 +48,7 @@ def test_a_folder_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     first, second = walk([tmp_path])
-    assert first.name == str(tmp_path / "closed") and is_plain(first.error) and second.name == str(tmp_path / "open" / "b.jpg")
+    assert first.name == str(tmp_path / "closed") and is_plain(str(first.error)) and second.name == str(tmp_path / "open" / "b.jpg")
 
 
 def test_folders_are_read_only_when_their_turn_comes(tmp_path, monkeypatch):

@@ -14,8 +14,11 @@ import torch
 from PIL import Image
 
 from vit_demo.common import settings
+from vit_demo.common.errors import UserError
+from vit_demo.common.words import say, speaking
 from vit_demo.diagnose import diagnosis
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose, diagnose_files
+from vit_demo.diagnose.results import csv_row
 from vit_demo.model import classifier as vit
 from vit_demo.model.classifier import LeafClassifier
 
@@ -116,6 +119,16 @@ def test_to_dict_is_json(classifier: LeafClassifier, photos: list[Path]) -> None
     assert back == {"photo": str(photos[0]), "label": answer.label, "probability": answer.probability, "scores": answer.scores, **nothing}
     assert list(back["scores"]) == list(answer.scores)
     assert json.loads(json.dumps(refusal.to_dict())) == {"photo": "missing.png", "error": refusal.error}
+
+
+def test_a_refusal_is_said_in_the_language_of_its_reader_and_kept_in_english() -> None:
+    with speaking("sw"):
+        refused = Refusal.of("leaf.jpg", UserError("diagnose.probability", percent="9 %"))
+        assert refused.why == str(refused.as_error()) == say("diagnose.probability", "sw", percent="9 %") != "9 % probability"
+        assert refused.to_dict() == {"photo": "leaf.jpg", "error": "9 % probability"}
+        assert Refusal.from_json(json.loads(json.dumps(refused.as_json()))) == refused
+        assert Refusal.from_json(refused.to_dict()).why == "9 % probability"  # kept by an earlier version
+        assert csv_row(refused, "sw", ["photo", "error", "language"]) == ["leaf.jpg", "9 % probability", "sw"]
 
 
 def test_an_error_in_the_program_is_not_taken_for_a_bad_photo(classifier: LeafClassifier, photos: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,7 +36,7 @@ class Member:
     """One file in an archive. error: why it is not unpacked; None where it is."""
 
     info: zipfile.ZipInfo
-    error: str | None = None
+    error: UserError | None = None
 
     @property
     def name(self) -> str:
@@ -69,9 +69,9 @@ class Archive:
                 _check_list(file, path)
             self._zip = zipfile.ZipFile(path)
         except FileNotFoundError:
-            raise UserError(f"There is no file {path}. Check the path.") from None
+            raise UserError("error.diagnose.no_archive", path=str(path)) from None
         except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-            raise UserError(f"{path.name} is not a zip file, or is damaged. Pack the photos again.") from None
+            raise UserError("error.diagnose.no_zip", name=path.name) from None
         try:
             _check_whole(self._zip.infolist(), path)
         except UserError:
@@ -101,52 +101,52 @@ class Archive:
             with self._zip.open(member.info) as packed, file.open("wb") as out:
                 head = packed.read(len(HEAD))
                 if head == HEAD:
-                    raise UserError(_nested(name))
+                    raise _nested(name)
                 out.write(head)
                 while piece := packed.read(CHUNK):
                     out.write(piece)
                     if out.tell() > limit:  # zipfile stops at the size of the list; this holds even where it would not
-                        raise UserError(_large(name, limit))
+                        raise _large(name, limit)
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
-            raise UserError(f"{name} is damaged inside {self.path.name}. Pack it again.") from None
+            raise UserError("error.diagnose.damaged_inside", name=name, archive=self.path.name) from None
         return file
 
 
-def _nested(name: str) -> str:
-    return f"{name} is an archive inside the archive. Unpack it and give it by itself."
+def _nested(name: str) -> UserError:
+    return UserError("error.diagnose.nested", name=name)
 
 
-def _large(name: str, limit: int) -> str:
-    return f"{name} is larger than {limit // 2**20} MB. Send a smaller photo."
+def _large(name: str, limit: int) -> UserError:
+    return UserError("error.diagnose.large", name=name, most=limit // 2**20)
 
 
-def _refused(info: zipfile.ZipInfo) -> str | None:
+def _refused(info: zipfile.ZipInfo) -> UserError | None:
     """Why a member is not unpacked, by what the list says of it."""
     path, name = info.orig_filename.replace("\\", "/"), Path(info.filename).name or info.filename
     limit = settings.load().max_photo_bytes
     if path.startswith("/") or path[1:2] == ":" or ".." in path.split("/") or "\0" in path:
-        return f"{info.filename} names a place outside the archive and was left out."
+        return UserError("error.diagnose.outside", name=info.filename)
     if stat.S_ISLNK(info.external_attr >> 16):
-        return f"{name} is a link and no photo. Pack the photo itself."
+        return UserError("error.diagnose.link", name=name)
     if info.flag_bits & 0x1:
-        return f"{name} is locked with a password. Pack the photos without one."
+        return UserError("error.diagnose.locked", name=name)
     if name.lower().endswith(ARCHIVES):
         return _nested(name)
     if info.compress_type not in METHODS:
-        return f"{name} is packed in a way that is not read here. Pack the photos as a plain zip."
+        return UserError("error.diagnose.packing", name=name)
     if info.file_size > limit:
         return _large(name, limit)
     if info.file_size > max(SMALL, MAX_RATIO * info.compress_size):
-        return f"{name} is packed more tightly than a photo can be and was left out."
+        return UserError("error.diagnose.tight", name=name)
     return None
 
 
 def _check_whole(infos: list[zipfile.ZipInfo], path: Path) -> None:
     """Raise UserError for too many members, and where these share their bytes, which is how small archives unpack to huge ones."""
     if len(infos) > MAX_MEMBERS:
-        raise UserError(f"{path.name} has more than {MAX_MEMBERS:,} files. Pack them into several archives.")
+        raise UserError("error.diagnose.many_files", name=path.name, most=MAX_MEMBERS)
     if sum(info.compress_size for info in infos) > path.stat().st_size:
-        raise UserError(f"{path.name} holds less than it says. It is damaged, or made to do harm: pack the photos again.")
+        raise UserError("error.diagnose.holds_less", name=path.name)
 
 
 def _check_list(file: BinaryIO, path: Path) -> None:
@@ -160,7 +160,7 @@ def _check_list(file: BinaryIO, path: Path) -> None:
     if not ends:
         raise zipfile.BadZipFile
     if max(_list_bytes(file, tail, end, start) for end in ends) > MAX_LIST_BYTES:
-        raise UserError(f"{path.name} has too many files. Pack them into several archives.")
+        raise UserError("error.diagnose.long_list", name=path.name)
 
 
 def _list_bytes(file: BinaryIO, tail: bytes, end: int, start: int) -> int:

@@ -36,7 +36,7 @@ class Item:
     path: Path
     archive: Archive | None = None
     member: Member | None = None
-    error: str | None = None
+    error: UserError | None = None
 
 
 def walk(sources: Iterable[str | Path], out: Path | None = None) -> Iterator[Item]:
@@ -63,7 +63,7 @@ def _in_folder(top: Path, out: Path | None) -> Iterator[Item]:
                 # A link to a folder is not followed: it may lead in a circle.
                 entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found if not is_clutter(entry.name))
         except OSError as error:
-            yield Item(str(folder), folder, error=f"The folder {folder} cannot be read ({error.strerror}). Check its permissions.")
+            yield Item(str(folder), folder, error=UserError("error.diagnose.closed_folder", folder=str(folder), error=error.strerror))
             continue
         waiting += [folder / name for name, is_folder in reversed(entries) if is_folder]
         ours = out.name if out and out.parent.resolve() == folder.resolve() else None
@@ -118,13 +118,13 @@ def _refused(waiting: deque[tuple[str, Path | UserError]]) -> Iterator[tuple[Ans
     """Take away what stands before the next photo and is none."""
     while waiting and isinstance(waiting[0][1], UserError):
         name, error = waiting.popleft()
-        yield Refusal(name, str(error)), None
+        yield Refusal.of(name, error), None
 
 
 def _file(item: Item, folder: Path) -> Path:
     """Where the photo lies on disk, unpacked into the folder if it has to be; UserError where it cannot be looked at."""
     if item.error:
-        raise UserError(item.error)
+        raise item.error
     if item.archive is None:
         return item.path
     folder.mkdir()

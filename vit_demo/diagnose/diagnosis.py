@@ -15,6 +15,7 @@ from PIL import Image
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.threads import in_order, map_threads
+from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, speaking
 from vit_demo.diagnose.memory_budget import PHOTO_MEMORY, bytes_to_open
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.model.abstention import Verdict, abstention_of
@@ -62,13 +63,45 @@ class Diagnosis:
 
 @dataclass(frozen=True)
 class Refusal:
-    """A file that cannot be diagnosed, and why."""
+    """A file that cannot be diagnosed, and why.
+
+    error: in English, for programs and files. sentence: the same, to be said to people in their language; None where only the English is known.
+    """
 
     photo: str
     error: str
+    sentence: Sentence | str | None = None
+
+    @classmethod
+    def of(cls, photo: str, error: UserError) -> Refusal:
+        """Why the photo of this name was refused, out of what was raised."""
+        with speaking(DEFAULT_LANGUAGE):
+            return cls(photo, str(error), error.sentence)
+
+    @property
+    def why(self) -> str:
+        """The error in the current language."""
+        return str(self.as_error())
+
+    def as_error(self) -> UserError:
+        """What was raised, once more."""
+        if isinstance(self.sentence, Sentence):
+            return UserError(self.sentence.key, **self.sentence.values)
+        return UserError(self.error)
 
     def to_dict(self) -> dict:
+        """For programs and files, in English."""
         return {"photo": self.photo, "error": self.error}
+
+    def as_json(self) -> dict:
+        """As the page keeps it, to say it in another language later."""
+        return {**self.to_dict(), "sentence": self.sentence.as_json() if isinstance(self.sentence, Sentence) else None}
+
+    @classmethod
+    def from_json(cls, kept: dict) -> Refusal:
+        """What :meth:`as_json` or :meth:`to_dict` gave."""
+        sentence = kept.get("sentence")
+        return cls(kept["photo"], kept["error"], Sentence.from_json(sentence) if sentence else None)
 
 
 def diagnose(classifier: LeafClassifier, photo: Image.Image, name: str = "") -> Diagnosis:
@@ -127,7 +160,7 @@ def _prepared(classifier: LeafClassifier, path: str | Path) -> _Prepared | Refus
             photo = open_photo(path)
             return _Prepared(str(path), classifier.resize([photo]), list(assess(photo).problems))
     except UserError as error:
-        return Refusal(str(path), str(error))
+        return Refusal.of(str(path), error)
 
 
 def _diagnose_batch(classifier: LeafClassifier, batch: list[_Prepared | Refusal], engine: Engine | None) -> list[Diagnosis | Refusal]:

@@ -140,9 +140,9 @@ def parse_note(text: str, wording: Wording) -> dict[str, list[Fact]]:
         if line.startswith("#"):
             section = names.get(line.lstrip("# ").casefold())
             if section is None:
-                raise UserError(f"Line {number} is no heading that is known here. Use these: {', '.join(wording.headings.values())}.")
+                raise UserError("error.diagnose.note_heading", line=number, headings=", ".join(wording.headings.values()))
         elif line and section is None:
-            raise UserError(f"Line {number} stands under no heading. Write it under one of these: {', '.join(wording.headings.values())}.")
+            raise UserError("error.diagnose.note_no_heading", line=number, headings=", ".join(wording.headings.values()))
         elif line:
             found.setdefault(section, []).append(_fact_in(line, number, wording))
     return {name: found[name] for name in SECTIONS if name in found}
@@ -150,11 +150,11 @@ def parse_note(text: str, wording: Wording) -> dict[str, list[Fact]]:
 
 def _fact_in(line: str, number: int, wording: Wording) -> Fact:
     if len(line) > LONGEST:
-        raise UserError(f"Line {number} is too long. Use at most {LONGEST} characters, and a line for each fact.")
+        raise UserError("error.diagnose.note_long", line=number, most=LONGEST)
     mark = wording.name_in(line)
     text = line[: mark.start()] if mark else line
     if not text:
-        raise UserError(f"Line {number} names a source and no fact. Write the fact before it.")
+        raise UserError("error.diagnose.note_no_fact", line=number)
     return Fact(text, mark[1] if mark else None)
 
 
@@ -169,13 +169,13 @@ def write_note(folder: Path, label: str, language: str, sections: Mapping[str, l
             book = _read(file) if file.is_file() else {"notes": {}}
             content = json.dumps(_with_note(book, label, language, sections), ensure_ascii=False, indent=1)
         except _BROKEN:
-            raise UserError(f"The file {FILE} of this model is broken, so nothing was changed. Mend it or delete it, then save again.") from None
+            raise UserError("error.diagnose.notes_broken", file=FILE) from None
         if len(content.encode()) > MAX_BYTES:
-            raise UserError(f"The notes of this model are larger than {MAX_BYTES // 2**20} MB with this. Shorten some of them.")
+            raise UserError("error.diagnose.notes_large", most=MAX_BYTES // 2**20)
         try:
             write_atomically(file, content)
         except OSError as error:
-            raise UserError(f"The notes cannot be written ({error.strerror}). Check the disk and save again.") from None
+            raise UserError("error.diagnose.notes_unwritable", error=error.strerror) from None
 
 
 def _with_note(book: dict, label: str, language: str, sections: Mapping[str, list[Fact]]) -> dict:

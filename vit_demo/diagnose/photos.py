@@ -31,8 +31,8 @@ def _check_file(path: Path) -> None:
     try:
         path.stat()
     except (OSError, ValueError):  # ValueError: a name with a null character
-        raise UserError(f"There is no photo {path}. Check the path.") from None
+        raise UserError("error.diagnose.no_photo", path=str(path)) from None
     if path.is_dir():
-        raise UserError(f"{path} is a folder. Give the photos in it, for example {path}/*.jpg.")
+        raise UserError("error.diagnose.is_folder", path=str(path))
     if not path.is_file():
-        raise UserError(f"{path.name} is a device or a pipe, not a file. Save the photo to a file first.")
+        raise UserError("error.diagnose.no_file", name=path.name)

@@ -31,8 +31,11 @@ BETWEEN = "|"  # of several classes or warnings in one cell
 # A spreadsheet takes what begins so for a formula, and names of photos are a stranger's.
 FORMULA = ("=", "+", "-", "@", "\t", "'")
 
-# How people call what about() tells apart.
-OTHER = {"weights": "model", "columns": "list of columns"}
+# What about() tells apart, by the error for what was written otherwise.
+OTHER = {
+    "model": "error.diagnose.out_model", "weights": "error.diagnose.out_model", "engine": "error.diagnose.out_engine",
+    "language": "error.diagnose.out_language", "columns": "error.diagnose.out_columns",
+}
 
 
 def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> dict:
@@ -80,7 +83,7 @@ class Results:
 
     def __init__(self, file: Path, about: dict, rank: int = 0, size: int = 1):
         if file.suffix not in FORMATS:
-            raise UserError(f"The results can be written as {' or '.join(FORMATS)}, not to {file.name}. Give another --out.")
+            raise UserError("error.diagnose.out_format", one=FORMATS[0], other=FORMATS[1], name=file.name)
         self.file, self.about, self.rank, self.size = file, about, rank, size
         self.parts, self._joining = file.with_name(f"{file.name}.parts"), file.with_name(f"{file.name}.joining")
         # Held as long as the process lives: one that was killed is in nobody's way.
@@ -90,7 +93,7 @@ class Results:
             self._lock.acquire()
             self._begin()
         except Timeout:
-            raise UserError(f"Another run is writing to {file} now. Wait until it has ended, or give another --out.") from None
+            raise UserError("error.diagnose.out_busy", file=str(file)) from None
         except OSError as error:
             self._unlock()
             raise self._unwritable(error) from None
@@ -205,14 +208,14 @@ class Results:
         except (OSError, ValueError):
             known = None
         if has_rows and not isinstance(known, dict):
-            raise UserError(f"{self.file} is there already and was not written by predict. Give another --out.")
-        other = [OTHER.get(key, key) for key, value in self.about.items() if has_rows and known.get(key) != value]
+            raise UserError("error.diagnose.out_foreign", file=str(self.file))
+        other = [OTHER[key] for key, value in self.about.items() if has_rows and known.get(key) != value]
         if has_rows and not other and self.file.exists():
             with self.file.open("rb") as file:
                 first = file.readline()
             other = [OTHER["columns"]] if first.endswith(b"\n") and self._header() not in (b"", first) else []
         if other:
-            raise UserError(f"{self.file} was written with another {other[0]}. Give another --out, or delete all that begins with {self.file.name}.")
+            raise UserError(other[0], file=str(self.file), name=self.file.name)
         if known != self.about:
             write_atomically(side, json.dumps(self.about))
 
@@ -245,7 +248,7 @@ class Results:
         self._out.flush()
 
     def _unwritable(self, error: OSError) -> UserError:
-        return UserError(f"{self.file} cannot be written ({error.strerror}). Free the place or give another --out; what is written is kept.")
+        return UserError("error.diagnose.out_unwritable", file=str(self.file), error=error.strerror)
 
 
 def _csv_line(cells: list[str]) -> bytes:

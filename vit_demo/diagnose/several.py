@@ -52,7 +52,7 @@ class Together:
     leaves: list[Diagnosis | Refusal]
 
     def to_dict(self) -> dict:
-        return asdict(self)
+        return {**asdict(self), "leaves": [leaf.to_dict() for leaf in self.leaves]}
 
 
 def is_healthy(label: str) -> bool:
@@ -63,10 +63,10 @@ def is_healthy(label: str) -> bool:
 def combine(leaves: Sequence[Diagnosis | Refusal]) -> Together:
     """One answer of one model for 1 to 12 photos of one plant. Raises UserError for more, and where no photo can be used."""
     if len(leaves) > MOST:
-        raise UserError(f"These are {len(leaves)} photos. Send at most {MOST} of one plant.")
+        raise UserError("error.diagnose.too_many", count=len(leaves), most=MOST)
     usable = [leaf for leaf in leaves if isinstance(leaf, Diagnosis)]
     if not usable:
-        raise UserError(leaves[0].error if leaves else "There is no photo. Send at least one.")
+        raise leaves[0].as_error() if leaves else UserError("error.diagnose.no_photos")
     voting = [leaf for leaf in usable if leaf.verdict != Verdict.NOT_KNOWN]
     counts = dict(Counter(_left(leaf)[0] for leaf in voting if _is_sure(leaf)).most_common())
     # Where most photos show something else, the few others are more likely mistaken than right.

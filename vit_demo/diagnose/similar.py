@@ -49,7 +49,7 @@ def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
         return _of_beans(found) if file == settings.EMBEDDED_SIMILAR else found
     except UserError:
         if file == settings.EMBEDDED_SIMILAR:
-            raise UserError(f"The file {file.name}, which comes with the program, is broken. Get the program anew.") from None
+            raise UserError("error.diagnose.similar_broken", file=file.name) from None
         raise
 
 

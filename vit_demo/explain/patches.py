@@ -28,12 +28,9 @@ class PatchGrid:
 
     def __post_init__(self) -> None:
         if self.patch_size < 1:
-            raise UserError(f"The patch size is {self.patch_size}: choose 1 pixel or more.")
+            raise UserError("error.explain.patch_size", patch=self.patch_size)
         if min(self.image_height, self.image_width) < self.patch_size:
-            raise UserError(
-                f"An image of {self.image_width} x {self.image_height} pixels is smaller than one"
-                f" patch of {self.patch_size} x {self.patch_size}: choose a larger image size."
-            )
+            raise UserError("error.explain.small", width=self.image_width, height=self.image_height, patch=self.patch_size)
 
     @property
     def rows(self) -> int:
@@ -70,18 +67,13 @@ class PatchGrid:
         """The patch under the point ``x`` pixels from the left and ``y`` from the top."""
         column, row = int(x // self.patch_size), int(y // self.patch_size)
         if not (0 <= column < self.columns and 0 <= row < self.rows):
-            raise UserError(
-                f"The point ({x:g}, {y:g}) lies outside the patches, which cover"
-                f" {self.columns * self.patch_size} x {self.rows * self.patch_size} pixels."
-            )
+            raise UserError("error.explain.point", x=x, y=y, width=self.columns * self.patch_size, height=self.rows * self.patch_size)
         return row * self.columns + column
 
     def check(self, index: int) -> int:
         """``index`` itself where the grid has such a patch, else UserError."""
         if not 0 <= index < self.num_patches:
-            raise UserError(
-                f"Patch {index} does not exist: this image has patches 0 to {self.num_patches - 1}."
-            )
+            raise UserError("error.explain.no_patch", index=index, last=self.num_patches - 1)
         return index
 
 

@@ -34,7 +34,7 @@ class ExportedClassifier(LeafClassifier):
                 model = kind(configured.from_pretrained(checkpoint.folder, local_files_only=True))
             processor = ViTImageProcessorPil.from_pretrained(checkpoint.folder, local_files_only=True)
         except Exception as error:  # as in vit: a config made by others can trip transformers anywhere
-            raise UserError(f"The export {checkpoint.name} could not be opened: its files do not fit together ({type(error).__name__}).") from error
+            raise UserError("error.export.files", name=checkpoint.name, error=type(error).__name__) from error
         super().__init__(model, processor, checkpoint)
         self._try_processor()
         self.layer, self._engine = layer, OnnxEngine(file, layer, self)

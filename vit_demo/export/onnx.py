@@ -89,7 +89,7 @@ def export(classifier: LeafClassifier, folder: Path) -> About:
     """
     onnxruntime()
     if folder.exists() and not (folder.is_dir() and ((folder / ABOUT).is_file() or not any(folder.iterdir()))):
-        raise UserError(f"{folder} holds something else than an export. Give a new folder.")
+        raise UserError("error.export.other_folder", folder=str(folder))
     fresh = None
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def export(classifier: LeafClassifier, folder: Path) -> About:
         about = _write(_on_cpu(classifier), fresh)
         _take_the_place(fresh, folder)
     except OSError as error:
-        raise UserError(f"The export cannot be written to {folder} ({error.strerror}). Give another folder, or make room.") from None
+        raise UserError("error.export.unwritable", folder=str(folder), error=error.strerror) from None
     finally:
         if fresh is not None:
             shutil.rmtree(fresh, ignore_errors=True)
@@ -124,7 +124,7 @@ def _write(classifier: LeafClassifier, folder: Path) -> About:
         float((OnnxEngine(file, layer, classifier).logits_and_tokens(photos, layer)[0] - wanted).abs().max()) for file in files.values()
     )
     if not difference <= TOLERANCE:
-        raise UserError(f"The exported model gives other answers than this one: a logit differs by {difference:.1e}. It was not kept.")
+        raise UserError("error.export.differs", difference=difference)
     about = About(fingerprint(classifier), layer, difference, difference_int8, {engine: file.stat().st_size for engine, file in files.items()})
     (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     classifier.processor.save_pretrained(folder)
@@ -150,12 +150,11 @@ def _trace(classifier: LeafClassifier, layer: int, file: Path) -> None:
                 dynamic_axes={name: {0: "photos"} for name in ("pixel_values", *names)}, dynamo=False, external_data=False,
             )
     except ImportError:
-        raise UserError("To export a model needs onnx, which is not installed. Run: pip install onnx onnxruntime") from None
+        raise UserError("error.export.no_onnx") from None
     except OSError:
         raise
     except Exception as error:  # the exporter has its own for each thing it does not know
-        name = classifier.checkpoint.name
-        raise UserError(f"The model {name} cannot be exported to ONNX: it has a part that the exporter does not know ({type(error).__name__}).") from error
+        raise UserError("error.export.unknown_part", name=classifier.checkpoint.name, error=type(error).__name__) from error
 
 
 def _quantise(file: Path, quantised: Path) -> None:
@@ -247,10 +246,10 @@ def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
 def open_export(folder: Path, name: str) -> ExportedClassifier:
     """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and where the export is not whole."""
     if name not in FILES:
-        raise UserError(f"{folder} is an export, which torch cannot compute. Add --engine onnx or --engine onnx-int8, or give the model it was made from.")
+        raise UserError("error.export.torch", folder=str(folder))
     found, about = locate_export(folder), read_about(folder)
     if found is None or about is None or about.format != FORMAT:
-        raise UserError(f"The export {folder} cannot be read by this version of the program. Export the model again.")
+        raise UserError("error.export.version", folder=str(folder))
     return ExportedClassifier(found, found.folder / FILES[name], about.layer)
 
 
@@ -275,7 +274,7 @@ def pack(folder: Path, file: Path) -> None:
                 packed.write(part, f"{file.stem}/{part.name}")
     except OSError as error:
         file.unlink(missing_ok=True)
-        raise UserError(f"The zip file cannot be written ({error.strerror}). Make room on the disk and try again.") from None
+        raise UserError("error.export.zip", error=error.strerror) from None
 
 
 def _layer(classifier: LeafClassifier) -> int:

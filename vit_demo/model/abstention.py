@@ -231,9 +231,7 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
             found = _read(json.loads(metadata["numbers"]), {name: stored.get_tensor(name) for name in set(stored.keys()) & set(_ARRAYS)})
         _check(found, labels, width, blocks)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise UserError(
-            f"The file {ABSTENTION} of the model {name} is broken or belongs to another model. Delete it, or make it again with vit_demo calibrate."
-        ) from None
+        raise UserError("error.model.abstention_broken", file=ABSTENTION, name=name) from None
     return found
 
 

@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 
 CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
@@ -34,12 +35,12 @@ HYBRID_TYPE = "vit_resnet_hybrid"
 # The small ViT, before it saw a leaf, that the embedded model was made from.
 PRETRAINED = "WinKawaks/vit-tiny-patch16-224"
 
-# What a person may pick without typing: (name on the Hub, what it is).
+# What a person may pick without typing: (name on the Hub, key of what it is).
 HUB_MODELS = (
-    ("google/vit-base-patch16-224-in21k", "ViT-B/16, ImageNet-21k: the tutorial's model, no head yet"),
-    ("google/vit-base-patch16-224", "ViT-B/16, ImageNet-21k then ImageNet-1k"),
-    (PRETRAINED, "ViT-Ti/16, ImageNet-1k: small and quick"),
-    ("facebook/dino-vits16", "ViT-S/16, self-supervised with DINO, no head yet"),
+    ("google/vit-base-patch16-224-in21k", "page.model.base_21k"),
+    ("google/vit-base-patch16-224", "page.model.base"),
+    (PRETRAINED, "page.model.tiny"),
+    ("facebook/dino-vits16", "page.model.dino"),
 )
 
 
@@ -72,32 +73,37 @@ class Checkpoint:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What is looked for, and how a person calls it. kinds: model_types."""
+    """What is looked for. kinds: model_types. otherwise: key of the error for another kind."""
 
     kinds: tuple[str, ...]
-    noun: str
-    advice: str
+    otherwise: str
 
 
-_VIT = _Wanted(("vit", HYBRID_TYPE), "ViT image model", "Choose one whose model_type is vit.")
-_RESNET = _Wanted(("resnet",), "ResNet", "Choose one whose model_type is resnet, or new.")
+_VIT = _Wanted(("vit", HYBRID_TYPE), "error.model.not_vit")
+_RESNET = _Wanted(("resnet",), "error.model.not_resnet")
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One row of the list that a person picks a model from."""
+    """One row of the list that a person picks a model from. on_hub: whether it has to be downloaded, and perhaps knows no classes yet."""
 
     spec: str
-    title: str
+    called: Sentence
+    on_hub: bool = False
+
+    @property
+    def title(self) -> str:
+        """What it is called in the current language."""
+        return str(self.called)
 
 
 def list_choices() -> list[Choice]:
     """What can be opened by name: the embedded model, finished runs (newest first), the Hub's."""
-    choices = [Choice(EMBEDDED, "Embedded model for bean leaves")]
+    choices = [Choice(EMBEDDED, Sentence("page.model.embedded"))]
     runs = [path.parent.parent for path in settings.load().runs.glob(f"*/model/{CONFIG}")]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
-        choices.append(Choice(str(run), f"Run {run.name}"))
-    choices += [Choice(name, f"Hub: {name} ({about})") for name, about in HUB_MODELS]
+        choices.append(Choice(str(run), Sentence("page.model.run", {"name": run.name})))
+    choices += [Choice(name, Sentence("page.model.hub", {"name": name, "about": Sentence(about)}), on_hub=True) for name, about in HUB_MODELS]
     return choices
 
 
@@ -138,10 +144,10 @@ def _find(text: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
         folder = path / "model" if (path / "model" / CONFIG).is_file() else path
         return inspect(folder.resolve(), path.resolve().name, wanted=wanted)
     if path:
-        raise UserError(f"{text} is a file. Give the folder that holds {CONFIG} and {WEIGHTS}.")
+        raise UserError("error.model.is_file", path=text, config=CONFIG, weights=WEIGHTS)
     name, _, named_revision = text.partition("@")
     if not is_hub_name(name):
-        raise UserError(f"There is no model folder {text}. Give an existing folder, or a Hub name such as owner/model.")
+        raise UserError("error.model.no_folder", path=text)
     return _from_hub(name, revision or named_revision or None, wanted)
 
 
@@ -151,7 +157,7 @@ def inspect(folder: Path, name: str, revision: str | None = None, wanted: _Wante
     _refuse_foreign(config, name, wanted)
     keys = _weight_keys(folder, name)
     if not (folder / PROCESSOR).is_file():
-        raise UserError(f"The model {name} has no {PROCESSOR}: without it the photos cannot be prepared as it learned them.")
+        raise UserError("error.model.no_processor", name=name, file=PROCESSOR)
     _read_json(folder / PROCESSOR, name)
     labels = _labels(config, name) if "classifier.weight" in keys else ()
     return Checkpoint(folder=folder, name=name, revision=revision, labels=labels, kind=config["model_type"])
@@ -178,14 +184,14 @@ def is_hub_name(text: str) -> bool:
 
 
 def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
-    kind = config.get("model_type") or "of unknown type"
+    kind = config.get("model_type")
     parts = [config]
     if kind == HYBRID_TYPE:
         parts.append(config["backbone_config"] if isinstance(config.get("backbone_config"), dict) else {})
     if any(part.get("auto_map") for part in parts):
-        raise UserError(f"The model {name} wants to run its own code, which is never allowed here. Choose a plain ViT.")
+        raise UserError("error.model.own_code", name=name)
     if kind not in wanted.kinds:
-        raise UserError(f"The model {name} is no {wanted.noun} (it is {kind}). {wanted.advice}")
+        raise UserError(wanted.otherwise, name=name, kind=str(kind) if kind else Sentence("error.model.unknown_type"))
     if kind == HYBRID_TYPE and parts[1].get("model_type") != "resnet":
         raise _broken(CONFIG, name)
 
@@ -194,7 +200,7 @@ def _read_json(path: Path, name: str) -> dict:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise UserError(f"The model {name} has no {path.name}. Choose a folder written by a fine-tune or save_pretrained.") from None
+        raise UserError("error.model.no_file", name=name, file=path.name) from None
     except (OSError, ValueError, RecursionError):  # the last: brackets nested thousands deep
         raise _broken(path.name, name) from None
     if not isinstance(content, dict):
@@ -203,12 +209,12 @@ def _read_json(path: Path, name: str) -> dict:
 
 
 def _broken(file: str, name: str) -> UserError:
-    return UserError(f"The file {file} of the model {name} is broken. Download or train the model again.")
+    return UserError("error.model.broken", file=file, name=name)
 
 
 def incomplete(name: str, count: int) -> UserError:
     """The error for a model that lacks ``count`` of its weights, or has them in another size."""
-    return UserError(f"The model {name} is incomplete: {count} of its weights are missing or of another size. Download or train it again.")
+    return UserError("error.model.incomplete", name=name, count=count)
 
 
 def _labels(config: dict, name: str) -> tuple[str, ...]:
@@ -232,10 +238,8 @@ def _weight_files(folder: Path, name: str) -> list[Path]:
             return [folder / shard for shard in sorted(shards)]
         raise _broken(INDEX, name)
     if (folder / EXPORT).is_file():
-        raise UserError(
-            f"{name} is an export, made for use without this program. Give the model that it was made from; predict and evaluate take it with --engine onnx."
-        )
-    raise UserError(f"The model {name} has no weights in safetensors format ({WEIGHTS}). Other formats can hide code and are not opened.")
+        raise UserError("error.model.is_export", name=name)
+    raise UserError("error.model.no_weights", name=name, file=WEIGHTS)
 
 
 def _weight_keys(folder: Path, name: str) -> set[str]:
@@ -245,7 +249,7 @@ def _weight_keys(folder: Path, name: str) -> set[str]:
             with safe_open(file, framework="numpy") as tensors:
                 keys.update(tensors.keys())
         except FileNotFoundError:
-            raise UserError(f"The model {name} lacks its weight file {file.name}. Download or train the model again.") from None
+            raise UserError("error.model.no_weight_file", name=name, file=file.name) from None
         except (SafetensorError, OSError):
             raise _broken(file.name, name) from None
     return keys
@@ -276,19 +280,17 @@ def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
             folder = Path(snapshot_download(name, revision=commit, allow_patterns=files))
             commit = folder.name
     except RevisionNotFoundError:
-        raise UserError(f"The model {name} has no revision {revision} on the Hugging Face Hub. Check the spelling or leave it out.") from None
+        raise UserError("error.model.no_revision", name=name, revision=revision) from None
     except RepositoryNotFoundError:
-        raise UserError(f"There is no model {name} on the Hugging Face Hub, or it is private. Check the name.") from None
+        raise UserError("error.model.not_on_hub", name=name) from None
     # Before EntryNotFoundError, of which it is a kind: here the file is only not cached.
     except LocalEntryNotFoundError:
-        raise UserError(
-            f"The model {name} is not on this computer and the Hugging Face Hub cannot be reached. Go online, or choose the embedded model."
-        ) from None
+        raise UserError("error.model.offline", name=name) from None
     except EntryNotFoundError:
-        raise UserError(f"The model {name} has no {CONFIG}, so it is not a transformers model. Choose another.") from None
+        raise UserError("error.model.no_transformers", name=name, file=CONFIG) from None
     # HTTPError: the connection broke while the Hub was answering, which is no OSError.
     except (OSError, HTTPError, HFValidationError) as error:
-        raise UserError(f"The model {name} could not be downloaded ({type(error).__name__}). Check the connection and try again.") from None
+        raise UserError("error.model.download", name=name, error=type(error).__name__) from None
     return inspect(folder, name, commit, wanted)
 
 

@@ -73,11 +73,11 @@ class LeafClassifier:
         """
         found = checkpoints.locate(spec, revision)
         if labels is None and not found.has_head:
-            raise UserError(f"The model {found.name} has not learned any classes yet. Fine-tune it first, or choose another.")
+            raise UserError("error.model.no_classes", name=found.name)
         if head_init not in HEAD_INITS:
-            raise UserError(f"A new head starts with {' or '.join(HEAD_INITS)}, not {head_init}.")
+            raise UserError("error.model.head_init", one=HEAD_INITS[0], other=HEAD_INITS[1], given=head_init)
         if hybrid and found.is_hybrid:
-            raise UserError(f"The model {found.name} has a CNN in front already. Leave the hybrid setting out, or choose a plain ViT.")
+            raise UserError("error.model.hybrid_already", name=found.name)
         resnet = checkpoints.locate_resnet(hybrid) if hybrid and hybrid != hybrids.NEW else None
         fresh_head = labels is not None and tuple(labels) != found.labels
         with _quiet_transformers():
@@ -92,7 +92,7 @@ class LeafClassifier:
         try:
             model.to(device or best_device())
         except (AssertionError, RuntimeError, NotImplementedError):  # torch has one for each backend it lacks
-            raise UserError(f"This computer cannot compute on {device}. Leave the device out, or choose cpu.") from None
+            raise UserError("error.model.device", device=str(device)) from None
         opened = cls(model, processor, found)
         opened._try_processor()
         return opened
@@ -267,9 +267,7 @@ class LeafClassifier:
         except Exception:  # as above: any value may stand in a preprocessor_config.json
             fits = False
         if not fits:
-            raise UserError(
-                f"The model {self.checkpoint.name} prepares photos in another way than to resize them to one height and width. Choose another."
-            )
+            raise UserError("error.model.processor", name=self.checkpoint.name)
 
     def _batches(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
         for start in range(0, len(photos), batch_size):
@@ -313,7 +311,7 @@ def _load(found: checkpoints.Checkpoint, labels: Sequence[str] | None) -> tuple[
         )
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
     except Exception as error:  # a config made by others can trip transformers anywhere, down to a division by zero
-        raise UserError(f"The model {found.name} could not be loaded: its files do not fit together ({type(error).__name__}).") from error
+        raise UserError("error.model.files", name=found.name, error=type(error).__name__) from error
     # transformers fills what it does not find with random numbers: right for a new head, wrong for all else.
     random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}
     lost = [key for key in random if not (options and key.startswith("classifier."))]
@@ -324,7 +322,7 @@ def _load(found: checkpoints.Checkpoint, labels: Sequence[str] | None) -> tuple[
 
 def _new_labels(labels: Sequence[str]) -> dict:
     if len(labels) < 2:
-        raise UserError("A classifier needs at least two classes. Add photos of another class.")
+        raise UserError("error.model.two_classes")
     return {
         "num_labels": len(labels),
         "id2label": dict(enumerate(labels)),

@@ -146,7 +146,7 @@ def new_config(patch_size: int) -> ResNetConfig:
     """A small ResNet with this total stride."""
     stages = _stages(patch_size, first=FIRST_STRIDE)
     if stages is None or stages > len(NEW_CHANNELS):
-        raise UserError(f"A CNN in front needs a ViT with patches of 4, 8, 16 or 32 pixels; this one has {patch_size}. Choose another model.")
+        raise UserError("error.model.hybrid_patch", patch=patch_size)
     channels = NEW_CHANNELS[:stages]
     return ResNetConfig(embedding_size=channels[0], hidden_sizes=channels, depths=(1,) * stages, layer_type="basic")
 
@@ -178,9 +178,9 @@ def _load_resnet(found: Checkpoint, patch_size: int) -> tuple[ResNetBackbone, Vi
         # Of any ResNet's processor only the PIXEL_SETTINGS are used, which all processors share.
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
     except Exception as error:  # a config made by others can trip transformers anywhere
-        raise UserError(f"The ResNet {found.name} could not be loaded: its files do not fit together ({type(error).__name__}).") from error
+        raise UserError("error.model.resnet_files", name=found.name, error=type(error).__name__) from error
     if not fits:
-        raise UserError(f"The ResNet {found.name} has no feature map with a stride of {patch_size}, the ViT's patch size. Choose another, or new.")
+        raise UserError("error.model.resnet_stride", name=found.name, stride=patch_size)
     if loading["missing_keys"]:
         raise incomplete(found.name, len(loading["missing_keys"]))
     return resnet, processor

@@ -142,4 +142,4 @@ class _opened:
 
 def broken() -> UserError:
     """The error for a file that cannot be used."""
-    return UserError(f"The file {FILE} beside this model is broken or belongs to another model. Delete it; a new fine-tune writes it again.")
+    return UserError("error.model.similar_broken", file=FILE)

@@ -48,7 +48,7 @@ class OnnxEngine:
         try:
             self._session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen of its own, none with a common base
-            raise UserError(f"The exported model {file} cannot be read ({type(error).__name__}). Export it again.") from None
+            raise UserError("error.model.export_unreadable", file=str(file), error=type(error).__name__) from None
         self._layer, self._classifier = layer, classifier
 
     def probabilities(self, photos: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class OnnxEngine:
 
     def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
         if layer != self._layer:
-            raise UserError("The model was exported for another calibration than it has now. Export it again.")
+            raise UserError("error.model.export_calibration")
         return self._run(photos)
 
     def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +69,7 @@ def onnxruntime():
     try:
         import onnxruntime
     except ImportError:
-        raise UserError("Exported models need onnxruntime, which is not installed. Run: pip install onnx onnxruntime") from None
+        raise UserError("error.model.no_onnxruntime") from None
     return onnxruntime
 
 

@@ -12,7 +12,8 @@ import torch
 from PIL import Image
 
 from vit_demo.cli.main import main
-from vit_demo.explain.attribution.methods import METHODS, Method, register
+from vit_demo.common.words import say, text_of
+from vit_demo.explain.attribution.methods import METHODS, Method, known_names, register
 from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import ANSWER
 from vit_demo.explain.attribution.trust import Plan
@@ -43,6 +44,13 @@ def photo(tmp_path: Path) -> Path:
 
 def test_each_method_names_a_function_that_is_there() -> None:
     assert all(callable(method.function()) for method in METHODS.values()) and [method.name for method in METHODS.values()] == list(METHODS)
+
+
+def test_each_method_is_called_and_described_by_key() -> None:
+    for name, method in METHODS.items():
+        assert (method.title, method.shows) == (say(f"inside.method.{name}"), text_of(f"inside.method.{name}.shows"))
+        assert method.title.startswith(method.short) and "(" not in method.short
+    assert str(known_names()) == "attention, rollout, relevance, masked-relevance, gradcam or occlusion"
 
 
 def test_an_added_method_is_on_the_command_line(added: Method, photo: Path, tiny_model: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import ViTConfig, ViTForImageClassification, ViTModel
 
 from vit_demo.common.errors import UserError
-from vit_demo.explain.internals.attention import capture_attention
+from vit_demo.explain.internals.attention import NO_SUCH, capture_attention, resolve_index
 from vit_demo.model.classifier import LeafClassifier
 
 CONFIG = {
@@ -182,6 +182,12 @@ def test_layers_can_be_chosen_and_counted_from_the_end(model, pixel_values):
     assert len(recorder.attentions) == 2
     assert torch.equal(recorder.attentions[0], every[2])
     assert torch.equal(recorder.attentions[1], every[0])
+
+
+def test_what_does_not_exist_is_called_by_its_name(refusal):
+    said = {kind: refusal(resolve_index, kind, 3, 3) for kind in NO_SUCH}
+    assert said["class"] == "Class 3 does not exist: this model has classes 0 to 2."
+    assert all(text == f"{kind.capitalize()} 3 does not exist: this model has {kind}s 0 to 2." for kind, text in said.items() if kind != "class")
 
 
 @pytest.mark.parametrize("layer", [3, -4])

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from vit_demo.common.errors import UserError
+from vit_demo.explain.attribution.methods import known_names
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention, resolve_index
 from vit_demo.explain.patches import PatchGrid
@@ -166,13 +167,13 @@ def _row(attention: TokenAttention, request: MapRequest, token: int) -> np.ndarr
         if request.head is None:
             return heads[:, token].mean(axis=0)
         return heads[_checked_head(request.head, attention.heads), token]
-    raise UserError(f"Method {request.method!r} is not known: choose {' or '.join(METHODS)}.")
+    raise UserError("error.explain.method", method=request.method, names=known_names(METHODS))
 
 
 def _checked_head(head: int, heads: int) -> int:
     """``head`` itself where the model has it; -1 is refused, as it could be meant as "all"."""
     if head < 0:
-        raise UserError(f"Head {head} does not exist: this model has heads 0 to {heads - 1}.")
+        raise UserError("error.explain.no_head", index=head, last=heads - 1)
     return resolve_index("head", head, heads)
 
 

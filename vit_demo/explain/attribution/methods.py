@@ -5,10 +5,12 @@ Nothing heavy is imported: the command line asks for the names before it knows w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
+
+from vit_demo.common.words import Sentence, text_of, words
 
 if TYPE_CHECKING:
     import torch
@@ -30,18 +32,35 @@ class Method:
     """One way to explain.
 
     compute: what makes the maps, or "module:name" of it. It takes the classifier, ``pixel_values`` (B, 3, H, W), the target and the type of
-    the products, and gives a number a patch, (B, N) or (B, rows, columns), larger for more. title: as people call it. shows: what its map
-    shows, in a sentence (Markdown) that may name the number of {patches}. for_class: whether the map depends on the class. one_pass: whether
-    a photo takes one pass, so that several threads each explain some. versions: of a photo that are computed at once.
+    the products, and gives a number a patch, (B, N) or (B, rows, columns), larger for more. called: as people call it. told: what its map
+    shows, in a sentence (Markdown) that may name the number of {patches}; both as keys of vit_demo/text, or as plain texts. for_class: whether
+    the map depends on the class. one_pass: whether a photo takes one pass, so that several threads each explain some. versions: of a photo
+    that are computed at once.
     """
 
     name: str
     compute: Compute | str
-    title: str
-    shows: str
+    called: str
+    told: str
     for_class: bool = True
     one_pass: bool = True
     versions: int = 1
+
+    @property
+    def title(self) -> str:
+        """As people call it, in the current language."""
+        return _text(self.called)
+
+    @property
+    def short(self) -> str:
+        """The title without what it adds in brackets."""
+        key = f"inside.method.{self.name}.short"
+        return text_of(key) if key in words() else self.title
+
+    @property
+    def shows(self) -> str:
+        """What its map shows, in the current language; {patches} is not filled in yet."""
+        return _text(self.told)
 
     def function(self) -> Compute:
         """What makes the maps."""
@@ -51,32 +70,29 @@ class Method:
         return getattr(import_module(module), name)
 
 
+def _text(key: str) -> str:
+    """A text by its key, or what is no key, as it is."""
+    return text_of(key) if key in words() else key
+
+
 METHODS: dict[str, Method] = {method.name: method for method in (
     Method(
-        "attention", f"{_ROOM}.saliency:last_attention", "Attention of the last layer",
-        "Where [CLS] looks in the **last layer**, as the mean of its heads. What earlier layers gathered is not in it.", for_class=False,
+        "attention", f"{_ROOM}.saliency:last_attention", "inside.method.attention", "inside.method.attention.shows", for_class=False,
     ),
     Method(
-        "rollout", f"{_ROOM}.saliency:rollout", "Attention rollout",
-        "Where [CLS] looks over **all layers together**: attention followed back from layer to layer (Abnar and Zuidema 2020).", for_class=False,
+        "rollout", f"{_ROOM}.saliency:rollout", "inside.method.rollout", "inside.method.rollout.shows", for_class=False,
     ),
     Method(
-        "relevance", f"{_ROOM}.relevance:patch_relevance", "Relevance (attention x gradient)",
-        "Attention of all layers, counted only where more of it would **raise the class** (attention x gradient; Chefer, Gur and Wolf 2021).",
+        "relevance", f"{_ROOM}.relevance:patch_relevance", "inside.method.relevance", "inside.method.relevance.shows",
     ),
     Method(
-        MASKED, f"{_ROOM}.masked:masked_relevance", "Masked relevance",
-        "Attention x gradient (Chefer, Gur and Wolf 2021), as the **mean over photos of which a random half is covered**: "
-        "of half a photo the model is less sure, and shows better what it leans on.", one_pass=False, versions=4,
+        MASKED, f"{_ROOM}.masked:masked_relevance", "inside.method.masked-relevance", "inside.method.masked-relevance.shows", one_pass=False, versions=4,
     ),
     Method(
-        "gradcam", f"{_ROOM}.gradcam:gradcam", "Grad-CAM",
-        "Which patches, as they enter the last layer, **push the class up** (Selvaraju et al. 2017).",
+        "gradcam", f"{_ROOM}.gradcam:gradcam", "inside.method.gradcam", "inside.method.gradcam.shows",
     ),
     Method(
-        "occlusion", f"{_ROOM}.occlusion:occlusions", "Occlusion (slow)",
-        "A square of 3 x 3 patches is covered, at {patches} places in turn: bright where the class then **loses most** (Zeiler and Fergus 2014).",
-        one_pass=False,
+        "occlusion", f"{_ROOM}.occlusion:occlusions", "inside.method.occlusion", "inside.method.occlusion.shows", one_pass=False,
     ),
 )}
 
@@ -89,7 +105,7 @@ def register(method: Method) -> Method:
     return method
 
 
-def known_names() -> str:
-    """The names in a sentence."""
-    *first, last = METHODS
-    return f"{', '.join(first)} or {last}"
+def known_names(names: Iterable[str] | None = None) -> Sentence:
+    """Two names or more in a sentence; by default those of all methods."""
+    *first, last = METHODS if names is None else names
+    return Sentence("error.explain.either", {"first": ", ".join(first), "last": last})

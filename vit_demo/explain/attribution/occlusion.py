@@ -30,7 +30,7 @@ def occlusion(
     the squares done and their number.
     """
     if window < 1 or window % 2 == 0:
-        raise UserError(f"The window of occlusion is {window} patches: choose an odd number such as 1, 3 or 5.")
+        raise UserError("error.explain.window", window=window)
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     whole = classifier.forward_fast(pixel_values)
     target = target.fixed(whole)

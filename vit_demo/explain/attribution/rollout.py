@@ -27,7 +27,7 @@ def attention_rollout(attentions: Iterable[Tensor], residual: float = 0.5) -> Te
     the final token i comes from; row 0 is the [CLS] token's.
     """
     if not 0.0 <= residual <= 1.0:
-        raise UserError(f"The residual share is {residual}: choose a number from 0 to 1.")
+        raise UserError("error.explain.residual", residual=residual)
     rollout: Tensor | None = None
     for attention in attentions:
         step = _with_residual(attention, residual)

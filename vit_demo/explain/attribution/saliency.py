@@ -33,7 +33,7 @@ def saliency(
     Raises UserError for another method or class.
     """
     if method not in METHODS:
-        raise UserError(f"Method {method!r} is not known: choose {known_names()}.")
+        raise UserError("error.explain.method", method=method, names=known_names())
     known = METHODS[method]
     compute = known.function()
     if dtype is None:

@@ -55,11 +55,11 @@ class Plan:
     def __post_init__(self) -> None:
         for method in self.methods:
             if method not in METHODS:
-                raise UserError(f"Method {method!r} is not known: choose {known_names()}.")
+                raise UserError("error.explain.method", method=method, names=known_names())
         if self.steps < 1:
-            raise UserError(f"The curves have {self.steps} steps: choose 1 or more.")
+            raise UserError("error.explain.steps", steps=self.steps)
         if self.seed < 0:
-            raise UserError(f"The seed is {self.seed}: choose 0 or more.")
+            raise UserError("error.explain.seed", seed=self.seed)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -187,7 +187,7 @@ def areas_of(
             if report is not None:
                 report(len(found[RANDOM]))
     if not found[RANDOM]:
-        raise UserError("The photos cannot be read, not one of them. Check that the files are complete pictures.")
+        raise UserError("error.explain.unreadable")
     return {name: Areas(*np.array([areas[number] for number in sorted(areas)]).T) for name, areas in found.items()}
 
 

@@ -21,16 +21,17 @@ from vit_demo.common.errors import UserError
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+# The key of what is said of one that does not exist.
+NO_SUCH = {"layer": "error.explain.no_layer", "head": "error.explain.no_head", "class": "error.explain.no_class"}
+
 
 def resolve_index(kind: str, index: int, count: int) -> int:
     """Turn ``index`` (negative counts from the end) into 0 .. ``count`` - 1, or raise UserError.
 
-    kind: what is counted, in the singular and in lower case, such as "layer".
+    kind: what is counted, one of NO_SUCH.
     """
     if not -count <= index < count:
-        raise UserError(
-            f"{kind.capitalize()} {index} does not exist: this model has {kind}s 0 to {count - 1}."
-        )
+        raise UserError(NO_SUCH[kind], index=index, last=count - 1)
     return index % count
 
 

@@ -108,7 +108,7 @@ def _layout(features: np.ndarray, points: np.ndarray, explained: tuple[float, fl
 
 def _checked(features: np.ndarray) -> np.ndarray:
     if len(features) < FEWEST:
-        raise UserError(f"A map needs at least {FEWEST} photos that can be read, and here are {len(features)}. Choose more photos.")
+        raise UserError("error.explain.map_photos", fewest=FEWEST, number=len(features))
     if not np.isfinite(features).all():
-        raise UserError("The model gives no numbers for these photos: its weights are broken. Choose another model.")
+        raise UserError("error.explain.no_numbers")
     return features.astype(np.float64)

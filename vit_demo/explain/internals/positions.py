@@ -119,9 +119,7 @@ def probabilities_at(classifier: Classifier, photo: Image.Image, size: tuple[int
     positions = learned_positions(model)
     if tuple(size) != tuple(model.base_model.embeddings.image_size) and not can_interpolate(positions):
         rows, columns = positions.shape[:2]
-        raise UserError(
-            f"This model knows {rows} x {columns} positions, and only those of a square grid can be interpolated. Ask it at its own size."
-        )
+        raise UserError("error.explain.positions", rows=rows, columns=columns)
     pixel_values = classifier.preprocess([photo], size)
     with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
         return classifier.forward(pixel_values)[0].float().softmax(dim=-1).cpu().numpy()

@@ -43,4 +43,4 @@ def choices() -> list[tuple[str, str]]:
 
 def ready_choices() -> list[tuple[str, str]]:
     """Those that can name classes without being fine-tuned first: the embedded one and finished runs."""
-    return [(choice.title, choice.spec) for choice in checkpoints.list_choices() if not choice.title.startswith("Hub:")]
+    return [(choice.title, choice.spec) for choice in checkpoints.list_choices() if not choice.on_hub]
