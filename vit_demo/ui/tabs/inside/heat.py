@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -64,22 +63,7 @@ def pixels(found: Look) -> Tensor:
 
 def method_titles() -> list[tuple[str, str]]:
     """(title, name) of each method."""
-    return [(method_title(name), name) for name in METHODS]
-
-
-def method_title(name: str) -> str:
-    """What a method is called."""
-    return METHODS[name].title
-
-
-def short_title(name: str) -> str:
-    """The same without what stands in brackets."""
-    return re.split(r"\s*[(\uff08]", method_title(name))[0]
-
-
-def method_shows(name: str, patches: int) -> str:
-    """What the map of a method shows, in Markdown. patches: of the photo."""
-    return METHODS[name].shows.format(patches=patches)
+    return [(method.title, name) for name, method in METHODS.items()]
 
 
 def class_values(labels: list[str]) -> list[str]:

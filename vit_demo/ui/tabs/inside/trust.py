@@ -22,7 +22,7 @@ from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.shared.html import render, say_html
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside.downloads import csv_file
-from vit_demo.ui.tabs.inside.heat import class_index, heat, pixels, short_title
+from vit_demo.ui.tabs.inside.heat import class_index, heat, pixels
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
 
 # Fewer than on the command line: somebody waits.
@@ -216,7 +216,7 @@ def _measured_row(name: str, areas: dict, sanity: dict) -> list[str]:
 def _method_title(name: str) -> str:
     if name in BASELINES:
         return say(BASELINES[name])
-    return short_title(name) if name in METHODS else label_title(name)
+    return METHODS[name].short if name in METHODS else label_title(name)
 
 
 def _interval(numbers: list[float | None]) -> str:
@@ -233,7 +233,7 @@ def _verdict(checked: Checked) -> str:
     rises = {order: (ours.insertion_area, other.insertion_area, ours.insertion_area - other.insertion_area) for order, other in others.items()}
     won = _won([gain for *_, gain in (*falls.values(), *rises.values())])
     words = [
-        " ".join([won, say_html("inside.trust.of", method=short_title(checked.method), name=name, steps=STEPS)]),
+        " ".join([won, say_html("inside.trust.of", method=METHODS[checked.method].short, name=name, steps=STEPS)]),
         say_html("inside.trust.falls", name=name, **_paces("fall", falls)),
         say("inside.trust.rises", **_paces("rise", rises)),
     ]

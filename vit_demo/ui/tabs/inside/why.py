@@ -18,7 +18,7 @@ from vit_demo.ui.shared.html import say_html
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside import trust
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, class_index, class_values, heat, method_shows, method_titles, place_words
+from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, class_index, class_values, heat, method_titles, place_words
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
 
 ID, TITLE = "why", "inside.why.title"
@@ -144,7 +144,7 @@ def _answer_words(found: Look, label: int) -> str:
 
 def _method_words(found: Look, method: str, same: bool) -> str:
     """What the method shows. same: whether a class is to be compared with itself."""
-    words = [method_shows(method, found.trace.grid.num_patches)]
+    words = [METHODS[method].shows.format(patches=found.trace.grid.num_patches)]
     if not METHODS[method].for_class:
         words.append(say("inside.why.any_class"))
     elif same:
