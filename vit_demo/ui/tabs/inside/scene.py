@@ -89,11 +89,11 @@ class Scene:
         wordless = [isinstance(one, WORDLESS) or any(one is other for other in again.still) for one in outputs]
 
         @functools.wraps(callback)
-        def guarded(before: str, language: str, photo: str | None, model: str, *chosen: object) -> tuple:
+        def guarded(before: str | None, language: str, photo: str | None, model: str, *chosen: object) -> tuple:
             shown = f"{photo}\n{model}\n"
             if photo is None or shown + language == before:
                 return (gr.skip(),) * (len(outputs) + 1)
-            retold = before.startswith(shown)
+            retold = (before or "").startswith(shown)
             with told_in(language):
                 found = (again.callback or callback if retold else callback)(photo, model, *chosen)
             found = found if len(outputs) > 1 else (found,)
