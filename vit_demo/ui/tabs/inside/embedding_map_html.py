@@ -21,6 +21,8 @@ SPLITS = ("test", "validation", "train", ALL)
 COLUMNS = ("file", "split", "row (from 0)", "label", "prediction", "probability (0 to 1)", "x", "y")
 # Trustworthiness: from where on neighbours on the map can be taken for neighbours in all dimensions; and mostly so.
 GOOD, FAIR = 0.95, 0.85
+# Texts that the script says as they are, or fills in.
+WORDS = ("zoom_in", "zoom_out", "whole", "save", "legend_wrong", "dot_is", "dot_says", "dot_right", "dot_wrong")
 # So many classes have a place in the legend, and so many mistakes in the list.
 MOST_CLASSES, MOST_MISTAKES = 14, 60
 
@@ -61,11 +63,10 @@ def file_name(path: str) -> str:
 
 def _words_of_script(atlas: EmbeddingMap, labels: list[str]) -> dict[str, str]:
     """What the script says in the current language; some with {placeholders} that it fills in."""
-    plain = ("zoom_in", "zoom_out", "whole", "save", "legend_wrong", "dot_is", "dot_says", "dot_right", "dot_wrong")
     wrong = int(atlas.wrong.sum())
     many = {"count": wrong, "most": MOST_MISTAKES}
     return {
-        **{name: text_of(f"inside.atlas.{name}") for name in plain},
+        **{name: text_of(f"inside.atlas.{name}") for name in WORDS},
         "over": percent(0.9999).replace(" %", "\N{NO-BREAK SPACE}%"),
         "decimal_point": say("diagnose.decimal_point"),
         "legend_more": say("inside.atlas.legend_more", count=len(labels) - MOST_CLASSES),

@@ -32,7 +32,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech, example: str, diagnos
     # Not visible=False: such a component is not on the page and would not report that another view was opened.
     active = gr.Textbox(VIEWS[0].ID, visible="hidden", elem_id="inside-active")
     # One for each view, outside of it: whatever is sent to a view that was never opened makes the whole tab report anew that it was chosen.
-    wanted = {view.ID: gr.Textbox(visible="hidden") for view in VIEWS}
+    # With "" from the start: what is sent back unchanged, as WANT_WORDS does, must not count as a change.
+    wanted = {view.ID: gr.Textbox("", visible="hidden") for view in VIEWS}
     chosen = [active, photo, model, speech.language, *wanted.values()], list(wanted.values())
     for events, want in (([tab.select, active.change, photo.change, model.change], WANT), ([speech.language.change], WANT_WORDS)):
         gr.on(events, None, *chosen, js=want, api_visibility="private", show_progress="hidden")
