@@ -5,6 +5,9 @@ const EVENTS = { begin: 'upload', open: 'submit', done: 'submit', remove: 'delet
 let job = null; // that is shown
 let typed = false; // the name, by the person: then none is proposed
 let polling = 0;
+let again = { do: 'list' }; // what brings the head and the list once more
+let heads = null; // the head by language, where it cannot be asked for again
+let large = null; // the file that is too large, where the head says so
 
 function ask(changes) {
     trigger(EVENTS[changes.do] || 'select', { index: 0, value: JSON.stringify(changes) });
@@ -37,6 +40,10 @@ function take(given) {
     }
     if (given.known) known.replaceChildren(...given.known.map((text) => new Option(text, text)));
     draw(given.parts || {});
+    if (given.parts?.head !== undefined) {
+        [heads, large] = [given.heads || null, null];
+        again = given.tells !== undefined ? { do: 'tell', name: given.tells } : given.job ? { do: 'again', name: given.job.name } : { do: 'list' };
+    }
     if (given.job === undefined) return;
     const watched = given.begun || (job?.stage === 'running' && job.name === given.job?.name);
     job = given.job;
@@ -54,21 +61,24 @@ const most = Number(element.querySelector('.bring').dataset.most);
 function refuse(event) {
     if (!element.isConnected) return ['change', 'drop'].forEach((type) => window.removeEventListener(type, refuse, true));
     const files = event.target.closest?.('#bring-files') ? [...(event.dataTransfer?.files ?? event.target.files ?? [])] : [];
-    const large = files.find((file) => file.size > most);
-    if (!large) return;
+    const found = files.find((file) => file.size > most);
+    if (!found) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.type === 'change') event.target.value = '';
+    [large, heads, again] = [found, null, { do: 'list' }];
+    drawLarge();
+    parts.head.firstChild.scrollIntoView({ block: 'center' });
+}
+function drawLarge() {
     const told = document.createElement('div');
     Object.assign(told, { className: 'answer answer-refused', role: 'alert' });
     const gigabytes = (bytes) => `${(bytes / 2 ** 30).toFixed(1)} GB`;
     told.append(Object.assign(document.createElement('p'), {
-        textContent: `${large.name} has ${gigabytes(large.size)}, and a page can send at most ${gigabytes(most)}. Pack the photos into several archives, or run `
-            + '"python -m vit_demo data import" on the computer where this page runs.',
+        textContent: say('data.bring.too_large', { name: large.name, size: gigabytes(large.size), most: gigabytes(most) }),
     }));
     parts.head.replaceChildren(told);
     parts.head.written = null;
-    told.scrollIntoView({ block: 'center' });
 }
 ['change', 'drop'].forEach((type) => window.addEventListener(type, refuse, true));
 
@@ -86,6 +96,11 @@ element.addEventListener('click', (event) => {
     setTimeout(() => { button.disabled = false; }, 1000);
     ask({ do: button.dataset.do, name: button.dataset.name });
     if (button.dataset.do === 'tell') parts.head.scrollIntoView({ block: 'center' });
+});
+whenSpoken(() => {
+    if (heads) draw({ head: heads[props.words.language] });
+    if (large) drawLarge();
+    ask(again);
 });
 watch('value', () => take(props.value));
 take(props.value);

@@ -48,9 +48,9 @@ function fillFields() {
 
 function drawRows(rows) {
     grid.replaceChildren(...rows.map(({ source, label, name, said }, number) => {
-        const picture = source ? make('img', { src: source, alt: '' }) : make('span', { className: 'browse-broken', textContent: 'broken' });
+        const picture = source ? make('img', { src: source, alt: '' }) : make('span', { className: 'browse-broken', textContent: say('data.broken') });
         const words = make('span', { className: 'browse-label', textContent: label });
-        if (said) words.append(make('span', { className: 'browse-said', textContent: `called ${said}` }));
+        if (said) words.append(make('span', { className: 'browse-said', textContent: say('data.browse.called', { said }) }));
         const tile = make('button', { type: 'button', title: name, className: said ? 'browse-wrong' : '' }, picture, words);
         tile.addEventListener('click', () => ask({ photo: asked.page * size + number }));
         return tile;
@@ -59,9 +59,9 @@ function drawRows(rows) {
 }
 
 function drawPhoto({ source, name, about: facts }) {
-    large.replaceChildren(source ? make('img', { src: source, alt: name }) : make('span', { className: 'browse-broken', textContent: 'broken' }));
+    large.replaceChildren(source ? make('img', { src: source, alt: name }) : make('span', { className: 'browse-broken', textContent: say('data.broken') }));
     about.innerHTML = facts; // a table that the server made, with all names in it escaped
-    which.textContent = `Photo ${(asked.photo + 1).toLocaleString('en')} of ${total.toLocaleString('en')}`;
+    which.textContent = say('data.browse.which', { at: (asked.photo + 1).toLocaleString('en'), total: total.toLocaleString('en') });
     before.disabled = asked.photo <= 0;
     after.disabled = asked.photo >= total - 1;
 }
@@ -92,6 +92,7 @@ function take(given) {
     element.classList.remove('browse-waiting');
     asked = wanted = given.asked;
     size = given.size;
+    delete note.dataset.say; // from now on it says what the server does
     note.textContent = given.note || '';
     note.hidden = !given.note;
     if (given.fields) {
@@ -145,5 +146,6 @@ document.addEventListener('keydown', (event) => {
         if (single.hidden) turn(by); else step(by);
     } else if (event.key === 'Escape' && !single.hidden) showAll();
 });
+whenSpoken(() => ask({ fields: true }));
 watch('value', () => take(props.value));
 take(props.value);

@@ -61,5 +61,6 @@ element.addEventListener('click', (event) => {
     const field = button.closest('.check-choice')?.querySelector('select, input');
     ask({ do: what, to: field?.value ?? to ?? '', photo: Number(photo ?? 0), number: Number(number ?? 0) });
 });
+whenSpoken(() => ask({ do: 'again' }));
 watch('value', () => take(props.value));
 take(props.value);

@@ -1,4 +1,5 @@
-// Plays the film of a run. props.value: what ui/filmview.py gives. The page puts before this what ui/figures/overlay.py has,
+// Plays the film of a run. props.value: what film_view of vit_demo/ui/tabs/finetune/film_html.py gives. The page puts before this what
+// vit_demo/figures/overlay.py has,
 // COLOURS: 256 of [red, green, blue] for the heat; SHARES: how much of it covers the photo where the map is lowest and highest.
 const find = (name) => element.querySelector(`.film-${name}`);
 const [note, stage, play, range, moment, photos, curve] = ['note', 'stage', 'play', 'range', 'moment', 'photos', 'curve'].map(find);
@@ -6,12 +7,15 @@ const still = matchMedia('(prefers-reduced-motion: reduce)');
 const SIDE = 112; // pixels of the heat, which the page then smooths
 const MARGIN = { left: 46, right: 12, top: 10, bottom: 24 };
 let film = { run: null, frames: [] };
-let shown = []; // of each photo: picture, canvas, the elements of its words
+let words = {}; // in the language of the page
+let shown = []; // of each photo: picture, canvas, the elements of what is said of it
 let place = 0; // the moment shown, a number of a frame; between two whole ones one frame turns into the next
 let playing = null; // since when and from which place
 
 const last = () => film.frames.length - 1;
 const milliseconds = () => Math.min(900, Math.max(160, 12000 / film.frames.length));
+// A text with what belongs in its braces.
+const filled = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
 const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 // Each frame stands still for a while and then turns into the next.
@@ -52,18 +56,18 @@ function draw() {
             context.drawImage(picture, 0, 0, canvas.width, canvas.height);
             context.drawImage(heat(film.frames[from].maps[number], film.frames[to].maps[number], turned), 0, 0, canvas.width, canvas.height);
         }
-        const words = film.frames[told].says[number];
-        says.textContent = words.text;
-        says.dataset.verdict = words.verdict;
-        where.textContent = words.where;
-        canvas.setAttribute('aria-label', `${film.photos[number].name}: the model ${words.where}`);
+        const said = film.frames[told].says[number];
+        says.textContent = said.text;
+        says.dataset.verdict = said.verdict;
+        where.textContent = said.where;
+        canvas.setAttribute('aria-label', filled(words.picture, { name: film.photos[number].name, where: said.where }));
     });
     const frame = film.frames[told];
     moment.setAttribute('aria-live', playing ? 'off' : 'polite'); // a frame a second would drown everything else
     if (moment.textContent !== frame.title) moment.textContent = frame.title;
     range.value = told;
     range.setAttribute('aria-valuetext', frame.title);
-    play.textContent = playing ? 'Pause' : 'Play';
+    play.textContent = playing ? words.pause : words.play;
     mark();
 }
 
@@ -115,9 +119,9 @@ function drawCurve() {
         shape('path', { class: 'film-axis', d: `M${MARGIN.left} ${MARGIN.top}V${bottom}H${right}` }),
         shape('text', { x: MARGIN.left - 6, y: MARGIN.top + 8, 'text-anchor': 'end' }, highest.toPrecision(2)),
         shape('text', { x: MARGIN.left - 6, y: bottom, 'text-anchor': 'end' }, '0'),
-        shape('text', { x: MARGIN.left, y: bottom + 17 }, 'step 0'),
-        shape('text', { x: right, y: bottom + 17, 'text-anchor': 'end' }, `step ${film.total}`),
-        shape('text', { 'text-anchor': 'middle', transform: `translate(12 ${(bottom + MARGIN.top) / 2}) rotate(-90)` }, 'loss (nats)'),
+        shape('text', { x: MARGIN.left, y: bottom + 17 }, filled(words.step, { step: 0 })),
+        shape('text', { x: right, y: bottom + 17, 'text-anchor': 'end' }, filled(words.step, { step: film.total })),
+        shape('text', { 'text-anchor': 'middle', transform: `translate(12 ${(bottom + MARGIN.top) / 2}) rotate(-90)` }, words.loss),
     ];
     for (const name of ['train', 'validation']) {
         const [steps, losses] = film[name];
@@ -141,10 +145,9 @@ function mark() {
 // A new film, or more of the one that is shown.
 
 function layOut() {
-    shown = film.photos.map(({ source, truth }) => {
+    shown = film.photos.map(({ source }) => {
         const figure = document.createElement('figure'), canvas = document.createElement('canvas'), caption = document.createElement('figcaption');
         const [is, says, where] = ['is', 'says', 'where'].map((name) => Object.assign(document.createElement('span'), { className: `film-${name}` }));
-        is.textContent = `It is: ${truth}`;
         caption.append(is, says, where);
         canvas.setAttribute('role', 'img');
         const picture = new Image();
@@ -155,11 +158,18 @@ function layOut() {
         picture.src = source;
         figure.append(canvas, caption);
         photos.append(figure);
-        return { picture, canvas, says, where };
+        return { picture, canvas, is, says, where };
     });
 }
 
+function tell() {
+    element.querySelectorAll('[data-word]').forEach((part) => { part.firstChild.data = words[part.dataset.word]; });
+    curve.setAttribute('aria-label', words.curve);
+    shown.forEach(({ is }, number) => { is.textContent = filled(words.is, { label: film.photos[number].truth }); });
+}
+
 function take(given) {
+    words = given.words;
     note.textContent = given.note || '';
     note.hidden = !given.note;
     stage.hidden = Boolean(given.note);
@@ -181,6 +191,7 @@ function take(given) {
     }
     range.max = Math.max(0, last());
     range.disabled = play.disabled = last() < 1;
+    tell();
     draw();
     drawCurve();
 }

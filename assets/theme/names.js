@@ -7,8 +7,9 @@
             const button = image.closest('button'), block = button.closest('.block');
             if (block && nameless(button)) blocks.set(block, [...(blocks.get(block) || []), button]);
         }
+        const word = document.querySelector('#page-words [data-picture]')?.dataset.picture ?? '';
         for (const [block, buttons] of blocks) {
-            const label = (block.querySelector('[data-testid=block-label], .label')?.textContent || '').trim() || 'Picture';
+            const label = (block.querySelector('[data-testid=block-label], .label')?.textContent || '').trim() || word;
             buttons.forEach((button, index) => {
                 const name = buttons.length > 1 ? `${label} ${index + 1}` : label;
                 button.dataset.named = '';

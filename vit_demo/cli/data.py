@@ -172,7 +172,8 @@ def _check(options: argparse.Namespace) -> None:
     with contextlib.suppress(UserError):  # a split is left without photos, which opening the mended set says
         rare = rare_classes(mend(data, decisions))
     if options.json:
-        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": [finding.as_dict() for finding in found], "rare_classes": rare}))
+        findings = [{**asdict(finding), "note": str(finding.note)} for finding in found]
+        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": findings, "rare_classes": rare}))
         return
     for kind in KINDS:
         _print_kind(kind, [finding for finding in found if finding.kind == kind])

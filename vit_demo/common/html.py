@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from vit_demo.common.words import label_title, percent, say, text_of
+from vit_demo.common.words import current_language, label_title, percent, say, text_of
 
 
 def render_from(folder: Path, name: str, /, **values: Any) -> Markup:
@@ -27,5 +27,5 @@ def say_html(key: str, language: str | None = None, /, **values: Any) -> Markup:
 @functools.cache
 def _templates(folder: Path) -> Environment:
     templates = Environment(loader=FileSystemLoader(folder), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    templates.globals |= {"say": say, "say_html": say_html, "percent": percent, "label_title": label_title}
+    templates.globals |= {"say": say, "say_html": say_html, "percent": percent, "label_title": label_title, "current_language": current_language}
     return templates

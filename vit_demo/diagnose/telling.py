@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vit_demo.common import settings
-from vit_demo.common.words import joined, label_title, percent_in, say, words
+from vit_demo.common.words import DEFAULT_LANGUAGE, joined, label_title, percent_in, say, speaking, words
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.diagnose.several import Together
 from vit_demo.model.abstention import Verdict
@@ -12,8 +12,10 @@ from vit_demo.model.classifier import LeafClassifier
 
 def class_name(classifier: LeafClassifier, label: str, language: str) -> str:
     """A class in a sentence: translated for the embedded model, as they are called for others."""
-    own = classifier.checkpoint.folder == settings.EMBEDDED_MODEL
-    return words(language)[f"class.{label}"] if own else label_title(label)
+    if classifier.checkpoint.folder == settings.EMBEDDED_MODEL:
+        return words(language)[f"class.{label}"]
+    with speaking(DEFAULT_LANGUAGE):
+        return label_title(label)
 
 
 def told(classifier: LeafClassifier, answer: Diagnosis, language: str) -> dict:

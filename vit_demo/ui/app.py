@@ -11,6 +11,7 @@ from pathlib import Path
 import gradio as gr
 import numpy as np
 from datasets import Image as ImageFeature
+from markupsafe import Markup
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -20,53 +21,61 @@ from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import runs
 from vit_demo.ui.shared import models
-from vit_demo.ui.shared.speech import Speech, Told
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.speech import QUIET, Speech, Told
 from vit_demo.ui.tabs import data, finetune
 from vit_demo.ui.tabs.diagnose import page as diagnose
 from vit_demo.ui.tabs.finetune.live import SHOW_LINKED_RUN
 from vit_demo.ui.tabs.inside import page as inside
 
-TITLE = "vit_demo: see what a Vision Transformer sees in a leaf"
+# In the order in which they stand.
+TABS = ("diagnose", "inside", "data", "finetune")
 EXAMPLES = 6
 
 
 def build() -> gr.Blocks:
     """All tabs, wired, not yet served."""
     examples = _examples()
-    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False) as page:
+    with gr.Blocks(title=say("page.title"), analytics_enabled=False, fill_width=False) as page:
         with gr.Row(elem_id="head"):
-            header = gr.Markdown(f"# vit_demo\n{say('page.lead')}", elem_id="header")
+            header = gr.Markdown(_header(), elem_id="header")
             speech = Speech()
-        speech.speaks(header, value=Told(lambda: f"# vit_demo\n{say('page.lead')}"))
+        speech.speaks(header, value=Told(_header))
+        # Of names.js.
+        speech(gr.HTML, value=Told(lambda: render("page/words")), padding=False, elem_id="page-words")
         remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
-        with gr.Accordion("Choose another model", open=False, elem_id="model-accordion"):
-            model = gr.Dropdown(
-                models.ready_choices(), value=EMBEDDED, label="Model in use", allow_custom_value=True, elem_id="model-in-use",
-                info="pick a finished run, or type a model folder or a name on the Hugging Face Hub",
+        with speech(gr.Accordion, label=Told("page.model.choose"), open=False, elem_id="model-accordion"):
+            model = speech(
+                gr.Dropdown, choices=Told(models.ready_choices), value=EMBEDDED, label=Told("page.model.in_use"), info=Told("page.model.how"),
+                allow_custom_value=True, elem_id="model-in-use",
             )
         with gr.Tabs() as tabs:
-            with gr.Tab("Diagnose", id="diagnose"):
+            diagnose_tab, inside_tab, data_tab, finetune_tab = (speech(gr.Tab, label=Told(f"page.tab.{tab}"), id=tab) for tab in TABS)
+            with diagnose_tab:
                 photo = diagnose.build(model, speech, examples)
-            with gr.Tab("Look inside", id="inside") as tab:
-                inside.build(tab, model, speech, examples[0], photo)
-            with gr.Tab("Data", id="data") as tab:
-                checked = data.build(tab, model, speech)
-            with gr.Tab("Fine-tune", id="finetune") as tab:
-                fine_tune = finetune.build(tab, model, speech)
-        quiet = {"api_visibility": "private", "show_progress": "hidden"}
-        model.change(lambda spec: spec, model, remembered, **quiet)
+            with inside_tab:
+                inside.build(inside_tab, model, speech, examples[0], photo)
+            with data_tab:
+                checked = data.build(data_tab, model, speech)
+            with finetune_tab:
+                fine_tune = finetune.build(finetune_tab, model, speech)
+        model.change(lambda spec: spec, model, remembered, **QUIET)
         # Only who watches a run asks for news of it each second.
-        tabs.select(follow_run, None, fine_tune.timers, **quiet)
-        checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **quiet)
-        page.load(restore_model, remembered, model, **quiet)
+        tabs.select(follow_run, None, fine_tune.timers, **QUIET)
+        checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **QUIET)
+        page.load(restore_model, remembered, model, **QUIET)
         speech.wire(page)
-        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **quiet).then(None, None, None, js=SHOW_LINKED_RUN)
+        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **QUIET).then(None, None, None, js=SHOW_LINKED_RUN)
     return page
+
+
+def _header() -> str:
+    return f"# vit_demo\n{say('page.lead')}"
 
 
 def follow_run(event: gr.SelectData) -> tuple:
     """Inputs: the tab chosen. Outputs: the timers, running on the Fine-tune tab only."""
-    timer = gr.Timer(active=event.value == "Fine-tune")
+    timer = gr.Timer(active=TABS[event.index] == "finetune")
     return timer, timer
 
 
@@ -121,7 +130,7 @@ def options() -> dict:
     return {
         "theme": _theme(),
         "css_paths": sorted(theme.glob("style*.css")),
-        "head": f"<style>{_read(theme / 'frame.css')}</style><script>{_read(theme / 'names.js')}</script>",
+        "head": render("page/head", style=_read(theme / "frame.css"), script=_read(theme / "names.js")),
         "max_file_size": settings.load().max_archive_bytes,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -131,8 +140,8 @@ def options() -> dict:
     }
 
 
-def _read(file: Path) -> str:
-    return file.read_text(encoding="utf-8")
+def _read(file: Path) -> Markup:
+    return Markup(file.read_text(encoding="utf-8"))
 
 
 def _theme() -> gr.Theme:
@@ -166,4 +175,4 @@ def serve(host: str | None = None, port: int | None = None) -> None:
     try:
         page.launch(server_name=host, server_port=port, **options())
     except OSError as error:
-        raise UserError(f"The page cannot be served: {error}. Give another --port.") from None
+        raise UserError("error.page.serve", why=str(error)) from None

@@ -54,7 +54,7 @@ def test_a_user_error_becomes_a_message_without_traceback():
 
 
 def test_texts_are_plain_json():
-    for file in FOLDER.glob("*.json"):
+    for file in FOLDER.rglob("*.json"):
         assert all(isinstance(text, str) and text.strip() for text in json.loads(file.read_text(encoding="utf-8")).values())
 
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # In the order in which they are shown: what spoils an examination, then what spoils the lesson, then the photos themselves.
 LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN = "leakage", "label", "duplicate", "unlike", "broken"
+# Key of the note on two photos that are one.
+SAME_PIXELS = "data.note.same"
 KINDS = (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN, *WARNINGS)
 # Of a larger data set so many photos are drawn, each as likely as any other.
 MOST_PHOTOS = 20_000
@@ -46,7 +48,8 @@ RARE = 1 / 3
 class Finding:
     """kind: one of KINDS. photos: (split, path) of the photo, or of both. score: the higher the surer, comparable within a kind.
 
-    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "". told: numbers for a person.
+    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "".
+    note: numbers for a person.
     """
 
     kind: str
@@ -54,17 +57,7 @@ class Finding:
     score: float
     sure: bool
     suggestion: str = ""
-    told: Sentence | str = ""
-
-    @property
-    def note(self) -> str:
-        """What is told of it, in the language of whoever asks."""
-        return str(self.told)
-
-    def as_dict(self) -> dict[str, Any]:
-        """For programs."""
-        values = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "told"}
-        return {**values, "note": self.note}
+    note: Sentence | str = ""
 
 
 @dataclass(frozen=True)
@@ -199,10 +192,11 @@ def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool)
     kind = LEAKAGE if across else DUPLICATE
     found = []
     for rank, pair in enumerate(find_pairs(prints, reading.features.early, splits, across)):
-        likeness = Sentence("data.note.likeness", {"cosine": pair.cosine})
-        told = Sentence("data.note.same") if pair.kind == "same" else Sentence("data.note.alike", {"likeness": likeness, "bits": pair.bits, "all": HASH_BITS})
+        likeness = Sentence("data.note.likeness", {"cosine": float(pair.cosine)})
+        alike = Sentence("data.note.alike", {"likeness": likeness, "bits": int(pair.bits), "all": HASH_BITS})
+        note = Sentence(SAME_PIXELS) if pair.kind == "same" else alike
         # As they are ranked: the same first, then near, then by likeness.
-        found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", told=told))
+        found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", note=note))
     return found
 
 
@@ -215,9 +209,8 @@ def _labels(reading: Reading, labels: np.ndarray, here: np.ndarray, names: list[
     for at in suspects.order:
         if suspects.margins[at] < 0:
             suggested = names[suspects.suggested[at]]
-            margin = -float(suspects.margins[at])
-            told = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": margin})
-            found.append(Finding(LABEL, (reading.photos[rows[at]],), margin, bool(suspects.suspect[at]), suggested, told))
+            note = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": -float(suspects.margins[at])})
+            found.append(Finding(LABEL, (reading.photos[rows[at]],), -float(suspects.margins[at]), bool(suspects.suspect[at]), suggested, note))
     return found
 
 
@@ -234,9 +227,8 @@ def _unlike(reading: Reading, here: np.ndarray) -> list[Finding]:
     limit = high + FENCE * (high - low)
     far = [at for at in np.argsort(-distances)[:CANDIDATES] if distances[at] > limit]
     ratios = distances / middle
-    return [
-        Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, told=Sentence("data.note.unlike", {"ratio": float(ratios[at])})) for at in far
-    ]
+    notes = {at: Sentence("data.note.unlike", {"ratio": float(ratios[at])}) for at in far}
+    return [Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=note) for at, note in notes.items()]
 
 
 def rare_classes(data: DatasetDict) -> dict[str, int]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from html import escape
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import ImageData
+from markupsafe import Markup, escape
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import percent
+from vit_demo.common.words import percent, say
+from vit_demo.ui.shared.html import render
 
 
 class OnePhoto(ImageData):
@@ -20,7 +21,7 @@ class OnePhoto(ImageData):
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> OnePhoto:
         if isinstance(obj, list):
-            raise gr.Error("Several photos go in photos, as a list; photo takes one.", print_exception=False)
+            raise gr.Error(say("error.page.one_photo"), print_exception=False)
         return super().model_validate(obj, **options)
 
 
@@ -75,34 +76,28 @@ class Choice(gr.Dropdown):
 
 
 def polite(callback: Callable) -> Callable:
-    """Show a UserError of a callback as a message on the page instead of a traceback."""
+    """Show a UserError of a callback as a message on the page, in the language of whoever is answered, instead of a traceback."""
 
     @functools.wraps(callback)
     def wrapped(*arguments: Any, **named: Any) -> Any:
         try:
             return callback(*arguments, **named)
         except UserError as error:
-            raise gr.Error(escape(str(error)), title="That did not work", duration=12, print_exception=False) from None
+            raise told(error) from None
 
     return wrapped
 
 
-def bars(shares: dict[str, float], written: Callable[[float], str] | None = None) -> str:
+def told(error: UserError) -> gr.Error:
+    """The message on the page, in the current language."""
+    return gr.Error(str(escape(str(error))), title=say("page.failed"), duration=12, print_exception=False)
+
+
+def bars(shares: dict[str, float], written: Callable[[float], str] | None = None) -> Markup:
     """Shares of 1 as labelled horizontal bars, in HTML. written: how a share is written, by default as percent() does."""
-    written = written or percent
-    rows = "".join(
-        f'<div class="bar-row"><span class="bar-name">{escape(name)}</span>'
-        f'<span class="bar-track"><span class="bar-fill" style="width:{share:.2%}"></span></span>'
-        f'<span class="bar-number">{written(share)}</span></div>'
-        for name, share in shares.items()
-    )
-    return f'<div class="bars">{rows}</div>'
+    return render("shared/pieces#bars", shares=shares, written=written or percent)
 
 
-def table(header: list[str], rows: list[list[Any]]) -> str:
+def table(header: list[str], rows: list[list[Any]]) -> Markup:
     """A plain HTML table; the first column names the row."""
-    head = "".join(f"<th>{escape(str(name))}</th>" for name in header)
-    body = "".join(
-        "<tr>" + f"<th>{escape(str(row[0]))}</th>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row[1:]) + "</tr>" for row in rows
-    )
-    return f'<div class="table-scroll"><table class="facts"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return render("shared/pieces#table", header=header, rows=rows)

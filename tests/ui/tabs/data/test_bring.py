@@ -223,4 +223,4 @@ def test_strangers_are_not_offered_what_others_brought(archive, monkeypatch):
     ended(bring.begin([str(archive)], event(do="begin", name="leaves")))
     assert ("leaves, 20 photos brought in", "import:leaves") in opened.sources()
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
-    assert opened.sources() == opened.SOURCES
+    assert opened.sources() == opened.usual_sources()

@@ -12,6 +12,7 @@ import sys
 import urllib.request
 import zipfile
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from tests.conftest import ROOT
+from vit_demo.common.words import say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose_files
 from vit_demo.diagnose.several import combine
@@ -119,6 +121,17 @@ def test_what_cannot_be_answered_is_refused_with_a_sentence(client, folder):
     ):
         with pytest.raises(AppError, match=words):
             client.predict(**named)
+
+
+def test_errors_are_told_in_the_language_asked_for(client, folder, tiny_model):
+    notes, leaf = handle_file(str(folder / "notes.jpg")), handle_file(str(folder / "leaf1.jpg"))
+    for named in ({"photos": [leaf, notes], "api_name": "/diagnose"}, {"photos": [leaf, notes], "api_name": "/diagnose_batch"}):
+        found = client.predict(**named, model=str(tiny_model), language="fr")
+        refused = (found["leaves"] if isinstance(found, dict) else found)[1]
+        assert refused["error"].startswith(say("error.photos.no_photo", "fr", name="notes.jpg"))
+    with pytest.raises(AppError) as caught:
+        client.predict(notes, language="sw", api_name="/diagnose")
+    assert say("error.photos.no_photo", "sw", name="notes.jpg") in unescape(str(caught.value))
 
 
 def test_the_example_for_gradio_client_runs(url, folder):

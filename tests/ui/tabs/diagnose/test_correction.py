@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vit_demo.common.words import LANGUAGES, say
+from vit_demo.common.words import LANGUAGES, say, speaking
 from vit_demo.data.corrections import review_set
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.ui.app import build
@@ -40,12 +40,13 @@ def said(verdict: str | None = "diagnosis", model: str = EMBEDDED, scores: dict[
 
 def filled_in(photo: str, **values: str) -> dict:
     """What the page sends of the form that was drawn for this photo."""
-    token = re.search(r'name="photo" value="(\w+)"', correction.draw(photo, said(), "en"))[1]
+    token = re.search(r'name="photo" value="(\w+)"', correction.draw(photo, said()))[1]
     return {"photo": token, "label": "healthy", "other": "", "note": "", "keep": "on", **values}
 
 
 def send(photo: str | None, given: dict, told: dict | None = None, language: str = "en") -> str:
-    return correction.answer(photo, told or said(), language, gr.EventData(None, {"value": given, "index": 0}))
+    with speaking(language):
+        return correction.answer(photo, told or said(), gr.EventData(None, {"value": given, "index": 0}))
 
 
 def options(html: str) -> dict[str, str]:
@@ -53,10 +54,10 @@ def options(html: str) -> dict[str, str]:
     return {unescape(value): unescape(text) for value, text in re.findall(r'<option value="([^"]+)"[^>]*>([^<]*)</option>', html)}
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 @pytest.mark.parametrize("verdict", [None, "diagnosis", "unsure", "not_known"])
 def test_the_classes_are_offered_in_the_language_of_the_page(photo, verdict, language):
-    html = correction.draw(photo, said(verdict), language)
+    html = correction.draw(photo, said(verdict))
     offered = options(html)
     assert list(offered) == [*SCORES, correction.OTHER] and offered[correction.OTHER] == say("diagnose.correction.other", language)
     for label in SCORES:
@@ -71,8 +72,7 @@ def test_the_classes_are_offered_in_the_language_of_the_page(photo, verdict, lan
 
 
 def test_no_form_without_an_answer(photo, tiny_model):
-    for nothing in ((None, said(), "en"), (photo, None, "en"), (photo, {"error": "No photo."}, "en"), (photo, said(), "../en"),
-                    (photo, said(model="/a/model/that/was/deleted"), "en")):
+    for nothing in ((None, said()), (photo, None), (photo, {"error": "No photo."}), (photo, said(model="/a/model/that/was/deleted"))):
         assert correction.draw(*nothing) == ""
 
 
@@ -88,7 +88,7 @@ def test_what_is_stored_is_the_photo_the_label_and_what_the_model_said(photo):
     assert review_set.corrections() == [] and "Photos in the review set: 0." in again and "<form" in again
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_it_says_what_it_did_in_the_language_of_the_page(photo, language):
     html = unescape(send(photo, filled_in(photo), language=language))
     for key, values in (("stored", {}), ("count", {"count": 1}), ("stored_as", {"label": say("class.healthy", language)}), ("next", {}), ("remove", {})):
@@ -132,7 +132,7 @@ def test_nothing_is_stored_of_a_photo_that_is_gone_or_was_refused(photo, refusal
 
 def test_names_of_an_own_model_are_plain_text(photo, tiny_model):
     scores = {'a"><script>x': 0.9, "b": 0.1}
-    html = correction.draw(photo, said(None, str(tiny_model), scores), "en")
+    html = correction.draw(photo, said(None, str(tiny_model), scores))
     assert list(options(html))[:2] == list(scores) and "<script" not in html
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
-from vit_demo.common.words import LANGUAGES, say
+from vit_demo.common.words import LANGUAGES, Sentence, current_language, say, speaking
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.notes import FILE
 from vit_demo.explain.attribution.methods import DEFAULT
@@ -22,11 +22,10 @@ from vit_demo.explain.attribution.target import Target
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.ui.app import build
 from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.diagnose import one, page
 from vit_demo.ui.tabs.diagnose.answer_html import View, answer_html
-from vit_demo.ui.tabs.diagnose.asked import Asked
 
 SCORES = {"bean_rust": 0.55, "angular_leaf_spot": 0.4, "healthy": 0.05}
 
@@ -44,9 +43,10 @@ def own_model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "own"))
 
 
-def answered(verdict: str | None, chosen: list[str], language: str = "en", model: str = EMBEDDED) -> str:
+def answered(verdict: str | None, chosen: list[str], language: str | None = None, model: str = EMBEDDED) -> str:
     """The HTML of an answer with this verdict."""
-    return answer_html(View(get_classifier(model), language), Diagnosis("leaf.jpg", "bean_rust", 0.55, SCORES, verdict, chosen))
+    with speaking(language or current_language()):
+        return answer_html(View(get_classifier(model)), Diagnosis("leaf.jpg", "bean_rust", 0.55, SCORES, verdict, chosen))
 
 
 def headline(html: str) -> str:
@@ -59,7 +59,7 @@ def seen(html: str) -> str:
 
 
 def test_the_map_shows_what_speaks_for_the_answer(photo, tiny_model):
-    said, answer, why, picture, note = one.show(photo, str(tiny_model), "en")
+    said, answer, why, picture, note = one.show(photo, str(tiny_model))
     classifier = LeafClassifier.open(tiny_model)
     pixel_values = classifier.preprocess([Image.open(photo)])
     label = int(classifier.logits([Image.open(photo)])[0].argmax())
@@ -73,76 +73,55 @@ def test_the_map_shows_what_speaks_for_the_answer(photo, tiny_model):
 def test_what_is_no_photo_leaves_no_map_of_the_photo_before(tmp_path, tiny_model):
     lie = tmp_path / "notes.jpg"
     lie.write_text("this is a shopping list")
-    said, answer, why, picture, note = one.show(str(lie), str(tiny_model), "sw")
-    assert f'lang="sw">{say("diagnose.refused.no_photo", "sw", name="notes.jpg")}' in answer and say("diagnose.refused", "sw") in answer
+    with speaking("sw"):
+        said, answer, why, picture, note = one.show(str(lie), str(tiny_model))
+    assert 'lang="sw"' in answer and "notes.jpg" in answer and say("diagnose.refused", "sw") in answer
     assert picture["value"] is None and not why["visible"] and note == ""
-    told, _ = one.retell("fr", said)
-    assert escape(say("diagnose.refused.no_photo", "fr", name="notes.jpg")) in told and say("diagnose.refused", "fr") in told
-    assert "notes.jpg is not a photo. Choose a picture file: JPEG, " in one.retell("en", said)[0]
+    with speaking("fr"):
+        told, _ = one.retell(json.loads(json.dumps(said)))
+        assert str(escape(Sentence.from_json(said["error"]))) in told and say("diagnose.refused") in told
+    assert "notes.jpg is not a photo. Choose a picture file: JPEG, " in one.retell(said)[0]
 
 
 def test_without_a_photo_it_says_what_to_wait_for(tiny_model):
-    said, answer, why, picture, note = one.show(None, str(tiny_model), "pt")
+    with speaking("pt"):
+        said, answer, why, picture, note = one.show(None, str(tiny_model))
     assert said is None and say("diagnose.empty", "pt") in answer and not why["visible"] and picture["value"] is None
 
 
 @pytest.mark.parametrize("own", [True, False])
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_another_language_tells_the_same_answer_without_asking_the_model_again(photo, tiny_model, own, language):
     model = str(tiny_model) if own else EMBEDDED
-    said, *_ = one.show(photo, model, "en")
-    _, answer, _, _, note = one.show(photo, model, language)
+    with speaking("en"):
+        said, *_ = one.show(photo, model)
+    _, answer, _, _, note = one.show(photo, model)
     asked = []
     handle = get_classifier(model).model.register_forward_pre_hook(lambda *_: asked.append(1))
     try:
-        told = one.retell(language, json.loads(json.dumps(said)))
+        told = one.retell(json.loads(json.dumps(said)))
     finally:
         handle.remove()
     assert not asked and told == (answer, note)
 
 
-def translated(language: str) -> list:
-    """What the texts of the whole tab become in a language, as the page is told before anything was asked."""
-    called = on_language(build())[0]
-    assert len(called.outputs) == len(set(called.outputs))
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
+def test_all_texts_of_the_tab_are_told_in_the_language_chosen(photo, language):
+    with gr.Blocks() as built:
+        speech = Speech()
+        page.build(gr.Dropdown(), speech, [photo])
+        speech.wire(built)
+    called, = (call for call in built.fns.values() if call.fn and (speech.language._id, "change") in call.targets)
     told = called.fn(language, *[None] * (len(called.inputs) - 1))
-    assert len(told) == len(called.outputs)
-    return told
-
-
-def on_language(built: gr.Blocks) -> list:
-    """What is called where the language changes."""
-    language = next(block for block in built.blocks.values() if getattr(block, "elem_id", None) == "language")
-    return [call for call in built.fns.values() if call.fn and (language._id, "change") in call.targets]
-
-
-def test_another_language_is_one_request_for_texts_and_answers():
-    assert len(on_language(build())) == 1
-    with gr.Blocks() as blocks:
-        language, said, *told = gr.Dropdown(elem_id="language"), gr.JSON(), *(gr.HTML() for _ in range(4))
-        asked = Asked(blocks, gr.Dropdown(), language)
-        asked.retells(lambda code, value: (f"{code} 1 {value}", f"{code} 2 {value}"), [language, said], told[:2])
-        asked.speaks(told[2], lambda code: f"text {code}")
-        asked.retells(lambda value, code: f"{code} 3 {value}", [said, language], told[3:])
-        asked.wire()
-    called, = on_language(blocks)
-    assert called.inputs == [language, said] and called.outputs == [told[2], told[0], told[1], told[3]]
-    assert called.fn("fr", "x") == ["text fr", "fr 1 x", "fr 2 x", "fr 3 x"]
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_another_language_changes_texts_and_nothing_else(language):
-    told = translated(language)
+    assert len(told) == len(called.outputs) == len(set(called.outputs))
     updates = [update for update in told if isinstance(update, dict)]
-    assert say("diagnose.lead", language) in told and say("diagnose.touch", language) in [update.get("placeholder") for update in updates]
+    assert say("diagnose.touch") in [update.get("placeholder") for update in updates]
+    texts = [text for text in told if isinstance(text, str)] + [str(text) for update in updates for key, text in update.items() if key != "__type__"]
+    assert say("diagnose.lead") in texts and any(escape(say("diagnose.empty")) in text for text in texts)
     # Texts alone: with a value, a photo would be taken away or asked about again.
     assert all(set(update) <= {"label", "placeholder", "info", "__type__"} or set(update) == {"value", "__type__"} for update in updates)
     if language == "zh":
-        assert not re.findall(r"[A-Za-z]{2,}", seen(" ".join(str(text) for update in updates for key, text in update.items() if key != "__type__")))
-
-
-def test_a_language_that_is_none_changes_nothing():
-    assert set(map(str, [*translated("../en"), *one.retell("../en", None)])) == {str(gr.skip())}
+        assert not re.findall(r"[A-Za-z]{2,}", seen(" ".join(texts)))
 
 
 @pytest.mark.parametrize("verdict", [None, "diagnosis", "unsure", "not_known"])
@@ -150,7 +129,8 @@ def test_in_chinese_nothing_is_left_in_english(verdict):
     chosen = {"unsure": ["bean_rust", "angular_leaf_spot"], "not_known": []}.get(verdict, ["bean_rust"])
     words = set(re.findall(r"[A-Za-z]{2,}", seen(answered(verdict, chosen, "zh"))))
     assert words <= {"Uromyces", "appendiculatus", "Pseudocercospora", "griseola"}
-    assert not re.findall(r"[A-Za-z]{2,}", seen(one.retell("zh", None)[0]))
+    with speaking("zh"):
+        assert not re.findall(r"[A-Za-z]{2,}", seen(one.retell(None)[0]))
 
 
 @pytest.mark.parametrize("verdict", [None, "diagnosis"])
@@ -169,9 +149,9 @@ def test_unsure_names_what_is_left_with_a_note_on_each():
     assert "What to do: bean rust" in html and "What to do: angular leaf spot" in html and "probability" not in html
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_what_is_not_known_gets_no_diagnosis_but_folded(language):
-    html = answered("not_known", [], language)
+    html = answered("not_known", [])
     open_part, _, folded = html.partition("<details")
     rust = say("class.bean_rust", language)
     assert headline(html) == escape(say("diagnose.not_known_label", language)) and escape(say("diagnose.not_known_note", language)) in open_part
@@ -179,15 +159,15 @@ def test_what_is_not_known_gets_no_diagnosis_but_folded(language):
     assert html.count("<details") == 1 and "Uromyces" not in html
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_what_is_wrong_with_the_photo_stands_before_the_answer(tmp_path, tiny_model, language):
     file = tmp_path / "dark.png"
     Image.fromarray(np.random.default_rng(2).integers(0, 40, (60, 80, 3), dtype=np.uint8)).save(file)
-    said, answer, *_ = one.show(str(file), str(tiny_model), language)
+    said, answer, *_ = one.show(str(file), str(tiny_model))
     before = answer.partition("answer-label")[0]
     assert {"dark", "small"} <= set(said["answer"]["quality"])
     assert all(escape(say(f"quality.{problem}", language)) in before for problem in said["answer"]["quality"])
-    assert "answer-quality" not in answered("diagnosis", ["bean_rust"], language)
+    assert "answer-quality" not in answered("diagnosis", ["bean_rust"])
 
 
 def test_what_is_not_known_gets_no_map(tmp_path):
@@ -196,7 +176,7 @@ def test_what_is_not_known_gets_no_map(tmp_path):
         pytest.skip("the embedded model does not know yet when to be silent")
     file = tmp_path / "noise.png"
     Image.fromarray(np.random.default_rng(1).integers(0, 256, (224, 224), dtype=np.uint8)).save(file)
-    said, answer, why, picture, note = one.show(str(file), EMBEDDED, "en")
+    said, answer, why, picture, note = one.show(str(file), EMBEDDED)
     assert said["answer"]["verdict"] == "not_known" and "answer-not_known" in answer
     assert not why["visible"] and picture["value"] is None and note == ""
 
@@ -216,11 +196,5 @@ def test_notes_of_an_own_model_are_plain_text(own_model):
 
 def test_broken_notes_of_an_own_model_leave_the_answer_alone(own_model, photo, caplog):
     (own_model / FILE).write_text("{")
-    _, answer, *_ = one.show(photo, str(own_model), "en")
+    _, answer, *_ = one.show(photo, str(own_model))
     assert headline(answer) and "What to do" not in answer and FILE in caplog.text
-
-
-@pytest.mark.parametrize(("remembered", "accepted", "language"), [("", "sw-TZ,sw;q=0.9", "sw"), ("fr", "sw", "fr"), ("xx", "zh-CN", "zh"), (None, None, "en")])
-def test_the_language_chosen_before_wins_over_that_of_the_browser(remembered, accepted, language):
-    request = gr.Request(headers={"accept-language": accepted} if accepted else {})
-    assert page.restore_language(remembered, request) == language

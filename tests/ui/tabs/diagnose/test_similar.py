@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from html import escape
 from pathlib import Path
 
 import numpy as np
 import pytest
+from markupsafe import escape
 from PIL import Image
 
-from vit_demo.common.words import LANGUAGES, say
+from vit_demo.common.words import LANGUAGES, say, speaking
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import FILE, Pictures
@@ -44,12 +44,12 @@ def labels_in(html: str) -> list[str]:
     return re.findall(r'alt="" /><span>(.*?)</span></li>', html)
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_it_is_offered_folded_and_shows_three_pictures_with_their_labels_when_opened(photo, run, language):
-    said = json.loads(json.dumps(one.show(photo, run, "en")[0]))
-    folded = similar.offer(said, language)
+    said = json.loads(json.dumps(one.show(photo, run)[0]))
+    folded = similar.offer(said)
     assert "data-waits" in folded and " open>" not in folded and "<img" not in folded and escape(say("diagnose.similar.title", language)) in folded
-    opened = similar.look(photo, said, language)
+    opened = similar.look(photo, said)
     assert " open>" in opened and "data-waits" not in opened and escape(say("diagnose.similar.learned", language)) in opened
     shown = labels_in(opened)
     assert len(shown) == 3 and shown[0] == "Bean rust" and "base64,dGhlIHBob3Rv" in opened.partition("</li>")[0]
@@ -57,39 +57,40 @@ def test_it_is_offered_folded_and_shows_three_pictures_with_their_labels_when_op
 
 
 def test_folded_it_asks_the_model_nothing(photo, run):
-    said, asked = one.show(photo, run, "en")[0], []
+    said, asked = one.show(photo, run)[0], []
     handle = get_classifier(run).model.register_forward_pre_hook(lambda *_: asked.append(1))
     try:
-        similar.offer(said, "sw")
+        similar.offer(said)
         assert not asked
-        similar.look(photo, said, "sw")
+        similar.look(photo, said)
         assert len(asked) == 1
     finally:
         handle.remove()
 
 
 def test_it_is_not_there_where_there_is_nothing_to_show(photo, run, tiny_model):
-    said = one.show(photo, run, "en")[0]
+    said = one.show(photo, run)[0]
     silent = {**said, "answer": {**said["answer"], "verdict": "not_known"}}
-    without = one.show(photo, str(tiny_model), "en")[0]
+    without = one.show(photo, str(tiny_model))[0]
     for nothing in (None, {"error": "no photo"}, silent, without, {**said, "model": "/nowhere/at/all"}):
-        assert similar.offer(nothing, "en") == "" == similar.look(photo, nothing, "en")
-    assert similar.look(None, said, "en") == ""
+        assert similar.offer(nothing) == "" == similar.look(photo, nothing)
+    assert similar.look(None, said) == ""
 
 
 def test_broken_pictures_are_one_sentence_in_the_part(photo, run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "broken")
     (folder / FILE).write_bytes(b"nothing")
-    said = one.show(photo, str(folder), "en")[0]
-    html = similar.look(photo, said, "es")
+    said = one.show(photo, str(folder))[0]
+    html = similar.look(photo, said)
     assert "is broken" in html and " open>" in html and "<img" not in html and str(tmp_path) not in html
 
 
 def test_of_the_embedded_model_real_train_photos_are_shown_in_the_language_of_the_page(tmp_path):
     leaf = tmp_path / "leaf.png"
     open_dataset("beans")["train"][700]["image"].save(leaf)
-    said = one.show(str(leaf), "embedded", "en")[0]
+    said = one.show(str(leaf), "embedded")[0]
     assert said["answer"]["label"] == "healthy"
-    html = similar.look(str(leaf), said, "zh")
+    with speaking("zh"):
+        html = similar.look(str(leaf), said)
     assert say("diagnose.similar.learned", "zh") in html and labels_in(html)[0] == say("class.healthy", "zh") and html.count("<img") == 3
     assert not re.findall("[A-Za-z]{2,}", re.sub("<[^>]*>", "", html))

@@ -7,11 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from vit_demo.common.words import say, words
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import RECIPES, TrainingConfig
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import (
+    AUGMENT_TITLES,
+    DATA_TITLES,
+    ENGINE_TITLES,
+    HEAD_TITLES,
     NOTHING,
     RECIPE_TITLES,
     SETTING_TITLES,
@@ -51,7 +56,7 @@ def test_each_run_has_its_curves_and_the_table_only_what_differs() -> None:
     assert figure.data[0].line.color != figure.data[3].line.color
     along_epochs = compare.compare([run.id for run in found], "epochs")[0]["value"]
     assert along_epochs.data[0].x == (10,)
-    assert "Learning rate" in table and "0.001" in table and "96, 224" in table and "the model&#x27;s own" in table and "Weight decay" not in table
+    assert "Learning rate" in table and "0.001" in table and "96, 224" in table and "the model&#39;s own" in table and "Weight decay" not in table
     assert "<i>" not in table and "no result yet" in table
 
 
@@ -90,7 +95,9 @@ def test_every_setting_status_and_recipe_has_its_words() -> None:
         text = setting_text(field.name, field.default)
         assert text and text not in ("None", "()", "True", "False")
         if field.name in NOTHING:
-            assert setting_text(field.name, 0) == NOTHING[field.name]
+            assert setting_text(field.name, 0) == say(NOTHING[field.name])
+    every = (STATUS_WORDS, RECIPE_TITLES, AUGMENT_TITLES, HEAD_TITLES, ENGINE_TITLES, DATA_TITLES, SETTING_TITLES, NOTHING)
+    assert {key for titles in every for key in titles.values()} <= words().keys()
 
 
 @pytest.mark.parametrize(

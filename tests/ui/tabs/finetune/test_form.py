@@ -11,6 +11,7 @@ import pytest
 from vit_demo.cli.main import parser
 from vit_demo.cli.train import config_of
 from vit_demo.training.run.config import RECIPES, TRAINER_SETTINGS, TrainingConfig
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.finetune import form
 from vit_demo.ui.tabs.finetune.form import DECIDED, OFFERED, Form, apply_recipe, gpu_hint, launch_command, show_command, submitted
 
@@ -18,7 +19,7 @@ from vit_demo.ui.tabs.finetune.form import DECIDED, OFFERED, Form, apply_recipe,
 @pytest.fixture(scope="module")
 def built() -> Form:
     with gr.Blocks(), gr.Tab("x") as tab:
-        return form.build(tab)
+        return form.build(tab, Speech())
 
 
 @pytest.fixture

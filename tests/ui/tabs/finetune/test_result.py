@@ -198,9 +198,9 @@ def test_a_cell_opens_its_photos(run: Run, leaves: Path) -> None:
 
 
 def test_a_photo_opens_large_from_the_source_of_the_run(run: Run, leaves: Path) -> None:
-    detail, large, facts = open_photo(run.id, "test", event("31"))
+    detail, large, facts, opened = open_photo(run.id, "test", event("31"))
     row = open_dataset(leaves)["test"][31]
-    assert detail["visible"] and np.array_equal(np.asarray(large["value"]), np.asarray(row["image"].convert("RGB")))
+    assert detail["visible"] and opened == "31" and np.array_equal(np.asarray(large["value"]), np.asarray(row["image"].convert("RGB")))
     text = words(facts)
     assert "It is Green" in text and "The model says Red" in text and row["image_file_path"] in text and "test, 31" in text
 
@@ -230,7 +230,7 @@ def test_where_the_source_is_gone_the_numbers_stay(home: Path, tmp_path: Path) -
     title, photos, *_ = list_photos(run.id, "test", "", 0, "")
     assert "The photos cannot be shown, only what was said of them. There is no folder" in words(title).replace("&#x27;", "'")
     assert len(rows_of(photos)) == 2 and "<img" not in photos and "says Red" in words(photos)
-    _, large, facts = open_photo(run.id, "test", event(rows_of(photos)[0]))
+    _, large, facts, _ = open_photo(run.id, "test", event(rows_of(photos)[0]))
     assert not large["visible"] and "There is no folder" in facts
 
 

@@ -7,6 +7,7 @@ loaded anew finds the import again.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
@@ -21,27 +22,19 @@ import gradio as gr
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, JobState
+from vit_demo.common.words import LANGUAGES, current_language, speaking
 from vit_demo.data.corrections.review_set import clean_label
 from vit_demo.data.importing import archives, imports, tables
 from vit_demo.data.importing.gather import Files
 from vit_demo.data.names import BEANS, IMPORT
 from vit_demo.ui.shared.components import PhotoFiles, polite
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.data import bring_html as view
 from vit_demo.ui.tabs.data.opened import open_source, sources
 from vit_demo.ui.tabs.data.sent import values_of
+from vit_demo.ui.tabs.data.stage import build_stage
 
-STAGE = """<div class="bring" data-most="MOST">
-<p class="note">In a zip or tar, put the photos into a folder for each class (rust/photo.jpg, or train/rust/photo.jpg). Or choose a CSV of paths and labels
-together with its photos, or photos that all show the same.</p>
-<form class="bring-form">
-<label class="bring-of" hidden>What these photos show<input id="bring-label" autocomplete="off" placeholder="e.g. bean_rust">
-<small>Bring each class in turn under the same name: they are added.</small></label>
-<label>Name of the data set<input id="bring-name" maxlength="60" list="bring-known" autocomplete="off" placeholder="e.g. my-beans"></label>
-<datalist id="bring-known"></datalist>
-<button type="submit" class="bring-main" id="bring-start">Start</button>
-</form>
-<div data-part="head" id="bring-head"></div><div data-part="list" id="bring-list"></div>
-</div>"""
 # What a page sends, and what it is where it is not as it should be.
 NOTHING = {"do": "", "name": "", "label": ""}
 # How many people may be answered at the same time; others wait.
@@ -51,12 +44,15 @@ PHOTOS_NAME = "my-photos"
 PARQUET = ".parquet"
 
 
-def build(tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
-    """Lay out the view. Inputs: its tab, the views of the Data tab, the photos that are chosen. Returns events upon which other photos are to be opened."""
-    script = (settings.ASSETS / "theme" / "bring.js").read_text(encoding="utf-8")
+def build(speech: Speech, tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
+    """Lay out the view. Inputs: the speech of the page, the tab of the view, the views of the Data tab, the photos that are chosen.
+
+    Returns events upon which other photos are to be opened.
+    """
     most = settings.load().max_archive_bytes
-    files = PhotoFiles(file_count="multiple", label=f"Files, at most {most / 2**30:.0f} GB", height=150, elem_id="bring-files")
-    stage = gr.HTML({}, html_template=STAGE.replace("MOST", str(most)), js_on_load=script, apply_default_css=False, padding=False, elem_id="data-bring")
+    files = speech(PhotoFiles, file_count="multiple", label=Told("data.bring.files", gigabytes=most / 2**30), height=150, elem_id="bring-files")
+    template = str(render("data/bring_stage", most=most))
+    stage = build_stage(speech, "bring", ("data.bring.too_large",), html_template=template, padding=False, elem_id="data-bring")
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": AT_ONCE}
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
     stage.upload(begin, files, stage, **quiet)
@@ -93,7 +89,7 @@ def begin(files: list[str] | None, event: gr.EventData) -> dict:
     except UserError as error:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        return {"job": None, "parts": {"head": view.failed_html(str(error))}}
+        return {"job": None, **_told_once(functools.partial(view.failed_html, error))}
     threading.Thread(target=_clear, args=(job, paths, folder), daemon=True).start()
     return {**_answer(job), "begun": True}
 
@@ -102,14 +98,18 @@ def act(event: gr.EventData) -> dict:
     """Inputs: what was pressed, about which import. Outputs: what to show now."""
     asked = understood(event.value)
     job = imports.JOBS.find(asked["name"])
-    if asked["do"] == "tell":
-        found = next((one for one in imports.list_imports() if one.name == asked["name"]), None)
-        return {"parts": {"head": view.result_html(found) if found else view.failed_html(f"There is no import called {asked['name']} any more.")}}
+    if asked["do"] in ("tell", "list"):
+        known = imports.list_imports()
+        parts = {"list": view.list_html(known)}
+        if asked["do"] == "list":
+            return {"parts": parts}
+        found = next((one for one in known if one.name == asked["name"]), None)
+        return {"tells": asked["name"], "parts": {"head": view.result_html(found) if found else view.gone_html(asked["name"]), **parts}}
     if job is None:
         return show()
     if asked["do"] == "stop":
         job.stop()
-    return _answer(job)
+    return _answer(job, listed=asked["do"] == "again")
 
 
 def choose(event: gr.EventData) -> tuple:
@@ -130,7 +130,8 @@ def remove(source: str, event: gr.EventData) -> tuple:
     name = understood(event.value)["name"]
     imports.remove(name)
     chosen = {"value": BEANS} if IMPORT + name in (source or "") else {}
-    return {**_answer(None), "parts": {"head": view.removed_html(name), "list": view.list_html(imports.list_imports())}}, gr.update(choices=sources(), **chosen)
+    answer, told = _answer(None), _told_once(lambda: view.removed_html(name))
+    return {**answer, **told, "parts": {**answer["parts"], **told["parts"]}}, gr.update(choices=sources(), **chosen)
 
 
 def understood(text: Any) -> dict[str, str]:
@@ -144,17 +145,17 @@ def source_of(paths: list[Path], label: str) -> Path | Files | None:
     Raises UserError with what to do. A table by itself could name any file of this computer, so it is taken only with its photos.
     """
     if not paths:
-        raise UserError("Choose a zip or tar file, or photos first.")
+        raise UserError("error.data_tab.no_files")
     if not all(path.is_file() for path in paths):
-        raise UserError("What was uploaded is not there any more. Choose the files again.")
+        raise UserError("error.data_tab.upload_gone")
     if len(paths) == 1 and archives.is_archive(paths[0]):
         return paths[0]
     if any(map(archives.is_archive, paths)):
-        raise UserError("Bring one zip or tar at a time, and no other files with it.")
+        raise UserError("error.data_tab.one_archive")
     if _only_photos(paths):
         return Files(tuple(paths), clean_label(label))
     if all(map(tables.is_table, paths)):
-        raise UserError("A table alone holds no photos. Choose it together with its photos, or pack all into one zip.")
+        raise UserError("error.data_tab.table_alone")
     return None
 
 
@@ -191,7 +192,7 @@ def _together(paths: list[Path], name: str) -> Path:
                 shutil.copyfile(path, inside / path.name)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise UserError(f"The photos could not be put together ({error.strerror}). Free some space and try again.") from None
+        raise UserError("error.data_tab.not_together", why=error.strerror) from None
     return folder
 
 
@@ -204,6 +205,15 @@ def _clear(job: Job, paths: list[Path], folder: Path | None) -> None:
         for path in paths:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def _told_once(told: Callable[[], str]) -> dict:
+    """What is said at the head and cannot be asked for again, so the script has it in all languages."""
+    heads = {}
+    for language in LANGUAGES:
+        with speaking(language):
+            heads[language] = told()
+    return {"heads": heads, "parts": {"head": heads[current_language()]}}
 
 
 def _answer(job: Job | None, listed: bool = False) -> dict:

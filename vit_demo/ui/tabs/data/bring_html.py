@@ -1,7 +1,4 @@
-"""Photos that are brought in, in HTML: how far an import is, what became of it, and all imports.
-
-Buttons carry what they ask for in ``data-do``; assets/theme/bring.js hands that to ui/tabs/data/bring.py.
-"""
+"""Photos that are brought in, in words and HTML: how far an import is, what became of it, and all imports."""
 
 from __future__ import annotations
 
@@ -9,14 +6,17 @@ import contextlib
 import functools
 from collections.abc import Sequence
 from datetime import datetime
-from html import escape
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common.jobs import Job, JobState
-from vit_demo.common.words import label_title
+from vit_demo.common.words import Sentence, label_title, say
+from vit_demo.data.importing.gather import left_out
 from vit_demo.data.importing.imports import Imported
 from vit_demo.data.names import SPLITS
 from vit_demo.ui.shared.components import table
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.tabs.data.check_html import listed
 
 # So many files that were left out are named; the rest is counted.
 NAMED = 200
@@ -25,32 +25,38 @@ NAMED = 200
 def progress_html(job: Job) -> str:
     """While an import runs."""
     progress = job.progress
-    files = f"File {progress.seen:,} of {progress.total:,}" if progress.total else f"File {progress.seen:,}"
-    size = f" {progress.bytes / 1e6:,.0f} of {progress.of_bytes / 1e6:,.0f} MB are read." if progress.of_bytes else ""
-    told = f"{files} was looked at, {progress.done:,} photo{_s(progress.done)} taken.{size}" if progress.seen else "The files are being opened."
     if progress.share == 1:
-        told = f"All files were looked at. {progress.done:,} photo{'s are' if progress.done != 1 else ' is'} being put into splits."
-    return (
-        f'<h3>{escape(job.key)}</h3><p role="status">{told} You can close the page meanwhile.</p>'
-        f'<div class="progress" aria-hidden="true"><div style="width:{progress.share:.1%}"></div></div>{_button("stop", "Cancel", job.key)}'
-    )
+        told = say("data.bring.splitting", count=progress.done)
+    elif progress.seen:
+        key = "data.bring.seen_of" if progress.total else "data.bring.seen"
+        told = say(key, seen=progress.seen, total=progress.total, photos=_photos(progress.done))
+        if progress.of_bytes:
+            told = f"{told} {say('data.bring.read', read=progress.bytes / 1e6, total=progress.of_bytes / 1e6)}"
+    else:
+        told = say("data.bring.opening")
+    return render("data/bring#progress", name=job.key, told=told, share=progress.share)
 
 
 def ended_html(job: Job) -> str:
     """What became of an import; "" where its photos are removed again."""
     if job.state is JobState.DONE:
         return result_html(job.result) if job.result.folder.is_dir() else ""
-    return failed_html(job.error) if job.state is JobState.FAILED else '<p role="status"><b>The import was cancelled. Nothing of it was kept.</b></p>'
+    return failed_html(job.error) if job.state is JobState.FAILED else render("data/bring#told", sentence=say("data.bring.cancelled"))
 
 
-def failed_html(why: str) -> str:
+def failed_html(why: object) -> str:
     """Why there is no import. why: a sentence."""
-    return f'<p class="bring-failed" role="alert"><b>{escape(why)}</b></p>'
+    return render("data/bring#failed", why=why)
+
+
+def gone_html(name: str) -> str:
+    """Where an import is not there any more."""
+    return failed_html(say("data.bring.gone", name=name))
 
 
 def removed_html(name: str) -> str:
     """When an import was deleted."""
-    return f'<p role="status"><b>{escape(name)} is removed.</b></p>'
+    return render("data/bring#told", sentence=say("data.bring.removed", name=name))
 
 
 def result_html(found: Imported) -> str:
@@ -58,53 +64,50 @@ def result_html(found: Imported) -> str:
     classes = sorted({label for counts in found.counts.values() for label in counts})
     splits = [split for split in SPLITS if split in found.counts]
     rows = [[label_title(label), *(f"{found.counts[split].get(label, 0):,}" for split in splits)] for label in classes]
-    return (
-        f'<h3>{escape(found.name)}</h3><p role="status"><b>{found.photos:,} photo{_s(found.photos)} of {len(classes)} class{"es" * (len(classes) != 1)} '
-        f'{"is" if found.photos == 1 else "are"} in.</b> {_next(found, len(classes))}</p>'
-        f'{table(["Class", *splits], rows)}{_skipped(found)}{_button("open", "See the photos", found.name, "bring-main") if len(classes) > 1 else ""}'
+    return render(
+        "data/bring#result", name=found.name, next=_next(found, len(classes)), facts=table([say("data.bring.class"), *splits], rows),
+        sentence=say("data.bring.in", count=found.photos, photos=_photos(found.photos), classes=say("data.classes", count=len(classes))),
+        skipped=[_skipped(entry) for entry in found.skipped[:NAMED]], skipped_count=found.skipped_count, may_see=len(classes) > 1,
     )
+
+
+def _photos(count: int) -> str:
+    return say("data.photos", count=count)
+
+
+def _skipped(entry: dict[str, Any]) -> dict[str, Any]:
+    """Why a file was left out, as the template takes it: a key and its values, or as earlier versions of the program kept it in English."""
+    said = left_out(entry)
+    if isinstance(said, Sentence):
+        return {"key": said.key, "values": said.values, "name": said.values["name"], "why": ""}
+    return {"key": "", "values": {}, "name": entry["name"], "why": entry["why"]}
 
 
 def _next(found: Imported, classes: int) -> str:
     """How the photos were split, or what is missing before anything can be learned from them."""
     if classes < 2:
-        return "Now bring photos of a second class under the same name."
+        return say("data.bring.second_class")
     if found.cut and len(found.counts) == 1:
-        return "They are still too few to set some apart for examination: bring more under the same name."
-    told = f"Some of each class were set apart here for {' and '.join(found.cut)}." if found.cut else "They lie in the splits that they came with."
-    copies = f" {found.copies:,} look{'s' * (found.copies == 1)} like another one" if found.copies else ""
-    return f"{told}{copies}{'; copies of a photo are on one side.' if copies and found.cut else '.' if copies else ''}"
-
-
-def _skipped(found: Imported) -> str:
-    if not found.skipped_count:
-        return '<p class="note">Nothing was left out.</p>'
-    rows = "".join(f"<li><b>{escape(entry['name'])}</b> {escape(entry['why'])}</li>" for entry in found.skipped[:NAMED])
-    more = found.skipped_count - min(len(found.skipped), NAMED)
-    rest = f"<li>and {more:,} more.</li>" if more else ""
-    return f"<details><summary>{found.skipped_count:,} file{_s(found.skipped_count)} left out</summary><ul>{rows}{rest}</ul></details>"
+        return say("data.bring.too_few")
+    if len(found.cut) > 1:
+        told = say("data.bring.cut_two", first=found.cut[0], second=found.cut[1])
+    else:
+        told = say("data.bring.cut_one", split=found.cut[0]) if found.cut else say("data.bring.came_with")
+    if not found.copies:
+        return told
+    return f"{told} {say('data.bring.copies_cut' if found.cut else 'data.bring.copies', count=found.copies)}"
 
 
 def list_html(found: Sequence[Imported]) -> str:
     """All imports, each with what can be done with it."""
-    if not found:
-        return '<p class="note">No photos were brought in so far.</p>'
-    return f'<h3>Photos that were brought in</h3><ul class="bring-all">{"".join(map(_row, found))}</ul>'
+    return render("data/bring#imports", rows=[(one.name, _about(one), _photos(one.photos)) for one in found])
 
 
-def _row(one: Imported) -> str:
+def _about(one: Imported) -> str:
     classes = len({label for counts in one.counts.values() for label in counts})
-    when = f"{datetime.fromtimestamp(one.time):%d %b %Y}" if one.time else ""
-    origin = f"from {one.source}" if one.source else ""
-    about = [f"{one.photos:,} photo{_s(one.photos)}", f"{classes} class{'es' * (classes != 1)}", _size(one.folder, one.time), when, origin]
-    sure = (
-        f"<details><summary>Remove</summary><p>Delete the {one.photos:,} photo{_s(one.photos)} of {escape(one.name)} from this computer?</p>"
-        f'{_button("remove", "Yes, delete", one.name, "bring-danger")}</details>'
-    )
-    return (
-        f'<li><div><b>{escape(one.name)}</b><span class="note">{escape(", ".join(filter(None, about)))}</span></div>'
-        f'<div class="bring-row">{_button("open", "Open", one.name)}{_button("tell", "Details", one.name)}{sure}</div></li>'
-    )
+    when = say("data.bring.date", date=datetime.fromtimestamp(one.time)) if one.time else ""
+    origin = say("data.bring.from", source=one.origin) if one.source else ""
+    return listed(filter(None, [_photos(one.photos), say("data.classes", count=classes), _size(one.folder, one.time), when, origin]))
 
 
 @functools.lru_cache(maxsize=256)
@@ -115,11 +118,3 @@ def _size(folder: Path, _time: float) -> str:
         with contextlib.suppress(OSError):  # removed just now
             found += file.stat().st_size
     return f"{found / 1e6:,.1f} MB"
-
-
-def _button(do: str, text: str, name: str, style: str = "") -> str:
-    return f'<button type="button" class="{style}" data-do="{do}" data-name="{escape(name)}">{text}</button>'
-
-
-def _s(count: int) -> str:
-    return "s" * (count != 1)

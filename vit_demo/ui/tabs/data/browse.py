@@ -9,16 +9,15 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
-from html import escape
 from pathlib import PurePath
 from typing import Any
 
 import gradio as gr
 import numpy as np
+from markupsafe import Markup
 
-from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import label_title, percent, say
 from vit_demo.data.browse import catalogue as browse
 from vit_demo.data.browse.catalogue import FINE, Catalogue, Photo, Query
 from vit_demo.data.browse.finding_columns import decided
@@ -26,11 +25,15 @@ from vit_demo.data.browse.thumbnails import thumbnails
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.names import BEANS, MENDED
 from vit_demo.figures.overlay import shrink
+from vit_demo.photos.quality import WARNINGS
 from vit_demo.ui.shared.components import table
+from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
-from vit_demo.ui.tabs.data.check_html import decided_words, found_title, found_words
+from vit_demo.ui.shared.speech import Speech
+from vit_demo.ui.tabs.data.check_html import decided_words, found_title, found_words, listed, within
 from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, scored_runs, with_run
 from vit_demo.ui.tabs.data.sent import values_of
+from vit_demo.ui.tabs.data.stage import build_stage
 
 PAGE = 24
 # Letters that are searched for. Findings of one photo that are told.
@@ -39,37 +42,17 @@ MOST_TEXT, MOST_TOLD = 200, 6
 AT_ONCE = 4
 # What is asked for when a data set is opened. photo: its number among those found, -1 for the page of all.
 NOTHING = {"split": "", "label": "", "text": "", "run": "", "said": "", "right": "", "problem": "", "sort": "", "page": 0, "photo": -1}
-SORTS = [
-    ("", "as in the data set"), ("path", "file path, A to Z"), ("-path", "file path, Z to A"), ("label", "label, A to Z"), ("-label", "label, Z to A"),
-]
-SORTS_OF_RUNS = [("-probability", "the model was surest first"), ("probability", "the model was least sure first"), ("said", "what the model said")]
-SORTS_OF_NUMBERS = [
-    ("brightness", "darkest first"), ("-brightness", "brightest first"), ("sharpness", "most blurred first"), ("-sharpness", "sharpest first"),
-    ("pixels", "smallest first"), ("-pixels", "largest first"),
-]
-PROBLEMS = {"dark": "too dark", "bright": "too bright", "blurred": "blurred", "small": "too few pixels", "leaf_small": "little leaf to see"}
-STAGE = """<div class="browse">
-<p class="browse-note">Open the photos to see them.</p>
-<div class="browse-list" hidden>
-<div class="browse-fields"><span class="browse-selects"></span>
-<label>Search in the file path<input id="data-search" type="search" placeholder="e.g. rust_val.3" autocomplete="off"></label></div>
-<div class="browse-grid" id="data-gallery"></div>
-<div class="browse-pager"><button type="button" id="data-back">Back</button><span id="data-where" role="status"></span>
-<label class="browse-go" hidden>Go to page <input id="data-page" type="number" min="1" inputmode="numeric"></label>
-<button type="button" id="data-next">Next</button></div>
-</div>
-<div class="browse-photo" id="data-detail" hidden>
-<div class="browse-pager"><button type="button" class="browse-all" id="data-all">All photos</button>
-<button type="button" class="browse-before" id="data-before">Back</button>
-<span class="browse-which" role="status"></span><button type="button" class="browse-after" id="data-after">Next</button></div>
-<div class="browse-both"><div class="browse-large" id="data-large"></div><div class="browse-about" id="data-about"></div></div>
-</div></div>"""
+# Orders, as ``catalogue.SORTS``, each with "-" for the other way round: of every data set, of what a run said, of numbers. "" is that of the data set.
+SORTS = ("", "path", "-path", "label", "-label")
+SORTS_OF_RUNS = ("-probability", "probability", "said")
+SORTS_OF_NUMBERS = ("brightness", "-brightness", "sharpness", "-sharpness", "pixels", "-pixels")
+# Keys of what the script says itself.
+SAID = ("data.broken", "data.browse.called", "data.browse.which")
 
 
-def build() -> gr.HTML:
+def build(speech: Speech) -> gr.HTML:
     """Lay out the view. Its ``select`` event asks for a page or a photo; :func:`look` answers it."""
-    script = (settings.ASSETS / "theme" / "browse.js").read_text(encoding="utf-8")
-    return gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, elem_id="data-browse")
+    return build_stage(speech, "browse", SAID, elem_id="data-browse")
 
 
 def first(one: Opened) -> dict:
@@ -122,7 +105,7 @@ def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
     pages = max(1, -(-len(found) // PAGE))
     asked |= {"photo": -1, "page": min(max(asked["page"], 0), pages - 1)}
     first = asked["page"] * PAGE
-    where = f"Page {asked['page'] + 1:,} of {pages:,}, {len(found):,} photos" if len(found) else "No photo fits. Change the filters."
+    where = say("data.browse.where", page=asked["page"] + 1, pages=pages, count=len(found)) if len(found) else say("data.browse.nothing")
     return {**answer, "asked": asked, "where": where, "pages": pages, "size": PAGE, "rows": _rows(catalogue, found[first : first + PAGE])}
 
 
@@ -140,24 +123,30 @@ def _fields(catalogue: Catalogue, problem: str) -> list[dict]:
     known = catalogue.known
     sorts = [*SORTS, *(SORTS_OF_RUNS if known.said is not None else []), *(SORTS_OF_NUMBERS if known.problems is not None else [])]
     fields = [
-        ("split", "Split", [("", "all"), *((split, split) for split in catalogue.splits)]),
-        ("label", "Label", [("", "all"), *((label, label_title(label)) for label in catalogue.labels)]),
+        ("split", [("", say("data.browse.all")), *((split, split) for split in catalogue.splits)]),
+        ("label", [("", say("data.browse.all")), *((label, label_title(label)) for label in catalogue.labels)]),
     ]
     if runs := scored_runs():
-        fields.append(("run", "Answers of run", [("", "none"), *runs]))
+        fields.append(("run", [("", say("data.browse.no_run")), *runs]))
     if known.said is not None:
-        fields.append(("right", "Right or wrong", [("", "both"), ("wrong", "wrong"), ("right", "right")]))
-        fields.append(("said", "The run says", [("", "anything"), *((name, label_title(name)) for name in known.said_names)]))
+        fields.append(("right", [("", say("data.browse.both")), ("wrong", say("data.browse.is_wrong")), ("right", say("data.browse.is_right"))]))
+        fields.append(("said", [("", say("data.browse.anything")), *((name, label_title(name)) for name in known.said_names)]))
     if known.problems is not None or known.found is not None:
-        fields.append(("problem", "Problem", [("", "any"), (FINE, "none found"), *_problems(known, problem)]))
-    return [{"name": name, "title": title, "options": options} for name, title, options in [*fields, ("sort", "Order", sorts)]]
+        fields.append(("problem", [("", say("data.browse.any")), (FINE, say("data.browse.fine")), *_problems(known, problem)]))
+    fields.append(("sort", [(sort, say(f"data.sort.{sort or 'as_given'}")) for sort in sorts]))
+    return [{"name": name, "title": say(f"data.browse.{name}"), "options": options} for name, options in fields]
 
 
 def _problems(known: browse.PhotoNotes, asked: str) -> list[tuple[str, str]]:
     """(name, title) of what photos can be found by: what a check found first, of that only what there is or is asked for."""
     there = int(np.bitwise_or.reduce(known.found[known.found > 0], initial=0)) if known.found is not None else 0
     found = {name: found_title(name) for bit, name in enumerate(known.found_names) if there >> bit & 1 or name == asked}
-    return list({**found, **{name: PROBLEMS.get(name, name) for name in known.problem_names}}.items())
+    return list({**found, **{name: problem_title(name) for name in known.problem_names}}.items())
+
+
+def problem_title(name: str) -> str:
+    """Of one of ``PhotoNotes.problem_names``."""
+    return within(name) if name in WARNINGS else name
 
 
 def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
@@ -183,10 +172,11 @@ def _photo(source: str, catalogue: Catalogue, position: int, model: str) -> dict
     try:
         photo = catalogue.photo(*catalogue.place(position))
     except UserError as error:
-        return {"source": "", "name": name, "about": _about(catalogue, position, None, rows) + f'<p class="note">{escape(str(error))}</p>'}
+        return {"source": "", "name": name, "about": render("data/browse#about", facts=_about(catalogue, position, None, rows), refused=error)}
     out = io.BytesIO()
     shrink(photo.image).save(out, "JPEG", quality=88)
-    return {"source": _uri(out.getvalue()), "name": name, "about": _about(catalogue, position, photo.size, rows) + _steps(photo, model)}
+    about = render("data/browse#about", facts=_about(catalogue, position, photo.size, rows), steps=_steps(photo, model))
+    return {"source": _uri(out.getvalue()), "name": name, "about": about}
 
 
 def _looked(catalogue: Catalogue, position: int) -> list[Sequence]:
@@ -195,16 +185,16 @@ def _looked(catalogue: Catalogue, position: int) -> list[Sequence]:
     if found is None:
         return []
     photo = catalogue.place(position)[0], catalogue.path(position)
-    told = [found_words(finding, photo) for finding in found[:MOST_TOLD]] or ["nothing"]
+    told = [found_words(finding, photo) for finding in found[:MOST_TOLD]] or [say("data.photo.found_nothing")]
     if len(found) > MOST_TOLD:
-        told.append(f"and {len(found) - MOST_TOLD:,} more, see Check")
-    return [["The check found", words] for words in told]
+        told.append(say("data.photo.found_more", count=len(found) - MOST_TOLD))
+    return [[say("data.photo.found"), words] for words in told]
 
 
 def _decided(source: str, catalogue: Catalogue, position: int) -> list[Sequence]:
     """What was decided about a photo, a row each."""
     journal = journal_of(source.removeprefix(MENDED).strip() or BEANS)
-    return [["Decided", decided_words(one)] for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))]
+    return [[say("data.photo.decided"), decided_words(one)] for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))]
 
 
 def _said(catalogue: Catalogue, position: int) -> str:
@@ -214,40 +204,40 @@ def _said(catalogue: Catalogue, position: int) -> str:
     return title if sure is None else f"{title} {percent(sure)}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, more: Sequence[Sequence]) -> str:
+def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, more: Sequence[Sequence]) -> Markup:
     """more: rows that stand last."""
     label, (split, index), numbers = catalogue.label(position), catalogue.place(position), catalogue.numbers(position)
     rows: list[Sequence] = [
-        ["Label", label_title(label)], ["Integer id", catalogue.labels.index(label)], ["File", catalogue.path(position)], ["Split, row", f"{split}, {index}"],
+        [say("data.photo.label"), label_title(label)], [say("data.photo.id"), catalogue.labels.index(label)],
+        [say("data.photo.file"), catalogue.path(position)], [say("data.photo.place"), f"{split}, {index}"],
     ]
     if size is not None:
-        rows.append(["Size", f"{size[0]} x {size[1]} px"])
+        rows.append([say("data.photo.size"), f"{size[0]} x {size[1]} px"])
     if (said := catalogue.said(position)) is not None:
-        rows.append(["The run says", f"{_said(catalogue, position)}: {'right' if said == label else 'wrong'}"])
+        key = "data.photo.said_right" if said == label else "data.photo.said_wrong"
+        rows.append([say("data.photo.said"), say(key, said=_said(catalogue, position))])
     if "brightness" in numbers:
-        rows.append(["Brightness", f"{percent(numbers['brightness'])} (0 % is black, 100 % white)"])
+        rows.append([say("data.photo.brightness"), say("data.photo.brightness_value", percent=percent(numbers["brightness"]))])
     if "sharpness" in numbers:
-        rows.append(["Sharpness", f"{numbers['sharpness']:.3f} (under 0.02 is blurred)"])
+        rows.append([say("data.photo.sharpness"), say("data.photo.sharpness_value", number=numbers["sharpness"])])
     if (problems := catalogue.problems(position)) is not None:
-        rows.append(["Quality", ", ".join(PROBLEMS.get(name, name) for name in problems) or "no problem found"])
-    return table(["This photo", ""], [*rows, *more])
+        rows.append([say("data.photo.quality"), listed(map(problem_title, problems)) or say("data.photo.no_problem")])
+    return table([say("data.photo.this"), ""], [*rows, *more])
 
 
-def _steps(photo: Photo, model: str) -> str:
+def _steps(photo: Photo, model: str) -> Markup:
     """The processor's steps, as the model in use needs them."""
     classifier = get_classifier(model)
     rows = []
     for step in classifier.processor_steps(photo.image):
         values = step.values
         corner = ", ".join(f"{value:.3g}" for value in values[0, 0, :4])
-        rows.append([step.name, " x ".join(map(str, values.shape)), f"{values.min():.3g} to {values.max():.3g}", f"{corner}, …"])
-    processor = classifier.processor
-    note = (
-        f"Resized to {classifier.image_size[1]} x {classifier.image_size[0]} px, multiplied by 1/{1 / processor.rescale_factor:.0f}, "
-        f"then (value - mean {_plain(processor.image_mean)}) / std {_plain(processor.image_std)} for red, green, blue. "
-        f"The model gets pixel_values of shape (1, 3, {classifier.image_size[0]}, {classifier.image_size[1]})."
-    )
-    return f'<div id="data-steps">{table(["Processor step", "Shape", "Range", "First red values"], rows)}<p class="note">{escape(note)}</p></div>'
+        between = say("data.photo.range_value", low=values.min(), high=values.max())
+        rows.append([say(f"data.photo.step.{step.name}"), " x ".join(map(str, values.shape)), between, f"{corner}, …"])
+    header = [say("data.photo.step"), say("data.photo.shape"), say("data.photo.range"), say("data.photo.red")]
+    processor, (height, width) = classifier.processor, classifier.image_size
+    numbers = {"factor": 1 / processor.rescale_factor, "mean": _plain(processor.image_mean), "std": _plain(processor.image_std)}
+    return render("data/browse#steps", facts=table(header, rows), values={"width": width, "height": height, **numbers})
 
 
 def _plain(values: list[float]) -> str:

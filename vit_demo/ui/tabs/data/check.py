@@ -24,6 +24,7 @@ import numpy as np
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence, say
 from vit_demo.data.checks import checkup
 from vit_demo.data.checks.findings import KINDS, LEAKAGE, Finding, find, rare_classes
 from vit_demo.data.corrections.decided import fingerprint, mend
@@ -36,12 +37,13 @@ from vit_demo.figures.overlay import shrink
 from vit_demo.photos.safe_open import decode
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.data import check_html as view
 from vit_demo.ui.tabs.data.check_html import Choices, Shown
 from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, opened
 from vit_demo.ui.tabs.data.sent import values_of
+from vit_demo.ui.tabs.data.stage import build_stage
 
-STAGE = '<div class="check">' + "".join(f'<div data-part="{name}"></div>' for name in ("head", "kinds", "one", "undo", "away", "journal")) + "</div>"
 EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
 # What a page sends, and what it is where it is not as it should be.
 NOTHING = {"do": "", "to": "", "photo": 0, "number": 0, "open": False, "source": "", "opened": "", "check": "", "kind": "", "at": 0, "photos": []}
@@ -56,18 +58,19 @@ _folders: deque[Path] = deque()
 IF_OPEN = "(source, model) => [document.getElementById('data-check')?.offsetParent ? source : null, model]"
 
 
-def build(tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[Callable]) -> gr.HTML:
-    """Lay out the view. Inputs: its tab; the photos that are chosen, the model in use; events upon which other photos are opened.
+def build(speech: Speech, tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[Callable]) -> gr.HTML:
+    """Lay out the view. Inputs: the speech of the page; its tab; the photos that are chosen, the model in use; events that open other photos.
 
     Of what it returns ``submit`` is "train on this", see :func:`train_on`.
     """
-    script = (settings.ASSETS / "theme" / "check.js").read_text(encoding="utf-8")
-    stage = gr.HTML({}, html_template=STAGE, js_on_load=script, apply_default_css=False, elem_id="data-check")
-    file = gr.DownloadButton("Download", visible=False, elem_id="data-check-file")
+    stage = build_stage(speech, "check", elem_id="data-check")
+    file = gr.DownloadButton(say("data.check.download"), visible=False, elem_id="data-check-file")
+    made = gr.State(None)  # what is downloaded: the label of the button, which is said anew in another language
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     # multiple: no press of a button may be lost while the answer to another is under way.
     stage.select(polite(act), model, stage, trigger_mode="multiple", concurrency_limit=AT_ONCE, **quiet)
-    stage.download(polite(take_away), None, file, api_visibility="private")
+    stage.download(polite(hand_out), None, [file, made], api_visibility="private")
+    speech.retells(lambda label: gr.update(label=str(label)) if label else gr.skip(), [made], [file])
     tab.select(show, [source, model], stage, **quiet)
     for event in opens:
         event(show, [source, model], stage, js=IF_OPEN, **quiet)
@@ -85,13 +88,15 @@ def show(source: str | None, model: str) -> dict:
         if checkup.JOBS.find(key) is None and checkup.kept(key):
             checkup.start(one.catalogue.data, classifier)
     except UserError as error:  # said in the place of what other photos were found to have
-        return {"asked": {"turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(str(error))}}
+        return {"asked": {"source": source, "turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(error)}}
     return _page(one, {**NOTHING, "source": source, "opened": one.key, "check": key})
 
 
 def act(model: str, event: gr.EventData) -> dict:
     """Inputs: model in use, what was pressed and what is shown. Outputs: what to show now."""
     asked = understood(event.value)
+    if not asked["opened"]:  # refused, which is to be said in another language
+        return show(asked["source"], model)
     one = opened(asked["source"], asked["opened"])
     asked["opened"] = one.key
     if asked["do"] == "start":
@@ -116,17 +121,28 @@ def train_on(event: gr.EventData) -> str:
     return MENDED + checked(understood(event.value)["source"])
 
 
+def hand_out(event: gr.EventData) -> tuple:
+    """As :func:`take_away`, with the label of the button as it is said in any language."""
+    update = take_away(event)
+    file = Path(update["value"]) if "value" in update else None
+    return update, gr.skip() if file is None else _label(file)
+
+
+def _label(file: Path) -> Sentence:
+    return Sentence("data.check.download_named", {"name": file.name, "megabytes": file.stat().st_size / 1e6})
+
+
 def take_away(event: gr.EventData) -> dict:
     """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a zip."""
     asked = understood(event.value)
     data = open_dataset(MENDED + checked(asked["source"]))
     if asked["do"] == "push":
         if not may_push():
-            raise UserError("This page may not push to the Hugging Face Hub. Log in on the computer where it runs, with `hf auth login`.")
-        gr.Info(f"It is on the Hub: {push(data, asked['to'].strip())}", duration=None)
+            raise UserError("error.data_tab.may_not_push")
+        gr.Info(say("data.check.pushed", where=push(data, asked["to"].strip())), duration=None)
         return gr.skip()
     file = zipped(data, asked["do"])
-    return gr.update(value=str(file), label=f"Download {file.name} ({file.stat().st_size / 1e6:,.1f} MB)", visible=True)
+    return gr.update(value=str(file), label=str(_label(file)), visible=True)
 
 
 def zipped(data: Any, kind: str) -> Path:
@@ -142,7 +158,7 @@ def zipped(data: Any, kind: str) -> Path:
             for part in sorted(path for path in (folder / "photos").rglob("*") if path.is_file()):
                 archive.write(part, part.relative_to(folder / "photos"))
     except OSError as error:
-        raise UserError(f"The zip could not be written ({error.strerror}). Free some space and try again.") from None
+        raise UserError("error.data_tab.zip", why=error.strerror) from None
     finally:
         shutil.rmtree(folder / "photos", ignore_errors=True)
     return file
@@ -160,7 +176,7 @@ def checked(source: str) -> str:
     source = (source or "").strip().removeprefix(MENDED).strip() or BEANS
     # "mended:beans + review" is the mended beans and the review set as it is: decisions about both together would be lost.
     if "+" in source and source.rpartition("+")[2].strip() == REVIEW:
-        raise UserError(f"Check the photos without the corrected ones: open {source.rpartition('+')[0].strip() or BEANS} alone, then {REVIEW}.")
+        raise UserError("error.data_tab.two_sources", source=source.rpartition("+")[0].strip() or BEANS, review=REVIEW)
     return source
 
 
@@ -175,9 +191,9 @@ def _decide(one: Opened, asked: dict) -> None:
     """Write it into the journal: about the photo that was pressed, and for a pair that both were kept."""
     photos, number, action = asked["photos"], asked["photo"], asked["do"]
     if not 0 <= number < len(photos) or _position(one, photos[number]) is None:
-        raise UserError("This photo is not there any more. Open the photos again.")
+        raise UserError("error.data_tab.photo_gone")
     if action in ("relabel", "move") and asked["to"] not in (one.catalogue.labels if action == "relabel" else one.catalogue.splits):
-        raise UserError("Choose one of the classes and splits of these photos.")
+        raise UserError("error.data_tab.no_choice")
     to = asked["to"] if action in ("relabel", "move") else "/".join(photos[1]) if action == "keep" and len(photos) > 1 else ""
     journal_of(asked["source"]).decide(action, photos[number], to, asked["kind"])
 
@@ -242,11 +258,11 @@ def _known(one: Opened, key: str, name: str, _state: tuple) -> CheckResult:
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _mark(one: Opened, name: str, _state: tuple) -> str:
+def _mark(one: Opened, name: str, _state: tuple) -> Sentence:
     try:
-        return f"Fingerprint of the mended set: {fingerprint(mend(one.catalogue.data, Journal(name).decisions()))}"
+        return Sentence("data.check.mark", {"mark": fingerprint(mend(one.catalogue.data, Journal(name).decisions()))})
     except UserError as error:
-        return str(error)
+        return error.sentence
 
 
 def _chosen(found: Sequence[Finding], asked: dict) -> tuple[Finding | None, int, int]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import say
 from vit_demo.data.browse import statistics
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.finding_columns import add_findings
@@ -23,11 +24,6 @@ from vit_demo.data.open.sources import open_dataset
 from vit_demo.training.result import predictions
 from vit_demo.training.run import runs
 
-SOURCES = [
-    ("beans: 1,295 leaves, in the app", BEANS),
-    ("beans at 500 px, from the Hub", HUB_BEANS),
-]
-CORRECTED = ("Corrected photos, from Diagnose", REVIEW)
 # Data sets, and runs looked at with one of them, that are kept.
 KEEP, KEEP_RUNS = 4, 8
 # So many runs are offered, the newest.
@@ -57,12 +53,26 @@ _lock = threading.RLock()
 
 def sources() -> list[tuple[str, str]]:
     """(title, value) of the photos to choose from: the corrected ones and those that were brought in too, where they may be kept."""
-    return [*SOURCES, CORRECTED, *brought()] if settings.load().review else SOURCES
+    return [*usual_sources(), corrected(), *brought()] if settings.load().review else usual_sources()
+
+
+def usual_sources() -> list[tuple[str, str]]:
+    """(title, value) of the photos that everyone can choose, in the current language."""
+    return [(say("data.source.beans"), BEANS), (say("data.source.hub"), HUB_BEANS)]
+
+
+def corrected() -> tuple[str, str]:
+    """(title, value) of the corrected photos."""
+    return say("data.source.review"), REVIEW
+
+
+# In English, as they are where no page is answered.
+SOURCES, CORRECTED = usual_sources(), corrected()
 
 
 def brought() -> list[tuple[str, str]]:
     """(title, value) of the imports, the newest first."""
-    return [(f"{one.name}, {one.photos:,} photos brought in", one.spec) for one in imports.list_imports()]
+    return [(say("data.source.brought", name=one.name, count=one.photos), one.spec) for one in imports.list_imports()]
 
 
 def open_source(source: str | None) -> Opened:
@@ -125,7 +135,7 @@ def with_run(one: Opened, run_id: str) -> Catalogue:
     except OSError:
         changed = None
     if changed is None:
-        raise UserError("This run is gone, or it kept no answers. Choose another run.")
+        raise UserError("error.data_tab.no_run")
     key = one.key, run_id, changed
     with _lock:
         base, view = _with_runs.get(key, (None, None))
@@ -141,7 +151,7 @@ def _ask(catalogue: Catalogue, run: runs.Run) -> Catalogue:
     found = [(split, prediction) for split in SCORED for prediction in predictions.read(run.model_folder, split)]
     rows = catalogue.lookup([split for split, _ in found], [prediction.path for _, prediction in found])
     if not len(found) or (rows < 0).all():
-        raise UserError(f"The run {run.name} looked at none of these photos: it was examined with others. Choose another run or other photos.")
+        raise UserError("error.data_tab.other_photos", run=run.name)
     names = tuple(sorted({*catalogue.labels, *(prediction.said for _, prediction in found)}))
     # Number -1, of a photo that the run did not look at, is the last.
     said = np.array([*(names.index(prediction.said) for _, prediction in found), -1], dtype=np.int32)[rows]

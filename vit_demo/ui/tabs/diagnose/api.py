@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,14 +11,14 @@ from pathlib import Path
 import gradio as gr
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES
-from vit_demo.diagnose.batch import Item, as_dict, diagnose_batches, walk
-from vit_demo.diagnose.diagnosis import Diagnosis, diagnose_files
+from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, speaking
+from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
+from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.model.classifier import LeafClassifier
-from vit_demo.ui.shared.components import photo_files, photo_input, polite
+from vit_demo.ui.shared.components import photo_files, photo_input
+from vit_demo.ui.shared.components import told as shown
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose.many_jobs import MOST
 from vit_demo.ui.tabs.diagnose.several import ask
@@ -34,8 +35,8 @@ def build() -> None:
     language = gr.Textbox(DEFAULT_LANGUAGE, visible=False, label="language")
     answer = gr.JSON(visible=False, label="diagnosis")
     ask_one, ask_many = gr.Button(visible=False), gr.Button(visible=False)
-    ask_one.click(polite(diagnose), [photo, model, language, photos], answer, api_name="diagnose")
-    ask_many.click(polite(diagnose_batch), [photos, model, language], answer, api_name="diagnose_batch")
+    ask_one.click(diagnose, [photo, model, language, photos], answer, api_name="diagnose")
+    ask_many.click(diagnose_batch, [photos, model, language], answer, api_name="diagnose_batch")
 
 
 def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE, photos: list[str] | None = None) -> dict:
@@ -56,12 +57,14 @@ def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DE
         photo, temperature, distance (above 1 is not known) and quality (what is wrong with the photo): of a single photo, else null.
     """
     files = [*([photo] if photo else []), *(photos or [])]
-    classifier = _classifier(model, language)
-    found = combine(ask(classifier, files))
-    answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
-    one = found.leaves[0]
-    # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no verdict.
-    return {**answer, **told(classifier, one, language)} if len(files) == 1 and isinstance(one, Diagnosis) else answer
+    with _answering(language):
+        classifier = get_classifier(model)
+        found = combine(ask(classifier, files))
+        answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
+        answer["leaves"] = [_in_words(leaf, said) for leaf, said in zip(found.leaves, answer["leaves"], strict=True)]
+        one = found.leaves[0]
+        # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no verdict.
+        return {**answer, **told(classifier, one, language)} if len(files) == 1 and isinstance(one, Diagnosis) else answer
 
 
 def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE) -> list[dict]:
@@ -76,11 +79,17 @@ def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, langu
         An object for each photo, in their order: photo (its name), verdict, label, probability (0 to 1), scores, prediction_set, temperature,
         distance, quality, language and text. Of a file that cannot be used only photo, error and language.
     """
-    classifier = _classifier(model, language)
-    if not any(True for _ in _items(photos)) or any(True for _ in itertools.islice(_items(photos), MOST, None)):
-        raise UserError(f"Send at least one photo and at most {MOST}, as files or in a zip file.")
-    batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
-    return [as_dict(classifier, answer, language) for batch in batches for answer, _ in batch]
+    with _answering(language):
+        classifier = get_classifier(model)
+        if not any(True for _ in _items(photos)) or any(True for _ in itertools.islice(_items(photos), MOST, None)):
+            raise UserError("error.page.batch", most=MOST)
+        batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
+        return [_in_words(answer, as_dict(classifier, answer, language)) for batch in batches for answer, _ in batch]
+
+
+def _in_words(answer: Answer, said: dict) -> dict:
+    """The answer with its error, where it is one, in the current language, as its text is."""
+    return {**said, "error": answer.why} if isinstance(answer, Refusal) else said
 
 
 def _items(files: list[str] | None) -> Iterator[Item]:
@@ -89,7 +98,13 @@ def _items(files: list[str] | None) -> Iterator[Item]:
         yield from (replace(item, name=item.name[len(str(Path(file).parent)) + 1 :]) for item in walk([file]))
 
 
-def _classifier(model: str, language: str) -> LeafClassifier:
-    if language not in LANGUAGES:
-        raise UserError(f"The language {language} is not known here. Use one of {', '.join(LANGUAGES)}.")
-    return get_classifier(model)
+@contextlib.contextmanager
+def _answering(language: str) -> Iterator[None]:
+    """Within, texts are in the language that was asked for, and so is what a UserError becomes; one that we do not have is refused."""
+    with speaking(language if language in LANGUAGES else DEFAULT_LANGUAGE):
+        try:
+            if language not in LANGUAGES:
+                raise UserError("error.page.language", language=language, known=", ".join(LANGUAGES))
+            yield
+        except UserError as error:
+            raise shown(error) from None

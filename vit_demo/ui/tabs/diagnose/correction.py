@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from html import escape
 
 import gradio as gr
+from markupsafe import Markup
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import LANGUAGES
+from vit_demo.common.words import say
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import LABEL_LENGTH, NOTE_LENGTH, Correction, Said, same_class
 from vit_demo.diagnose.diagnosis import Diagnosis
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.model.abstention import Verdict
 from vit_demo.ui.shared.components import PhotoInput, polite
+from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
-from vit_demo.ui.tabs.diagnose.answer_html import View, folded
-from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.ui.shared.speech import QUIET
+from vit_demo.ui.tabs.diagnose.answer_html import View
+from vit_demo.ui.tabs.diagnose.asked import Asked
 
 # Answers that the model itself stands by.
 SURE = (None, Verdict.DIAGNOSIS)
@@ -68,50 +70,50 @@ def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
     if not settings.load().review:
         return
     form = gr.HTML("", js_on_load=SCRIPT, elem_id="diagnose-correction")
-    known = [photo, said, asked.language]
+    known = [photo, said]
     # At once: a correction of the photo before must not stand beside this one while it is looked at.
     photo.change(None, None, form, js="() => ''", **QUIET)
     said.change(draw, known, form, **QUIET)
-    asked.retells(draw, known, [form])
+    asked.speech.retells(draw, known, [form])
     form.select(polite(answer), known, form, **QUIET)
 
 
-def draw(photo: str | None, said: dict | None, language: str) -> str:
-    """Inputs: photo file, what was said of it, language. Outputs: the form in HTML; nothing where there is no answer to correct."""
+def draw(photo: str | None, said: dict | None) -> str:
+    """Inputs: photo file, what was said of it. Outputs: the form in HTML; nothing where there is no answer to correct."""
     try:
-        return "" if photo is None or language not in LANGUAGES or not (said or {}).get("answer") else _form(_Answered.of(said, language), photo)
+        return "" if photo is None or not (said or {}).get("answer") else _form(_Answered.of(said), photo)
     except UserError:  # the model was deleted since
         return ""
 
 
-def answer(photo: str | None, said: dict | None, language: str, event: gr.EventData) -> str:
-    """Inputs: photo file, what was said of it, language, what was filled in or is to be removed. Outputs: what was done, in HTML."""
+def answer(photo: str | None, said: dict | None, event: gr.EventData) -> str:
+    """Inputs: photo file, what was said of it, what was filled in or is to be removed. Outputs: what was done, in HTML."""
     given = event.value
-    view = _Answered.of(said, language)
+    view = _Answered.of(said)
     if given.get("remove"):
         review_set.remove(str(given["remove"]))
-        return _message(view, "diagnose.correction.removed") + _form(view, photo)
+        return render("diagnose/correction#removed", number=len(review_set.corrections()), form=_form(view, photo))
     return _stored(view, _store(view, photo, given))
 
 
 @dataclass(frozen=True)
 class _Answered(View):
-    """An answer, who gave it, and the language of the page."""
+    """An answer, and who gave it."""
 
     answer: Diagnosis
 
     @classmethod
-    def of(cls, said: dict | None, language: str) -> _Answered:
+    def of(cls, said: dict | None) -> _Answered:
         if not (said or {}).get("answer"):
-            raise UserError("There is no answer to correct. Choose a photo first.")
-        return cls(get_classifier(said["model"]), language, Diagnosis(**said["answer"]))
+            raise UserError("error.page.no_answer")
+        return cls(get_classifier(said["model"]), Diagnosis(**said["answer"]))
 
 
 def _store(view: _Answered, photo: str | None, given: dict) -> Correction:
     if given.get("keep") != "on":
-        raise UserError("Tick first that the photo may be kept.")
+        raise UserError("error.page.not_ticked")
     if photo is None or given.get("photo") != _token(photo):
-        raise UserError("The photo is another one by now. Say what this one shows.")
+        raise UserError("error.page.other_photo")
     checkpoint = view.classifier.checkpoint
     said = Said(view.answer.label, view.answer.probability, view.answer.verdict, checkpoint.name, checkpoint.revision)
     label = _known(view, str(given.get("label") or "").strip() or str(given.get("other") or ""))
@@ -129,38 +131,19 @@ def _token(photo: str) -> str:
     return hashlib.sha256(photo.encode()).hexdigest()[:16]
 
 
-def _form(view: _Answered, photo: str) -> str:
+def _form(view: _Answered, photo: str) -> Markup:
     sure = view.answer.verdict in SURE
-    options = "".join(_option(view, label, sure and label == view.answer.label) for label in view.answer.scores)
-    content = f"""<form>
-<input type="hidden" name="photo" value="{_token(photo)}">
-<label>{view.say("diagnose.correction.is")}<select name="label" required>
-<option value="" disabled selected hidden>{view.say("diagnose.correction.choose")}</option>{options}
-<option value="{OTHER}" data-other>{view.say("diagnose.correction.other")}</option></select></label>
-<label hidden>{view.say("diagnose.correction.name")}<input name="other" maxlength="{LABEL_LENGTH}" autocomplete="off"></label>
-<label>{view.say("diagnose.correction.note")}<input name="note" maxlength="{NOTE_LENGTH}" autocomplete="off"></label>
-<label class="correction-keep"><input type="checkbox" name="keep" required><span>{view.say("diagnose.correction.keep")}</span></label>
-<p>{view.say("diagnose.correction.where")}</p>
-<button type="submit">{view.say("diagnose.correction.store")}</button>
-</form>"""
-    title = view.say("diagnose.correction.title" if sure else "diagnose.correction.title_unsure")
-    return f'<div class="correction card" lang="{view.language}">{folded(title, content, "correction-form")}</div>'
+    return render(
+        "diagnose/correction#form", title="diagnose.correction.title" if sure else "diagnose.correction.title_unsure", token=_token(photo),
+        options=[(label, _option(view, label, sure and label == view.answer.label)) for label in view.answer.scores],
+        other=OTHER, lengths=(LABEL_LENGTH, NOTE_LENGTH),
+    )
 
 
 def _option(view: _Answered, label: str, is_answer: bool) -> str:
-    title = view.say("diagnose.correction.right", label=view.title(label)) if is_answer else escape(view.title(label))
-    return f'<option value="{escape(label)}">{title}</option>'
+    return say("diagnose.correction.right", label=view.title(label)) if is_answer else view.title(label)
 
 
-def _stored(view: _Answered, correction: Correction) -> str:
+def _stored(view: _Answered, correction: Correction) -> Markup:
     name = view.name(correction.label) if correction.label in view.answer.scores else correction.label
-    button = f'<button type="button" data-remove="{correction.id}">{view.say("diagnose.correction.remove")}</button>'
-    told = f'<p>{view.say("diagnose.correction.stored_as", label=name)}</p><p>{view.say("diagnose.correction.next")}</p>'
-    return _message(view, "diagnose.correction.stored", told + button)
-
-
-def _message(view: _Answered, done: str, below: str = "") -> str:
-    """What was done, by key, how many photos there are now, and more HTML below it."""
-    done = view.say(done)
-    count = view.say("diagnose.correction.count", count=str(len(review_set.corrections())))
-    return f'<div class="correction card" role="status" lang="{view.language}"><p><b>{done}</b> {count}</p>{below}</div>'
+    return render("diagnose/correction#stored", number=len(review_set.corrections()), name=name, id=correction.id)

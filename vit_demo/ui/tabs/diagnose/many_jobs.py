@@ -1,4 +1,4 @@
-"""The answers for many photos on the page: a job that fills with rows, and its table in HTML, fifty rows at a time."""
+"""The answers for many photos on the page: a job that fills with rows, and its table in HTML, fifty rows at a time, in the current language."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from html import escape
 from pathlib import Path
+
+from markupsafe import Markup
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs, JobState
-from vit_demo.common.words import DEFAULT_LANGUAGE, joined, say
+from vit_demo.common.words import current_language, say
 from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
-from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
+from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.model.abstention import Verdict
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.photos.safe_open import decode
-from vit_demo.ui.shared.refusal import why_html
+from vit_demo.ui.shared.html import render
 from vit_demo.ui.tabs.diagnose.answer_html import View
 
 PAGE = 50
@@ -62,7 +63,6 @@ class ManyPhotos(Job[None]):
     key: str = field(default_factory=lambda: secrets.token_urlsafe(12))
     classifier: LeafClassifier | None = None
     files: list[str] = field(default_factory=list)
-    language: str = DEFAULT_LANGUAGE
     rows: list[Row] = field(default_factory=list)
     kind: str = ALL
     page: int = 0
@@ -79,9 +79,9 @@ class ManyPhotos(Job[None]):
         """Diagnose all, or until it is told to stop; comes back after each batch. Raises UserError for a broken archive, or too many."""
         self.total = sum(1 for _ in self.items())
         if self.total == 0:
-            raise UserError(say("diagnose.many_none", self.language))
+            raise UserError("diagnose.many_none")
         if self.total > MOST:
-            raise UserError(say("diagnose.many_too_many", self.language, total=self.total, most=MOST))
+            raise UserError("diagnose.many_too_many", total=self.total, most=MOST)
         self.state, start = JobState.RUNNING, time.monotonic()
         for batch in diagnose_batches(lambda paths: diagnose_files(self.classifier, paths), self.items(), thumbnail):
             self.rows += [Row(answer, thumb or "") for answer, thumb in batch]
@@ -108,84 +108,41 @@ def save(job: ManyPhotos) -> tuple[str, str]:
         folder = Path(tempfile.mkdtemp(prefix="vit_demo-many-"))
         columns = [*COLUMNS, *(f"score_{label}" for label in job.classifier.labels)]
         with (folder / "leaves.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([columns, *(csv_row(row.answer, job.language, columns) for row in job.rows)])
-        told = [as_dict(job.classifier, row.answer, job.language) for row in job.rows]
+            csv.writer(file).writerows([columns, *(csv_row(row.answer, current_language(), columns) for row in job.rows)])
+        told = [as_dict(job.classifier, row.answer, current_language()) for row in job.rows]
         (folder / "leaves.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
         job.saved = str(folder / "leaves.csv"), str(folder / "leaves.json")
     return job.saved
 
 
-def status_html(job: ManyPhotos) -> str:
+def status_html(job: ManyPhotos) -> Markup:
     """How far it is: a bar and the time left, or how it ended."""
-    done, language = len(job.rows), job.language
+    done = len(job.rows)
     if not job.is_going:
-        text = say("diagnose.many_done" if done == job.total else "diagnose.many_stopped", language, done=done, total=job.total)
-        return f'<p class="many-status" role="status" lang="{language}">{escape(text)}</p>'
+        return render("diagnose/many#status", text=say("diagnose.many_done" if done == job.total else "diagnose.many_stopped", done=done, total=job.total))
     if not done:
-        return f'<p class="many-status" role="status" lang="{language}">{escape(say("diagnose.many_counting", language))}</p>'
+        return render("diagnose/many#status", text=say("diagnose.many_counting"))
     unit, number = ("diagnose.many_seconds", job.left) if job.left < 90 else ("diagnose.many_minutes", job.left / 60)
-    left = say(unit, language, number=round(number))
-    text = say("diagnose.many_progress", language, done=done, total=job.total, left=left)
-    return (
-        f'<p class="many-status" lang="{language}">{escape(text)}</p>'
-        f'<div class="progress" role="progressbar" aria-label="{escape(text)}" aria-valuenow="{done}" aria-valuemax="{job.total}">'
-        f'<div style="width:{done / job.total:.1%}"></div></div>'
-    )
+    text = say("diagnose.many_progress", done=done, total=job.total, left=say(unit, number=round(number)))
+    return render("diagnose/many#progress", text=text, done=done, total=job.total)
 
 
 def table_html(job: ManyPhotos) -> str:
     """How many there are of each kind, as buttons that choose one; the photos of the one chosen; buttons to turn the page."""
     if not job.rows:
         return ""
-    view = View(job.classifier, job.language)
+    view = View(job.classifier)
     counts = {ALL: len(job.rows), **{f"{CLASS}{label}": 0 for label in job.classifier.labels}, UNSURE: 0, NOT_KNOWN: 0, REFUSED: 0}
     for row in job.rows:
         counts[row.kind] += 1
     chosen = [row for row in job.rows if job.kind in (ALL, row.kind)]
     first = min(job.page, max(0, len(chosen) - 1) // PAGE) * PAGE
-    shown = "".join(_row_html(view, row) for row in chosen[first : first + PAGE])
-    if not shown:
-        shown = f'<li>{view.say("diagnose.many_nothing")}</li>'
-    buttons = "".join(_button(f"kind:{kind}", f"{_kind_name(view, kind)} <b>{count}</b>", kind == job.kind) for kind, count in counts.items())
-    pager = _pager(view, first, len(chosen))
-    return f'<div class="many" lang="{job.language}"><div class="many-kinds">{buttons}</div><ul class="many-rows">{shown}</ul>{pager}</div>'
+    return render(
+        "diagnose/many#table", view=view, kinds=[(kind, _kind_name(view, kind), count) for kind, count in counts.items()], chosen=job.kind,
+        rows=chosen[first : first + PAGE], page=first // PAGE, first=first + 1, last=min(first + PAGE, len(chosen)), total=len(chosen), size=PAGE,
+    )
 
 
 def _kind_name(view: View, kind: str) -> str:
     texts = {ALL: "diagnose.many_all", UNSURE: "diagnose.many_unsure", NOT_KNOWN: "diagnose.many_not_known", REFUSED: "diagnose.many_refused"}
-    return view.say(texts[kind]) if kind in texts else escape(view.title(kind.removeprefix(CLASS)))
-
-
-def _button(value: str, content: str, pressed: bool | None = None, disabled: bool = False) -> str:
-    state = "" if pressed is None else f' aria-pressed="{str(pressed).lower()}"'
-    return f'<button type="button" data-many="{escape(value)}"{state}{" disabled" if disabled else ""}>{content}</button>'
-
-
-def _row_html(view: View, row: Row) -> str:
-    answer = row.answer
-    name = f'<span class="many-name">{escape(answer.photo)}</span>'
-    if isinstance(answer, Refusal):
-        said = f'<b>{view.say("diagnose.many_refused")}</b><span class="many-why">{why_html(answer.error, view.language)}</span>'
-        return f'<li class="many-refused"><span class="many-thumb"></span><div>{said}{name}</div></li>'
-    warnings = "".join(f'<span class="many-why">{view.say(f"quality.{problem}")}</span>' for problem in answer.quality)
-    picture = f'<img class="many-thumb" alt="" loading="lazy" src="data:image/jpeg;base64,{row.thumb}">'
-    return f'<li>{picture}<div><b>{_said(view, answer)}</b>{warnings}{name}</div></li>'
-
-
-def _said(view: View, answer: Diagnosis) -> str:
-    """The answer in few words; no class is named where it is not known, and no probability where it is not sure."""
-    if answer.verdict == NOT_KNOWN:
-        return view.say("diagnose.not_known_label")
-    if answer.verdict == UNSURE:
-        return view.say("diagnose.either", labels=joined(map(view.name, answer.prediction_set), "diagnose.or", view.language))
-    return f'{escape(view.title(answer.label))} <span class="many-share">{view.say("diagnose.probability", percent=view.percent(answer.probability))}</span>'
-
-
-def _pager(view: View, first: int, total: int) -> str:
-    if total <= PAGE:
-        return ""
-    last, page = min(first + PAGE, total), first // PAGE
-    where = view.say("diagnose.many_page", first=str(first + 1), last=str(last), total=str(total))
-    before = _button(f"page:{page - 1}", view.say("diagnose.many_before"), disabled=first == 0)
-    after = _button(f"page:{page + 1}", view.say("diagnose.many_next"), disabled=last == total)
-    return f'<div class="many-pages">{before}<span>{where}</span>{after}</div>'
+    return say(texts[kind]) if kind in texts else view.title(kind.removeprefix(CLASS))

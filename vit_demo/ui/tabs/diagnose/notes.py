@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, label_title, say
+from vit_demo.common.words import DEFAULT_LANGUAGE, current_language, say
 from vit_demo.diagnose.notes import SECTIONS, Wording, is_own, note_text, parse_note, read_note, write_note
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.shared.components import Choice
+from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
-from vit_demo.ui.tabs.diagnose.asked import QUIET, Asked
+from vit_demo.ui.shared.speech import QUIET, Told
+from vit_demo.ui.tabs.diagnose.answer_html import View
+from vit_demo.ui.tabs.diagnose.asked import Asked
 
 
 def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
@@ -21,21 +23,20 @@ def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
 
     Returns the event of saving, after which the answer can be told again with the new facts.
     """
-    with gr.Accordion(say("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit") as fold:
-        label = Choice([], label=say("diagnose.edit.class"), filterable=False, elem_id="diagnose-edit-class")
-        text = gr.Textbox("", lines=12, max_lines=30, label=say("diagnose.edit.text"), info=say("diagnose.edit.how"), elem_id="diagnose-edit-text")
+    speech = asked.speech
+    with speech(gr.Accordion, label=Told("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit") as fold:
+        label = speech(Choice, choices=[], label=Told("diagnose.edit.class"), filterable=False, elem_id="diagnose-edit-class")
+        text = speech(
+            gr.Textbox, value="", lines=12, max_lines=30, label=Told("diagnose.edit.text"), info=Told("diagnose.edit.how"), elem_id="diagnose-edit-text",
+        )
         # The language that the text was opened in: the page may be switched to another before it is saved.
         spoken = gr.State(DEFAULT_LANGUAGE)
-        save = gr.Button(say("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save")
+        save = speech(gr.Button, value=Told("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save")
         told = gr.HTML("", elem_id="diagnose-edit-told")
-    asked.speaks(fold, label=lambda code: say("diagnose.edit.title", code))
-    asked.speaks(label, label=lambda code: say("diagnose.edit.class", code))
-    asked.speaks(text, label=lambda code: say("diagnose.edit.text", code), info=lambda code: say("diagnose.edit.how", code))
-    asked.speaks(save, value=lambda code: say("diagnose.edit.save", code))
     asked.model.change(offer, asked.model, fold, **QUIET)
-    fold.expand(open_all, [asked.model, asked.language, said], [label, text, spoken, told], **QUIET)
-    label.input(open_one, [asked.model, asked.language, label], [text, spoken, told], **QUIET)
-    return save.click(write, [asked.model, label, text, spoken, asked.language], told, **QUIET)
+    fold.expand(open_all, [asked.model, said], [label, text, spoken, told], **QUIET)
+    label.input(open_one, [asked.model, label], [text, spoken, told], **QUIET)
+    return save.click(write, [asked.model, label, text, spoken], told, **QUIET)
 
 
 def offer(model: str) -> dict:
@@ -43,35 +44,34 @@ def offer(model: str) -> dict:
     return gr.update(visible=_own(model) is not None, open=False)
 
 
-def open_all(model: str, language: str, said: dict | None) -> tuple:
-    """Inputs: model, language, what was said last. Outputs: classes with that of the answer chosen, its note, language of the note, nothing told."""
+def open_all(model: str, said: dict | None) -> tuple:
+    """Inputs: model, what was said last. Outputs: classes with that of the answer chosen, its note, language of the note, nothing told."""
     classifier = _own(model)
     if classifier is None:
-        return gr.update(choices=[], value=None), "", language, ""
+        return gr.update(choices=[], value=None), "", current_language(), ""
     answered = (said or {}).get("answer", {}).get("label")
-    label = answered if answered in classifier.labels else classifier.labels[0]
-    return gr.update(choices=[(label_title(name), name) for name in classifier.labels], value=label), *open_one(model, language, label)
+    label, view = answered if answered in classifier.labels else classifier.labels[0], View(classifier)
+    return gr.update(choices=[(view.title(name), name) for name in classifier.labels], value=label), *open_one(model, label)
 
 
-def open_one(model: str, language: str, label: str | None) -> tuple[str, str, str]:
-    """Inputs: model, language, class. Outputs: its note as text, language of the note, nothing told."""
-    language = language if language in LANGUAGES else DEFAULT_LANGUAGE
-    classifier = _own(model)
+def open_one(model: str, label: str | None) -> tuple[str, str, str]:
+    """Inputs: model, class. Outputs: its note as text, language of the note, nothing told."""
+    classifier, language = _own(model), current_language()
     note = read_note(classifier.checkpoint.folder, label, language) if classifier and label else None
     # A note in another language is no note in this one.
     return note_text(note if note and note.language == language else None, wording(language)), language, ""
 
 
-def write(model: str, label: str | None, text: str, spoken: str, language: str) -> str:
-    """Inputs: model, class, text, language of the text, language. Outputs: that it is saved, or why it is not."""
+def write(model: str, label: str | None, text: str, spoken: str) -> str:
+    """Inputs: model, class, text, language of the text. Outputs: that it is saved, or why it is not."""
     classifier = _own(model)
     try:
         if classifier is None or label not in classifier.labels:
-            raise UserError("The notes of this model cannot be written. Choose one of your runs, or a model folder of your own.")
+            raise UserError("error.page.notes")
         write_note(Path(classifier.checkpoint.folder), label, spoken, parse_note(text or "", wording(spoken)))
     except UserError as error:
-        return f'<p role="alert"><b>{escape(say("diagnose.edit.failed", language))}</b> <span lang="en">{escape(str(error))}</span></p>'
-    return f'<p role="status">{escape(say("diagnose.edit.saved", language, label=label_title(label)))}</p>'
+        return render("diagnose/notes#failed", why=error)
+    return render("diagnose/notes#saved", label=View(classifier).title(label))
 
 
 def wording(language: str) -> Wording:

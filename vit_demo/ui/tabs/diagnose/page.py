@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import gradio as gr
 
-from vit_demo.common.words import say
 from vit_demo.ui.shared.components import PhotoInput
-from vit_demo.ui.shared.speech import Speech
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.diagnose import api, many, one, several
 from vit_demo.ui.tabs.diagnose.asked import Asked
 
@@ -14,17 +13,13 @@ from vit_demo.ui.tabs.diagnose.asked import Asked
 def build(model: gr.Dropdown, speech: Speech, examples: list[str]) -> PhotoInput:
     """Lay out the tab. Inputs: the page's model list, its speech, example photos. Returns the photo that is diagnosed."""
     asked = Asked(model, speech)
-    lead = gr.Markdown(say("diagnose.lead"), elem_id="diagnose-lead")
-    asked.speaks(lead, value=lambda code: say("diagnose.lead", code))
+    speech(gr.Markdown, value=Told("diagnose.lead"), elem_id="diagnose-lead")
     with gr.Tabs(elem_id="diagnose-views"):
-        with gr.Tab(say("diagnose.one"), id="one") as tab:
-            asked.speaks(tab, label=lambda code: say("diagnose.one", code))
+        with speech(gr.Tab, label=Told("diagnose.one"), id="one"):
             photo = one.build(asked, examples)
-        with gr.Tab(say("diagnose.several"), id="several") as tab:
-            asked.speaks(tab, label=lambda code: say("diagnose.several", code))
+        with speech(gr.Tab, label=Told("diagnose.several"), id="several"):
             several.build(asked)
-        with gr.Tab(say("diagnose.many"), id="many") as tab:
-            asked.speaks(tab, label=lambda code: say("diagnose.many", code))
+        with speech(gr.Tab, label=Told("diagnose.many"), id="many"):
             many.build(asked)
     api.build()
     return photo

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import gradio as gr
 
 from vit_demo.ui.shared.components import polite
-from vit_demo.ui.shared.speech import Speech
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import compare, form, live, runlist
 
 # Each tick makes the browser look at every widget of the page: more often would keep a phone busy for nothing.
@@ -26,15 +26,15 @@ class FineTune:
 def build(tab: gr.Tab, model_in_use: gr.Dropdown, speech: Speech) -> FineTune:
     """Lay out the tab. Inputs: the tab; the page's model list, set by "use this model"; its speech."""
     with gr.Tabs(elem_id="train-parts") as parts:
-        with gr.Tab("Train", id="train") as train_tab, gr.Row(equal_height=False):
+        with speech(gr.Tab, label=Told("train.tab.train"), id="train") as train_tab, gr.Row(equal_height=False):
             with gr.Column(scale=2, min_width=300):
-                settings = form.build(tab)
+                settings = form.build(tab, speech)
             with gr.Column(scale=3, min_width=300):
-                shown = live.build(model_in_use)
-        with gr.Tab("All runs", id="runs") as list_tab:
-            listed = runlist.build(list_tab, shown)
-        with gr.Tab("Compare", id="compare") as compare_tab:
-            compared = compare.build(compare_tab, shown)
+                shown = live.build(model_in_use, speech)
+        with speech(gr.Tab, label=Told("train.tab.runs"), id="runs") as list_tab:
+            listed = runlist.build(list_tab, shown, speech)
+        with speech(gr.Tab, label=Told("train.tab.compare"), id="compare") as compare_tab:
+            compared = compare.build(compare_tab, shown, speech)
     timers = [gr.Timer(TICK_SECONDS, active=False), gr.Timer(LIST_SECONDS, active=False)]
     # The new run is chosen by its id, which then brings its view.
     settings.start.click(polite(form.begin), settings.inputs, shown.run, api_visibility="private").success(None, None, None, js=live.SCROLL_TO_RUN)

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import gradio as gr
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import percent
+from vit_demo.common.words import percent, say
 from vit_demo.training.run import runs
 from vit_demo.training.run.curves import curves_of
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.components import Choice, table
-from vit_demo.ui.shared.runtext import STATUS_WORDS, differences, duration
-from vit_demo.ui.tabs.finetune.compare_figure import MOST, Compared, compare_figure
+from vit_demo.ui.shared.runtext import differences, duration, status_word
+from vit_demo.ui.shared.speech import Speech, Told
+from vit_demo.ui.tabs.finetune.compare_figure import ALONG, MOST, Compared, compare_figure
 from vit_demo.ui.tabs.finetune.live import QUIET, Shown
+from vit_demo.ui.tabs.finetune.result_html import empty, note
 from vit_demo.ui.tabs.finetune.runlist_rows import list_rows
 
 FIRST = 2
 
 
-def build(tab: gr.Tab, shown: Shown) -> gr.Dropdown:
-    """Lay out the comparison. Inputs: the sub-tab it stands in, the run that is shown. Outputs: the chosen runs."""
-    chosen = Choice(
-        [], value=[], multiselect=True, label="Runs to compare", info=f"two to {MOST}; type to find one", elem_id="compare-runs"
+def build(tab: gr.Tab, shown: Shown, speech: Speech) -> gr.Dropdown:
+    """Lay out the comparison. Inputs: the sub-tab it stands in, the run that is shown, the page's speech. Outputs: the chosen runs."""
+    words = {"label": Told("train.compare.runs"), "info": Told("train.compare.runs.info", most=MOST)}
+    chosen = speech.speaks(Choice([], value=[], multiselect=True, elem_id="compare-runs", **{name: text() for name, text in words.items()}), **words)
+    along = speech(
+        gr.Radio, choices=Told(lambda: [(say(f"train.compare.along.{name}"), name) for name in ALONG]), value="steps", label=Told("train.compare.along"),
+        elem_id="compare-along", elem_classes="small-radio",
     )
-    along = gr.Radio([("steps", "steps"), ("epochs", "epochs")], value="steps", label="Curves along", elem_id="compare-along", elem_classes="small-radio")
     plot = gr.Plot(show_label=False, visible=False, elem_id="compare-plot")
     facts = gr.HTML(elem_id="compare-table")
     outputs = [plot, facts]
     tab.select(offer, [chosen, shown.run], chosen, **QUIET).then(compare, [chosen, along], outputs, **QUIET)
     gr.on([chosen.change, along.change], compare, [chosen, along], outputs, trigger_mode="always_last", **QUIET)
     shown.moment.change(compare, [chosen, along], outputs, **QUIET)
+    speech.retells(tell_again, [chosen, along], outputs)
     return chosen
 
 
@@ -56,16 +59,18 @@ def compare(chosen: list[str] | None, along: str) -> tuple:
     """Inputs: chosen runs, what the curves go along. Outputs: figure, table; a sentence where there is nothing to compare."""
     found = [run for run in map(runs.find, chosen or []) if run]
     if len(found) < 2:
-        return gr.update(visible=False), _note("Choose two runs or more to see their curves and what differs between them.")
+        return gr.update(visible=False), empty(say("train.compare.too_few"))
     if len(found) > MOST:
-        return gr.update(visible=False), _note(f"At most {MOST} runs can be told apart in one figure. Take some out.")
+        return gr.update(visible=False), empty(say("train.compare.too_many", most=MOST))
     names = _names(found)
     figure = compare_figure([Compared(name, curves_of(run)) for name, run in zip(names, found)], along)
     return gr.update(value=figure, visible=True), _facts(found, names)
 
 
-def _note(text: str) -> str:
-    return f'<div class="run run-empty">{escape(text)}</div>'
+def tell_again(chosen: list[str] | None, along: str) -> tuple:
+    """Inputs: as of compare. Outputs: figure, where there is one; table."""
+    figure, told = compare(chosen, along)
+    return gr.update(value=figure["value"]) if figure["visible"] else gr.skip(), told
 
 
 def _names(found: list[Run]) -> list[str]:
@@ -76,25 +81,29 @@ def _names(found: list[Run]) -> list[str]:
 
 def _facts(found: list[Run], names: list[str]) -> str:
     """What the runs reached, and only those settings that differ."""
-    rows = [["Status", *(STATUS_WORDS.get(run.state()["status"], "") for run in found)]]
-    scores = [run.scores() for run in found]
-    rows.append(["Test accuracy", *(_accuracy(score.get("test")) for score in scores)])
-    rows.append(["95 % interval", *(_interval(score.get("test")) for score in scores)])
-    rows.append(["Validation accuracy", *(_accuracy(score.get("validation")) for score in scores)])
-    results = [run.state().get("result") or {} for run in found]
-    rows.append(["Time", *(duration(result["seconds"]) if "seconds" in result else "" for result in results)])
+    states, scores = [run.state() for run in found], [run.scores() for run in found]
+    rows = [
+        [say("train.compare.row.status"), *(status_word(state["status"]) for state in states)],
+        [say("train.compare.row.test"), *(_accuracy(score.get("test")) for score in scores)],
+        [say("train.compare.row.interval"), *(_interval(score.get("test")) for score in scores)],
+        [say("train.compare.row.validation"), *(_accuracy(score.get("validation")) for score in scores)],
+        [say("train.compare.row.time"), *(_time(state.get("result") or {}) for state in states)],
+    ]
     try:
         different = differences([run.config() for run in found])
     except UserError as error:
-        return table(["", *names], rows) + _note(str(error))
+        return table(["", *names], rows) + empty(error.sentence)
     rows += [[title, *values] for title, values in different]
-    same = "" if different else '<p class="note">All settings of these runs are the same.</p>'
-    return table(["", *names], rows) + same
+    return table(["", *names], rows) + ("" if different else note(say("train.compare.same")))
 
 
 def _accuracy(split: dict | None) -> str:
-    return percent(split["accuracy"]) if split else "no result yet"
+    return percent(split["accuracy"]) if split else say("train.compare.no_result")
 
 
 def _interval(split: dict | None) -> str:
-    return f"{percent(split['interval'][0])} to {percent(split['interval'][1])}" if split else ""
+    return say("train.interval", low=percent(split["interval"][0]), high=percent(split["interval"][1])) if split else ""
+
+
+def _time(result: dict) -> str:
+    return duration(result["seconds"]) if "seconds" in result else ""

@@ -8,13 +8,14 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vit_demo.common.words import say
 from vit_demo.figures.style import COLOURS, DASHES, FONT, MODEBAR
 from vit_demo.training.run.curves import Curves, Series
 
 MOST = len(COLOURS)
 # So many points of the train loss a run: each the mean of its neighbours, so that several noisy lines can be told apart.
 SMOOTH = 60
-ALONG = {"steps": "step", "epochs": "epochs (passes over the photos)"}
+ALONG = ("steps", "epochs")
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ def compare_figure(compared: list[Compared], along: str = "steps") -> go.Figure:
     """
     figure = make_subplots(
         rows=3, cols=1, shared_xaxes=True, vertical_spacing=0.07, row_heights=[0.36, 0.32, 0.32],
-        subplot_titles=("Validation loss (nats)", "Validation accuracy", "Train loss (nats), smoothed"),
+        subplot_titles=[say(f"train.compare.{curve}") for curve in ("validation_loss", "validation_accuracy", "train_loss")],
     )
     for number, (run, colour, dash) in enumerate(zip(compared, COLOURS, DASHES)):
         curves = run.curves
@@ -53,7 +54,7 @@ def compare_figure(compared: list[Compared], along: str = "steps") -> go.Figure:
         font=FONT, template="plotly_white", legend={"orientation": "h", "y": -0.1, "yanchor": "top", "x": 0}, hovermode="x", modebar=MODEBAR,
     )
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(title_text=ALONG[along], row=3, col=1)
+    figure.update_xaxes(title_text=say(f"train.compare.axis.{along}"), row=3, col=1)
     for row in (1, 3):
         figure.update_yaxes(rangemode="tozero", row=row, col=1)
     figure.update_yaxes(tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)

@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from gradio.components.plot import PlotData
 from plotly.subplots import make_subplots
 
+from vit_demo.common.words import current_language, say, speaking
 from vit_demo.figures.style import BLUE, FONT, GREEN, MODEBAR, ORANGE
 from vit_demo.training.run.curves import Curves, Series
 
@@ -20,7 +21,7 @@ def curves_plot(curves: Curves, run_id: str) -> PlotData:
 
     Only the points are put in here, as the bytes of float64 numbers: to build and check the rest takes plotly some ten times as long.
     """
-    frame = _frame()
+    frame = _frame(current_language())
     series = (curves.train_loss, curves.validation_loss, curves.validation_accuracy)
     layout = {**frame["layout"], "uirevision": run_id}
     if total := curves.begin.get("total_steps"):
@@ -35,21 +36,26 @@ def _points(series: Series) -> dict[str, dict]:
 
 
 @functools.cache
-def _frame() -> dict:
-    """The figure without its points, as JSON objects that are not to be changed."""
+def _frame(language: str) -> dict:
+    """The figure without its points in this language, as JSON objects that are not to be changed. A curve is the same one by its uid, whatever its name."""
+    with speaking(language):
+        return _drawn()
+
+
+def _drawn() -> dict:
     figure = make_subplots(rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.09, row_heights=[0.6, 0.4])
     marked = {"mode": "lines+markers", "marker": {"size": 7}, "cliponaxis": False}
     for row, name, colour, style in (
-        (1, "train loss", GREEN, {"mode": "lines", "opacity": 0.75}),
-        (1, "validation loss", ORANGE, marked),
-        (2, "validation accuracy", BLUE, marked),
+        (1, "train", GREEN, {"mode": "lines", "opacity": 0.75}),
+        (1, "validation", ORANGE, marked),
+        (2, "accuracy", BLUE, marked),
     ):
-        figure.add_trace(go.Scatter(name=name, line={"color": colour, "width": 2}, **style), row=row, col=1)
+        figure.add_trace(go.Scatter(uid=name, name=say(f"train.run.curve.{name}"), line={"color": colour, "width": 2}, **style), row=row, col=1)
     figure.update_layout(
         height=460, margin={"l": 56, "r": 12, "t": 64, "b": 44}, font=FONT, template="plotly_white",
         legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified", modebar=MODEBAR,
     )
-    figure.update_xaxes(title_text="step", row=2, col=1)
-    figure.update_yaxes(title_text="loss (nats)", rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title_text="accuracy", tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
-    return json.loads(figure.to_json())
+    figure.update_xaxes(title_text=say("train.run.axis.step"), row=2, col=1)
+    figure.update_yaxes(title_text=say("train.run.axis.loss"), rangemode="tozero", row=1, col=1)
+    figure.update_yaxes(title_text=say("train.run.axis.accuracy"), tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
+    return json.loads(figure.to_json(remove_uids=False))

@@ -7,7 +7,7 @@ import base64
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import current_language, label_title, percent, say
 from vit_demo.training.film import reader
 from vit_demo.training.film.reader import FilmReel, Frame
 from vit_demo.training.run import runs
@@ -20,14 +20,24 @@ CURVE_POINTS = 150
 UNDECIDED = 0.005
 # At which no line is broken.
 SPACE = "\N{NO-BREAK SPACE}"
+# What the script says, beside what it is given of each frame. Of the last three it fills in what stands in braces.
+WORDS = ("play", "pause", "moment", "scale", "curve", "train", "validation", "now", "loss")
+FILLED = {"step": ("step",), "is": ("label",), "picture": ("name", "where")}
 THIRDS = {1: ("middle",), 2: ("top", "bottom"), 3: ("top", "middle", "bottom")}
 ACROSS = {"top": "left", "middle": "middle", "bottom": "right"}
 
 
 def film_view(run: Run | None) -> dict:
-    """What the page plays, fit for JSON, with the key ``seen``, which changes with the film; or only why there is nothing to play, as ``note``."""
+    """What the page plays, fit for JSON, with the key ``seen``, which changes with the film and the language; or only why there is nothing to play,
+    as ``note``. words: what the script says."""
+    view = _view(run)
+    filled = {name: say(f"train.film.{name}", **{part: f"{{{part}}}" for part in parts}) for name, parts in FILLED.items()}
+    return {**view, "seen": f"{current_language()}:{view['seen']}", "words": {**{name: say(f"train.film.{name}") for name in WORDS}, **filled}}
+
+
+def _view(run: Run | None) -> dict:
     if run is None:
-        return {"note": 'No run yet. Start one under "Train".', "seen": "none"}
+        return {"note": say("train.none_yet"), "seen": "none"}
     film = reader.read(run)
     status = run.state()["status"]
     if film is None:
@@ -59,12 +69,10 @@ def _why_none(run: Run, going: bool) -> str:
     except UserError as error:
         return str(error)
     if config.engine == "trainer":
-        return "The tutorial's recipe keeps no film. Choose another recipe to see where a model looks while it learns."
+        return say("train.film.tutorial")
     if not config.film:
-        return "This run was started without a film: its number of photos in the film is 0."
-    if going:
-        return "The film begins with the first step."
-    return "This run has no film: it ended before its first step, its disk was full, or it was made by an older version of the program."
+        return say("train.film.off")
+    return say("train.film.begins" if going else "train.film.none")
 
 
 def _frame(film: FilmReel, frame: Frame, curves: Curves, total: int, last: bool) -> dict:
@@ -80,9 +88,9 @@ def _frame(film: FilmReel, frame: Frame, curves: Curves, total: int, last: bool)
 
 def _title(step: int, total: int, loss: float | None, last: bool) -> str:
     if step == 0:
-        return "Before training (step 0)"
-    text = f"At the end (step {step} of {total})" if last else f"Step {step} of {total}"
-    return text if loss is None else f"{text}, validation loss {loss:.2f}"
+        return say("train.film.before")
+    key = "train.film.at_end" if last else "train.film.at_step"
+    return say(key, step=step, total=total) if loss is None else say(f"{key}.loss", step=step, total=total, loss=f"{loss:.2f}")
 
 
 def _loss_at(step: int, curves: Curves) -> float | None:
@@ -96,10 +104,10 @@ def _loss_at(step: int, curves: Curves) -> float | None:
 def lean(probabilities: np.ndarray, labels: list[str], truth: int) -> dict:
     """What the model takes a photo for, as a text of two lines, and the verdict: "right", "wrong", or nothing where it is undecided."""
     if np.ptp(probabilities) < UNDECIDED:
-        return {"text": f"undecided,\n{_share(probabilities.mean())} each", "verdict": ""}
+        return {"text": say("train.film.undecided", share=_share(probabilities.mean())), "verdict": ""}
     best = int(probabilities.argmax())
     verdict = "right" if best == truth else "wrong"
-    return {"text": f"{labels[best]},\n{_share(probabilities[best])}: {verdict}", "verdict": verdict}
+    return {"text": say(f"train.film.{verdict}", label=labels[best], share=_share(probabilities[best])), "verdict": verdict}
 
 
 def where(values: np.ndarray) -> str:
@@ -110,10 +118,9 @@ def where(values: np.ndarray) -> str:
         for row, band in zip(down, np.array_split(values, len(down))) for column, part in zip(across, np.array_split(band, len(across), axis=1))
     }
     row, column = max(parts, key=parts.get)
-    place = "in the middle" if row == column == "middle" else f"at the {row} {column}"
     falling = np.sort(values, axis=None)[::-1]
     half = (np.searchsorted(falling.cumsum(), falling.sum() / 2) + 1) / falling.size
-    return f"looks most {place}; half of its attention on {half:.0%} of the photo".replace("%", f"{SPACE}%")
+    return say("train.film.where", place=say(f"train.film.place.{row}-{column}"), share=f"{half:.0%}".replace("%", f"{SPACE}%"))
 
 
 def _share(share: float) -> str:

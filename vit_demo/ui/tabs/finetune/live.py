@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import say
 from vit_demo.training.run import checkpoint, queue, runs
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared import models
 from vit_demo.ui.shared.components import Choice, polite
-from vit_demo.ui.shared.runtext import STATUS_WORDS
+from vit_demo.ui.shared.runtext import status_word
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import film, result
 from vit_demo.ui.tabs.finetune.run_html import RunView, hidden_view, view_of
 from vit_demo.ui.tabs.finetune.runlist_rows import list_rows
@@ -51,26 +53,29 @@ class Shown:
     outputs: list[gr.components.Component]
 
 
-def build(model_in_use: gr.Dropdown) -> Shown:
-    """Lay out the view of a run. Inputs: the page's model list, set by "use this model"."""
-    run = Choice([], label="Run", elem_id="train-run")
+def build(model_in_use: gr.Dropdown, speech: Speech) -> Shown:
+    """Lay out the view of a run. Inputs: the page's model list, set by "use this model"; the page's speech."""
+    run = speech.speaks(
+        Choice([], label=say("train.run.label"), elem_id="train-run"), label=Told("train.run.label"), choices=Told(lambda: _titles(list_rows()))
+    )
     status = gr.HTML(hidden_view().status, elem_id="train-status")
     with gr.Row(elem_classes="actions"):
-        stop = gr.Button("Stop", variant="stop", visible=False, min_width=110, elem_id="train-stop")
-        resume = gr.Button("Go on with it", variant="primary", visible=False, min_width=110, elem_id="train-resume")
-        use = gr.Button("Use this model in the other tabs", visible=False, min_width=110, elem_id="train-use")
+        stop = speech(gr.Button, value=Told("train.run.stop"), variant="stop", visible=False, min_width=110, elem_id="train-stop")
+        resume = speech(gr.Button, value=Told("train.run.resume"), variant="primary", visible=False, min_width=110, elem_id="train-resume")
+        use = speech(gr.Button, value=Told("train.run.use"), visible=False, min_width=110, elem_id="train-use")
     # Not visible=False: the page reports a change only of what it has drawn.
     moment = gr.Textbox("", visible="hidden", elem_id="train-moment")
     with gr.Tabs(elem_id="train-views"):
-        with gr.Tab("Curves") as curves:
+        with speech(gr.Tab, label=Told("train.tab.curves"), id="curves") as curves:
             plot = gr.Plot(show_label=False, elem_id="train-plot", visible=False)
-        with gr.Tab("Result") as results:
-            result.build(run, moment)
-        with gr.Tab("Where it looked"):
-            film.build(run, moment)
-        with gr.Tab("Log"):
-            log = gr.Textbox(
-                show_label=False, lines=12, max_lines=12, interactive=False, placeholder="Nothing printed yet.", elem_id="train-log", container=False
+        with speech(gr.Tab, label=Told("train.tab.result"), id="result") as results:
+            result.build(run, moment, speech)
+        with speech(gr.Tab, label=Told("train.tab.film"), id="film"):
+            film.build(run, moment, speech)
+        with speech(gr.Tab, label=Told("train.tab.log"), id="log"):
+            log = speech(
+                gr.Textbox, placeholder=Told("train.run.log.empty"), show_label=False, lines=12, max_lines=12, interactive=False, elem_id="train-log",
+                container=False,
             )
     seen, named = (gr.Textbox("", visible=False) for _ in range(2))
     shown = Shown(run, moment, [run, seen], [status, stop, resume, use, plot, log, seen, moment])
@@ -79,6 +84,8 @@ def build(model_in_use: gr.Dropdown) -> Shown:
     run.change(refresh, shown.inputs, shown.outputs, js=NAME_IN_ADDRESS, **QUIET)
     moment.change(name_runs, named, [run, named], **QUIET)
     use.click(polite(use_model), run, model_in_use, **QUIET)
+    # All else of the view comes with the next tick, which finds that it was told in another language.
+    speech.retells(tell_again, shown.inputs, [status, plot])
     gr.on([curves.select, results.select], None, None, None, js=FIT_PLOTS)
     return shown
 
@@ -87,7 +94,7 @@ def existing(run_id: str | None) -> Run:
     """The run of this id; UserError where it was deleted, perhaps in another browser."""
     run = runs.find(run_id)
     if run is None:
-        raise UserError("This run is no longer there. Choose another.")
+        raise UserError("error.train_tab.gone")
     return run
 
 
@@ -95,10 +102,10 @@ def end(run_id: str | None) -> None:
     """Inputs: run. Asks its worker to stop, or takes it out of the queue."""
     run = runs.find(run_id)
     if run is None or not run.is_going():
-        raise UserError("No run is going that could be stopped.")
+        raise UserError("error.train_tab.none_going")
     waiting = run.state()["status"] == "waiting"
     run.request_stop()
-    gr.Info("The run no longer waits." if waiting else "The run ends after this step and keeps its best model.", title="Stopping")
+    gr.Info(say("train.run.stopped.waiting" if waiting else "train.run.stopped.going"), title=say("train.run.stopping"))
 
 
 def go_on(run_id: str | None) -> None:
@@ -106,7 +113,7 @@ def go_on(run_id: str | None) -> None:
     run = existing(run_id)
     kept = checkpoint.exists(run)
     queue.resume(run)
-    gr.Info("The run goes on from its last checkpoint." if kept else "The run begins again: it had no checkpoint yet.", title="Going on")
+    gr.Info(say("train.run.going_on.checkpoint" if kept else "train.run.going_on.anew"), title=say("train.run.going_on"))
 
 
 def offer_runs(run_id: str | None) -> dict:
@@ -124,20 +131,29 @@ def name_runs(named: str) -> tuple:
 
 
 def _titles(rows: list) -> list[tuple[str, str]]:
-    return [(f"{row.name} ({STATUS_WORDS.get(row.status, row.status).lower()})", row.id) for row in rows]
+    return [(say("train.run.title", name=row.name, status=status_word(row.status).lower()), row.id) for row in rows]
 
 
 def refresh(run_id: str | None, seen: str) -> tuple:
     """Inputs: run, what the page shows already. Outputs: what of the view has changed since."""
+    return _view(run_id).updates(seen)
+
+
+def tell_again(run_id: str | None, seen: str) -> tuple:
+    """Inputs: run, what the page shows already. Outputs: status, plot."""
+    view = _view(run_id)
+    return (gr.skip(),) * 2 if view.seen == seen else (view.status, gr.skip() if view.plot is None else gr.update(value=view.plot))
+
+
+def _view(run_id: str | None) -> RunView:
     run = runs.find(run_id)
-    view: RunView = hidden_view() if run is None else view_of(run)
-    return view.updates(seen)
+    return hidden_view() if run is None else view_of(run)
 
 
 def use_model(run_id: str | None) -> dict:
     """Inputs: run. Outputs: the page's model list with this run's model chosen."""
     run = runs.find(run_id)
     if run is None or not run.has_model():
-        raise UserError("This run has no model yet. Wait until it has ended.")
-    gr.Info("The other tabs now use this model.", title="Done")
+        raise UserError("error.train_tab.no_model_yet")
+    gr.Info(say("train.run.used"), title=say("train.done"))
     return gr.update(choices=models.ready_choices(), value=str(run.folder))

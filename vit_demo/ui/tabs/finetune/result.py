@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 from PIL.Image import Image
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import current_language, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
 from vit_demo.photos.safe_open import decode
@@ -17,6 +20,7 @@ from vit_demo.training.result.predictions import Prediction, mistakes
 from vit_demo.training.run import runs
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import away, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
@@ -36,32 +40,32 @@ OPEN = """element.addEventListener('click', event => {
 SCROLL_TO = "() => document.getElementById('{0}')?.scrollIntoView({{behavior: 'smooth', block: 'nearest'}})"
 
 
-def build(run: gr.Dropdown, moment: gr.Textbox) -> None:
-    """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status does."""
+def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
+    """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status does; the page's speech."""
     meaning = gr.HTML(elem_id="result-meaning")
     with gr.Column(visible=False, elem_id="result-body") as body:
-        split = gr.Radio([(title, name) for name, title in result_html.SPLIT_TITLES.items()], value="test", label="Look at", elem_id="result-split")
+        split = speech(gr.Radio, choices=Told(_splits), value="test", label=Told("train.result.split"), elem_id="result-split")
         about = gr.HTML(elem_id="result-about")
-        gr.Markdown("### Each class")
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.classes")))
         classes = gr.HTML(elem_id="result-classes")
-        gr.Markdown("### What is taken for what")
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.matrix")))
         matrix = gr.HTML(elem_id="result-matrix", js_on_load=CHOOSE)
         title = gr.HTML(elem_id="result-title")
         photos = gr.HTML(elem_id="result-photos", js_on_load=OPEN)
         with gr.Row(elem_classes="pager", visible=False) as pager:
-            back = gr.Button("Back", min_width=80, elem_id="result-back")
+            back = speech(gr.Button, value=Told("train.back"), min_width=80, elem_id="result-back")
             where = gr.Markdown(elem_id="result-where")
-            forward = gr.Button("Next", min_width=80, elem_id="result-next")
+            forward = speech(gr.Button, value=Told("train.next"), min_width=80, elem_id="result-next")
         with gr.Row(equal_height=False, visible=False, elem_id="result-detail") as detail:
             with gr.Column(scale=1, min_width=260):
                 large = gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"], elem_id="result-large")
             with gr.Column(scale=1, min_width=260):
                 facts = gr.HTML(elem_id="result-facts")
-        gr.Markdown("### Is it as sure as it is right?")
+        speech(gr.Markdown, value=Told(result_html.heading("train.result.sure")))
         plot = gr.Plot(show_label=False, elem_id="result-plot")
         sure = gr.HTML(elem_id="result-sure")
-        away.build(run)
-    cell, seen, listed = (gr.Textbox("", visible=False) for _ in range(3))
+        away.build(run, speech)
+    cell, seen, listed, opened = (gr.Textbox("", visible=False) for _ in range(4))
     page = gr.Number(0, visible=False, precision=0)
     place = [run, split, cell, page]
     numbers = [meaning, body, about, classes, matrix, plot, sure, cell, page, seen]
@@ -72,8 +76,15 @@ def build(run: gr.Dropdown, moment: gr.Textbox) -> None:
     chosen.then(None, None, None, js=SCROLL_TO.format("result-title"))
     back.click(turn_back, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
     forward.click(turn_forward, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
-    opened = photos.select(polite(open_photo), [run, split], [detail, large, facts], **QUIET)
-    opened.success(None, None, None, js=SCROLL_TO.format("result-detail"))
+    large_one = photos.select(polite(open_photo), [run, split], [detail, large, facts, opened], **QUIET)
+    large_one.success(None, None, None, js=SCROLL_TO.format("result-detail"))
+    speech.retells(tell_again, [run, split, cell, seen], [meaning, about, classes, matrix, plot, sure, seen])
+    speech.retells(list_again, [*place, listed], [title, photos, where, listed])
+    speech.retells(open_again, [run, split, opened], [facts])
+
+
+def _splits() -> list[tuple[str, str]]:
+    return [(say(f"train.result.split.{name}"), name) for name in result_html.SPLITS]
 
 
 def show(run_id: str | None, split: str, seen: str) -> tuple:
@@ -82,17 +93,36 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     Outputs: what the number means, the body, what it is about, each class, matrix, diagram, its words, cell, page, seen; nothing where nothing has changed.
     """
     run = runs.find(run_id)
-    now = _stamp(run, split)
+    now = _told(_stamp(run, split))
     if now == seen:
         return (gr.skip(),) * 10
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
+    means, *tables, figure, sure = _parts(scores, split, None, _stamp(run, split))
+    return means, gr.update(visible=True), *tables, gr.update(value=figure, visible=figure is not None), sure, "", 0, now
+
+
+def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
+    """Inputs: run, split, cell, what the page shows. Outputs: as show, without body, cell and page; nothing where nothing is shown yet."""
+    run = runs.find(run_id)
+    now = _told(_stamp(run, split))
+    if not seen or seen == now:
+        return (gr.skip(),) * 7
+    scores = _scores(run)
+    if not {"test", split} <= scores.keys():
+        return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
+    *told, figure, sure = _parts(scores, split, _cell(cell, len(scores[split]["labels"])), _stamp(run, split))
+    return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now
+
+
+def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
+    """What the number means, what it is about, each class, matrix, diagram, its words."""
     found = scores[split]
-    figure = reliability_figure(found["calibration"], found.get("calibrated"), now) if found.get("calibration") else None
+    figure = reliability_figure(found["calibration"], found.get("calibrated"), stamp) if found.get("calibration") else None
     return (
-        result_html.meaning(scores), gr.update(visible=True), result_html.about_split(split), result_html.class_table(found), result_html.confusion(found),
-        gr.update(value=figure, visible=figure is not None), result_html.how_sure(scores, split), "", 0, now,
+        result_html.meaning(scores), result_html.about_split(split), result_html.class_table(found), result_html.confusion(found, cell),
+        figure, result_html.how_sure(scores, split),
     )
 
 
@@ -103,7 +133,7 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     """
     run = runs.find(run_id)
     scores = _scores(run)
-    now = f"{_stamp(run, split)}:{cell}:{int(page)}"
+    now = _told(f"{_stamp(run, split)}:{cell}:{int(page)}")
     if now == listed or split not in scores:
         return (gr.skip(),) * 7
     chosen = _cell(cell, len(scores[split]["labels"]))
@@ -114,9 +144,17 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     pictures, why = _pictures(run, split, part)
     notes = (result_html.note(text) for text in (why, "" if found else _why_no_photos(scores[split], chosen)) if text)
     words = [result_html.list_title(scores[split]["labels"], chosen, len(found)), *notes]
-    where = f"Photos {page * PAGE + 1} to {page * PAGE + len(part)} of {len(found):,}"
+    place = {"first": page * PAGE + 1, "last": page * PAGE + len(part), "count": len(found)}
+    where = say("train.result.place", **place)
     photos = result_html.photo_list(list(zip(part, pictures))) if part else ""
-    return "".join(words), photos, gr.update(visible=pages > 1), where, page, f"{_stamp(run, split)}:{cell}:{page}", gr.update(visible=False)
+    now = _told(f"{_stamp(run, split)}:{cell}:{page}")
+    return Markup("").join(words), photos, gr.update(visible=pages > 1), where, page, now, gr.update(visible=False)
+
+
+def list_again(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:
+    """Inputs: as of list_photos. Outputs: title, photos, where we are, which photos these are; nothing where none are shown."""
+    title, photos, _, where, _, now, _ = list_photos(run_id, split, cell, page, listed) if listed else (gr.skip(),) * 7
+    return title, photos, where, now
 
 
 def choose_cell(event: gr.EventData) -> tuple:
@@ -135,14 +173,29 @@ def turn_forward(page: float) -> int:
 
 
 def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
-    """Inputs: run, split, the touched photo. Outputs: the detail, the photo, what is known of it."""
+    """Inputs: run, split, the touched photo. Outputs: the detail, the photo, what is known of it, its row."""
     run, row = runs.find(run_id), str(event.value)
-    found = next((one for one in _all(run, split) if str(one.row) == row), None) if run else None
+    found = _one(run, split, row)
     if found is None:
-        raise UserError("This photo is no longer in the record of the run. Choose the run again.")
+        raise UserError("error.train_tab.no_photo")
+    photo, facts = _opened(run, split, found)
+    return gr.update(visible=True), gr.update(value=photo and shrink(photo), visible=photo is not None), facts, row
+
+
+def open_again(run_id: str | None, split: str, row: str) -> Any:
+    """Inputs: run, split, the row of the photo that is open. Outputs: what is known of it; nothing where none is."""
+    run = runs.find(run_id)
+    found = _one(run, split, row) if row else None
+    return gr.skip() if found is None else _opened(run, split, found)[1]
+
+
+def _one(run: Run | None, split: str, row: str) -> Prediction | None:
+    return next((one for one in _all(run, split) if str(one.row) == row), None) if run else None
+
+
+def _opened(run: Run, split: str, found: Prediction) -> tuple[Image | None, Markup]:
     (photo,), why = _pictures(run, split, [found])
-    facts = result_html.photo_facts(found, split) + (result_html.note(why) if why else "")
-    return gr.update(visible=True), gr.update(value=photo and shrink(photo), visible=photo is not None), facts
+    return photo, result_html.photo_facts(found, split) + (result_html.note(why) if why else "")
 
 
 def _scores(run: Run | None) -> dict:
@@ -151,10 +204,15 @@ def _scores(run: Run | None) -> dict:
 
 
 def _stamp(run: Run | None, split: str) -> str:
-    """Changes with what is shown of this split of the run."""
+    """Changes with what is known of this split of the run."""
     if run is None:
         return "none"
     return f"{run.id}:{split}:{run.state()['status'] in runs.ENDED}:{_changed(run.model_folder / 'scores.json')}"
+
+
+def _told(stamp: str) -> str:
+    """Changes with the stamp, and with the language in which it is told."""
+    return f"{current_language()}:{stamp}"
 
 
 def _changed(file: Path) -> int:
@@ -166,10 +224,8 @@ def _changed(file: Path) -> int:
 
 def _why_none(run: Run | None) -> str:
     if run is None:
-        return 'No run yet. Start one under "Train".'
-    if run.is_going():
-        return "No result yet. It stands here as soon as the run has ended and its model has been scored on the test photos."
-    return "This run ended before its model was scored, so it has no result."
+        return say("train.none_yet")
+    return say("train.result.none_going" if run.is_going() else "train.result.none_ended")
 
 
 def _cell(text: str, classes: int) -> tuple[int, int] | None:
@@ -198,7 +254,7 @@ def _predictions(run: Run, split: str, cell: tuple[int, int] | None, scores: dic
 
 def _why_no_photos(split: dict, cell: tuple[int, int] | None) -> str:
     wrong = split["n"] - sum(row[number] for number, row in enumerate(split["confusion"]))
-    return result_html.EARLIER if wrong or cell else "It made no mistake on these photos."
+    return say("train.result.earlier" if wrong or cell else "train.result.no_mistake")
 
 
 def _pictures(run: Run, split: str, found: list[Prediction]) -> tuple[list[Image | None], str]:
@@ -209,10 +265,10 @@ def _pictures(run: Run, split: str, found: list[Prediction]) -> tuple[list[Image
         config = run.config()
         stored = open_dataset(config.data, config.data_revision)[split].cast_column("image", ImageFeature(decode=False))
     except UserError as error:
-        return [None] * len(found), f"The photos cannot be shown, only what was said of them. {error}"
+        return [None] * len(found), say("train.result.no_photos", why=error)
     pictures = []
     for one in found:
         row = stored[one.row] if one.row < len(stored) else {}
         pictures.append(decode(row["image"]) if row.get("image_file_path") == one.path else None)
     changed = any(picture is None for picture in pictures)
-    return pictures, "Some of these photos were changed or taken away since the run, so they cannot be shown." if changed else ""
+    return pictures, say("train.result.changed") if changed else ""

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import base64
 import io
-from html import escape
+from collections.abc import Callable
 from pathlib import PurePath
+from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import label_title, percent, say
 from vit_demo.figures.overlay import shrink
 from vit_demo.training.result.predictions import Prediction
 from vit_demo.ui.shared.components import table
-from vit_demo.ui.shared.runtext import accuracy_text
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.runtext import accuracy_text, interval_text
 from vit_demo.ui.tabs.finetune.reliability_figure import AFTER, BEFORE
 
-SPLIT_TITLES = {"test": "test photos", "validation": "validation photos"}
+SPLITS = ("test", "validation")
 # A matrix of more classes has no room for its names: there the most frequent mix-ups are listed.
 MOST_CLASSES, MIX_UPS = 10, 20
 # Column names longer than this together do not fit a phone; numbers stand for them.
@@ -24,72 +27,70 @@ COLUMN_LETTERS = 60
 THUMBNAIL = 192
 # At which no line is broken.
 SPACE = "\N{NO-BREAK SPACE}"
-EARLIER = "This run was scored by an earlier version of the program, which did not look at this."
 
 
-def note(text: str) -> str:
-    return f'<p class="note">{escape(text)}</p>'
+def heading(key: str) -> Callable[[], str]:
+    """What says a heading of the view, in Markdown."""
+    return lambda: f"### {say(key)}"
 
 
-def empty(text: str) -> str:
+def note(text: Any) -> Markup:
+    return render("train/result#note", text=text)
+
+
+def empty(text: Any) -> Markup:
     """In place of a result."""
-    return f'<div class="run run-empty">{escape(text)}</div>'
+    return render("train/result#empty", text=text)
 
 
-def meaning(scores: dict) -> str:
+def earlier() -> Markup:
+    return note(say("train.result.earlier"))
+
+
+def meaning(scores: dict) -> Markup:
     """What the large number means, and the validation number, smaller."""
     test, validation = scores["test"], scores.get("validation")
     low, high = test["interval"]
-    lines = [
-        f"Of {test['n']} test photos {_right(test)} were named right. The model learned from none of them and nothing was chosen by them, so this is what to "
-        f"expect of new photos of the same kind: with 95 % confidence between {percent(max(0.0, low))} and {percent(min(1.0, high))} are named right."
-    ]
+    found = {"photos": test["n"], "right": _right(test), "low": percent(max(0.0, low)), "high": percent(min(1.0, high))}
+    lines = [say("train.result.meaning", **found)]
     if broken := test.get("broken"):
-        lines.append(f"{broken} more could not be read and do not count.")
+        lines.append(say("train.result.broken", broken=broken))
     smaller = ""
     if validation:
-        smaller = (
-            f'<p class="result-validation">Validation: {accuracy_text(validation["accuracy"], validation["interval"])} of {validation["n"]} photos. '
-            "The weights were chosen on these, so it is too kind.</p>"
-        )
-    return f'<div class="result-meaning"><p>{escape(" ".join(lines))}</p>{smaller}</div>'
+        accuracy = accuracy_text(validation["accuracy"], validation["interval"])
+        smaller = say("train.result.validation", accuracy=accuracy, photos=validation["n"])
+    return render("train/result#meaning", lines=lines, validation=smaller)
 
 
 def _right(split: dict) -> int:
     return sum(row[number] for number, row in enumerate(split["confusion"]))
 
 
-def about_split(split: str) -> str:
+def about_split(split: str) -> Markup:
     """What must be known of the photos that all below is about."""
-    if split == "test":
-        return note("Everything below is about the test photos.")
-    return note("Everything below is about the validation photos. The weights were chosen on these, so it is too kind.")
+    return note(say("train.result.about.test" if split == "test" else "train.result.about.validation"))
 
 
-def class_table(split: dict) -> str:
+def class_table(split: dict) -> Markup:
     """Precision, recall and F1 of each class."""
     if not split.get("classes"):
-        return note(EARLIER)
+        return earlier()
     rows = [
         [
             label_title(found["label"]),
-            "never said" if found["precision"] is None else _whole(percent(found["precision"])),
-            "no photo" if found["recall"] is None else _recall(found),
+            say("train.result.never_said") if found["precision"] is None else _whole(percent(found["precision"])),
+            say("train.result.no_photo") if found["recall"] is None else _recall(found),
             "" if found["f1"] is None else _whole(percent(found["f1"])),
             found["support"],
         ]
         for found in split["classes"]
     ]
-    words = (
-        "Precision: of the photos called this class, those that are. Recall: of the photos of this class, those called so. "
-        "F1: both in one number (their harmonic mean)."
-    )
-    return table(["Class", "Precision", "Recall (95 % interval)", "F1", "Photos"], rows) + note(words)
+    head = [say(f"train.result.{name}") for name in ("class", "precision", "recall", "f1", "photos")]
+    return table(head, rows) + note(say("train.result.classes.note"))
 
 
 def _recall(found: dict) -> str:
-    share, _, interval = accuracy_text(found["recall"], found["recall_interval"]).partition(" (")
-    return f"{_whole(share)} ({_whole(interval)}"
+    return say("train.accuracy", accuracy=_whole(percent(found["recall"])), interval=_whole(interval_text(found["recall_interval"])))
 
 
 def _whole(text: str) -> str:
@@ -97,89 +98,67 @@ def _whole(text: str) -> str:
     return text.replace(" ", SPACE)
 
 
-def confusion(split: dict) -> str:
-    """The confusion matrix as a table of buttons, ``data-cell`` saying which (row, column), and one button for the worst mistakes."""
+def confusion(split: dict, chosen: tuple[int, int] | None = None) -> Markup:
+    """The confusion matrix as a table of buttons, ``data-cell`` saying which (row, column), and one button for the worst mistakes.
+
+    chosen: the cell whose photos are shown; None for the worst mistakes.
+    """
     labels = [label_title(label) for label in split["labels"]]
-    few = len(labels) <= MOST_CLASSES
     wrong = split["n"] - _right(split)
-    worst = f'<button type="button" class="result-worst" data-cell="" aria-pressed="true">Worst mistakes first ({wrong})</button>'
-    return (_matrix(split["confusion"], labels) if few else _mix_ups(split["confusion"], labels)) + worst
+    worst = render("train/result#worst", wrong=wrong, chosen=chosen is None)
+    return (_matrix if len(labels) <= MOST_CLASSES else _mix_ups)(split["confusion"], labels, chosen) + worst
 
 
-def _matrix(counts: list[list[int]], labels: list[str]) -> str:
+def _matrix(counts: list[list[int]], labels: list[str], chosen: tuple[int, int] | None) -> Markup:
     # Numbers stand for long names, so that the columns fit a phone.
     short = sum(map(len, labels)) > COLUMN_LETTERS or len(labels) > 4
-    heads = [f"{number}. {label}" if short else label for number, label in enumerate(labels, 1)]
-    columns = "".join(
-        f'<th scope="col" title="{escape(label)}"><span aria-hidden="true">{number}</span><span class="result-hidden">{escape(label)}</span></th>' if short
-        else f'<th scope="col">{escape(label)}</th>'
-        for number, label in enumerate(labels, 1)
-    )
-    rows = "".join(
-        f'<tr><th scope="row">{escape(heads[true])}</th>' + "".join(_cell(counts, labels, true, said) for said in range(len(labels))) + "</tr>"
-        for true in range(len(labels))
-    )
-    words = (
-        "Rows: what it is. Columns: what the model says. Green is right, orange is wrong, the darker the larger its share of the row. "
-        "Touch a number to see its photos."
-    )
-    return (
-        f'<div class="table-scroll"><table class="result-matrix"><thead><tr><td></td>{columns}</tr></thead><tbody>{rows}</tbody></table></div>{note(words)}'
-    )
+    heads = [{"number": number if short else 0, "label": label} for number, label in enumerate(labels, 1)]
+    rows = [
+        (f"{true + 1}. {label}" if short else label, [_cell(counts, labels, (true, said), chosen) for said in range(len(labels))])
+        for true, label in enumerate(labels)
+    ]
+    return render("train/result#matrix", heads=heads, rows=rows)
 
 
-def _cell(counts: list[list[int]], labels: list[str], true: int, said: int) -> str:
+def _cell(counts: list[list[int]], labels: list[str], place: tuple[int, int], chosen: tuple[int, int] | None) -> dict:
+    true, said = place
     count, total = counts[true][said], sum(counts[true])
-    if not count:
-        return '<td class="result-none">0</td>'
-    kind = "right" if true == said else "wrong"
-    return f'<td class="result-{kind}" style="--share:{count / total:.3f}">{_button(labels, true, said, count, str(count))}</td>'
+    return {
+        "count": count, "share": count / max(1, total), "kind": "right" if true == said else "wrong", "place": f"{true},{said}", "chosen": place == chosen,
+        "true": labels[true], "said": labels[said],
+    }
 
 
-def _button(labels: list[str], true: int, said: int, count: int, text: str) -> str:
-    photos = "1 photo" if count == 1 else f"{count} photos"
-    words = f"{labels[true]} called {labels[said]}: {photos}"
-    return f'<button type="button" data-cell="{true},{said}" aria-pressed="false" aria-label="{escape(words)}" title="{escape(words)}">{escape(text)}</button>'
-
-
-def _mix_ups(counts: list[list[int]], labels: list[str]) -> str:
+def _mix_ups(counts: list[list[int]], labels: list[str], chosen: tuple[int, int] | None) -> Markup:
     """The most frequent wrong answers, for more classes than a matrix has room for."""
     wrong = [(count, true, said) for true, row in enumerate(counts) for said, count in enumerate(row) if true != said and count]
     if not wrong:
-        return note("No class was taken for another.")
+        return note(say("train.result.no_mix_up"))
     wrong.sort(key=lambda found: (-found[0], found[1:]))
-    rows = "".join(
-        f"<tr><td>{escape(labels[true])}</td><td>{escape(labels[said])}</td><td>{_button(labels, true, said, count, str(count))}</td></tr>"
-        for count, true, said in wrong[:MIX_UPS]
-    )
-    head = "<thead><tr><th>It is</th><th>The model says</th><th>Photos</th></tr></thead>"
-    words = f"The {min(MIX_UPS, len(wrong))} most frequent mix-ups of {len(labels)} classes. Touch a number to see its photos."
-    return f'<div class="table-scroll"><table class="facts result-mix-ups">{head}<tbody>{rows}</tbody></table></div>{note(words)}'
+    cells = [_cell(counts, labels, (true, said), chosen) for _, true, said in wrong[:MIX_UPS]]
+    return render("train/result#mix_ups", cells=cells, classes=len(labels))
 
 
-def list_title(labels: list[str], cell: tuple[int, int] | None, count: int) -> str:
+def list_title(labels: list[str], cell: tuple[int, int] | None, count: int) -> Markup:
     """What photos are shown."""
-    photos = "1 photo" if count == 1 else f"{count} photos"
     if cell is None:
-        return f"<h4>Worst mistakes first</h4>{note('The ones that the model was surest of stand first.') if count > 1 else ''}"
+        text = say("train.result.worst.note") if count > 1 else ""
+        return render("train/result#list_title", title=say("train.result.worst"), text=text)
     true, said = (label_title(labels[number]) for number in cell)
-    return f"<h4>{escape(true)} called {escape(said)}: {photos}</h4>"
+    return render("train/result#list_title", title=say("train.result.cell", true=true, said=said, count=count), text="")
 
 
-def photo_list(found: list[tuple[Prediction, Image.Image | None]]) -> str:
+def photo_list(found: list[tuple[Prediction, Image.Image | None]]) -> Markup:
     """A page of photos as buttons, ``data-row`` saying which row of the split; None is one that cannot be shown."""
-    return f'<ul class="result-photos">{"".join(_photo(*part) for part in found)}</ul>'
+    return render("train/result#photos", found=[_photo(*part) for part in found])
 
 
-def _photo(prediction: Prediction, photo: Image.Image | None) -> str:
-    picture = '<span class="result-gone">not there any more</span>' if photo is None else f'<img alt="" src="{_source(photo)}">'
-    name = PurePath(prediction.path.replace("\\", "/")).name or prediction.path
-    verdict = "right" if prediction.true == prediction.said else "wrong"
-    return (
-        f'<li><button type="button" data-row="{prediction.row}">{picture}<span class="result-said result-said-{verdict}">'
-        f"says {escape(label_title(prediction.said))}, {_whole(percent(prediction.probability))}</span>"
-        f"<span>is {escape(label_title(prediction.true))}</span><span class=\"result-file\">{escape(name)}</span></button></li>"
-    )
+def _photo(prediction: Prediction, photo: Image.Image | None) -> dict:
+    return {
+        "row": prediction.row, "source": "" if photo is None else _source(photo), "verdict": "right" if prediction.true == prediction.said else "wrong",
+        "said": label_title(prediction.said), "probability": _whole(percent(prediction.probability)), "true": label_title(prediction.true),
+        "name": PurePath(prediction.path.replace("\\", "/")).name or prediction.path,
+    }
 
 
 def _source(photo: Image.Image) -> str:
@@ -188,82 +167,67 @@ def _source(photo: Image.Image) -> str:
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def photo_facts(prediction: Prediction, split: str) -> str:
+def photo_facts(prediction: Prediction, split: str) -> Markup:
     """What is known of one photo."""
-    return table(
-        ["This photo", ""],
-        [
-            ["It is", label_title(prediction.true)],
-            ["The model says", label_title(prediction.said)],
-            ["Its probability", percent(prediction.probability)],
-            ["File", prediction.path],
-            ["Split, row", f"{split}, {prediction.row}"],
-        ],
-    )
+    rows = [
+        [say("train.result.it_is"), label_title(prediction.true)],
+        [say("train.result.it_says"), label_title(prediction.said)],
+        [say("train.result.probability"), percent(prediction.probability)],
+        [say("train.result.file"), prediction.path],
+        [say("train.result.row"), say(f"train.result.row.{split}", row=prediction.row)],
+    ]
+    return table([say("train.result.this_photo"), ""], rows)
 
 
-def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> str:
+def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
     """What each model of the export of a run is worth.
 
-    name: of the run. rows: of ``diagnose.export.compare``. titles: by engine. size: of the zip file in bytes.
+    name: of the run. rows: of ``export.onnx.compare``. titles: keys by engine. size: of the zip file in bytes.
     """
     cells = [
         [
-            title, f"{rows[engine]['bytes'] / 1e6:.1f}", f"{rows[engine]['ms']:.1f}",
+            say(title), f"{rows[engine]['bytes'] / 1e6:.1f}", f"{rows[engine]['ms']:.1f}",
             accuracy_text(rows[engine]["accuracy"], rows[engine]["interval"]), _whole(percent(rows[engine]["agreement"])),
         ]
         for engine, title in titles.items()
     ]
-    words = (
-        f"The model of the run {name}, scored on {rows['torch']['n']} test photos. One photo: what the model alone takes on the processor of this server "
-        f"(median of 15), more when the server is busy. Same answer: test photos that get the class which the run's own model says. "
-        f"The zip file has {size / 1e6:.1f} MB."
-    )
-    return table(["Model", "Size (MB)", "One photo (ms)", "Right (95 % interval)", "Same answer"], cells) + note(words)
+    words = say("train.away.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
+    head = [say(f"train.away.column.{column}") for column in ("model", "size", "time", "right", "same")]
+    return table(head, cells) + note(words)
 
 
-def how_sure(scores: dict, split: str) -> str:
+def how_sure(scores: dict, split: str) -> Markup:
     """The reliability diagram in a sentence and a table."""
     found = scores[split]
     calibration, calibrated = found.get("calibration"), found.get("calibrated")
     if not calibration:
-        return note(EARLIER)
+        return earlier()
     fullest = max(calibration["bins"], key=lambda part: part["count"])
     lines = [
-        f"When it was {_range(fullest)} sure ({fullest['count']} of {found['n']} photos), it was right {percent(fullest['accuracy'])} of the time; "
-        f"its mean probability there was {percent(fullest['confidence'])}.",
-        f"On average its probabilities are off by {_points(calibration)} (expected calibration error; 0 is best).",
+        say(
+            "train.result.fullest", range=_range(fullest), count=fullest["count"], photos=found["n"], right=percent(fullest["accuracy"]),
+            mean=percent(fullest["confidence"]),
+        ),
+        say("train.result.off_by", points=_points(calibration)),
     ]
     if calibrated:
         lines.append(_temperature_words(scores, split))
-    return f"<p>{escape(' '.join(lines))}</p>{_bins_table(calibration, calibrated)}"
+    kinds = {BEFORE: calibration, **({AFTER: calibrated} if calibrated else {})}
+    rows = [(_range(parts[0]), parts) for parts in zip(*(kind["bins"] for kind in kinds.values())) if any(part["count"] for part in parts)]
+    return render("train/result#how_sure", lines=lines, kinds=list(kinds), rows=rows)
 
 
 def _temperature_words(scores: dict, split: str) -> str:
     temperature = scores[split]["temperature"]
     if temperature == 1 and (scores.get("validation") or {}).get("accuracy") == 1:
-        return "Every validation photo was right, so a temperature could not be fitted and it stays at 1."
-    where = "these validation photos themselves" if split == "validation" else "the validation photos alone"
-    effect = "hardly changes anything" if abs(temperature - 1) < 0.02 else f"makes it {'less sure' if temperature > 1 else 'surer'} without changing any answer"
-    return f"A temperature of {temperature:.2f}, fitted on {where}, {effect}: with it they are off by {_points(scores[split]['calibrated'])}."
+        return say("train.result.temperature.none")
+    effect = "nothing" if abs(temperature - 1) < 0.02 else "less_sure" if temperature > 1 else "surer"
+    return say(f"train.result.temperature.{effect}.{split}", temperature=f"{temperature:.2f}", points=_points(scores[split]["calibrated"]))
 
 
 def _points(calibration: dict) -> str:
-    points = f"{calibration['expected_calibration_error'] * 100:.1f}"
-    return f"{points} points of 100"
+    return f"{calibration['expected_calibration_error'] * 100:.1f}"
 
 
 def _range(part: dict) -> str:
-    return f"{part['low'] * 100:.0f} to {part['high'] * 100:.0f} %"
-
-
-def _bins_table(calibration: dict, calibrated: dict | None) -> str:
-    kinds = {BEFORE: calibration, **({AFTER: calibrated} if calibrated else {})}
-    groups = "".join(f'<th scope="colgroup" colspan="2">{name}</th>' for name in kinds)
-    head = f'<tr><td></td>{groups}</tr><tr><th scope="col">How sure</th>{"<th scope=col>Photos</th><th scope=col>Right</th>" * len(kinds)}</tr>'
-    rows = ""
-    for parts in zip(*(kind["bins"] for kind in kinds.values())):
-        if any(part["count"] for part in parts):
-            cells = "".join(f"<td>{part['count']}</td><td>{percent(part['accuracy']) if part['count'] else ''}</td>" for part in parts)
-            rows += f'<tr><th scope="row">{_range(parts[0])}</th>{cells}</tr>'
-    return f'<div class="table-scroll"><table class="facts result-bins"><thead>{head}</thead><tbody>{rows}</tbody></table></div>'
+    return say("train.result.range", low=f"{part['low'] * 100:.0f}", high=f"{part['high'] * 100:.0f}")

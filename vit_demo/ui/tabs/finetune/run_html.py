@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import dataclass
-from html import escape
 
 import gradio as gr
 from gradio.components.plot import PlotData
 
-from vit_demo.common.words import percent
+from vit_demo.common.words import current_language, percent, say
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
 from vit_demo.training.run.notes import told
 from vit_demo.training.run.runs import Run
-from vit_demo.ui.shared.runtext import STATUS_WORDS, duration, settings_of
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.runtext import duration, settings_of, status_word
 from vit_demo.ui.tabs.finetune.curves_figure import curves_plot
 
 
@@ -24,7 +24,7 @@ class RunView:
     """Everything on the page about a run.
 
     moment: changes with the run, its status, its name and the number of its evaluations alone. drawn:
-    changes with the curves. told: changes with all else. usable: it has a model. stoppable, resumable:
+    changes with the curves and the language. told: changes with all else. usable: it has a model. stoppable, resumable:
     which buttons are shown.
     """
 
@@ -65,7 +65,7 @@ class RunView:
 
 def hidden_view() -> RunView:
     """When there is no run."""
-    return RunView("none", "none", "none", '<div class="run run-empty">No run yet. Choose photos and settings, then press Start.</div>')
+    return RunView("none", "none", f"none:{current_language()}", render("train/run#no_run"))
 
 
 def view_of(run: Run) -> RunView:
@@ -81,8 +81,8 @@ def view_of(run: Run) -> RunView:
     evaluation = curves.last_validation.get("step")
     return RunView(
         moment=f"{run.id}:{status}:{evaluation}:{run.name}",
-        drawn=f"{run.id}:{curves.offset}",
-        told=f"{run.id}:{curves.offset}:{status}:{state.get('done')}:{stopping}:{second}:{run.name}",
+        drawn=f"{run.id}:{curves.offset}:{current_language()}",
+        told=f"{run.id}:{curves.offset}:{status}:{state.get('done')}:{stopping}:{second}:{run.name}:{current_language()}",
         status=_status(run, state, curves, stopping) + _score(scores),
         log=run.log_tail(),
         plot=curves_plot(curves, run.id) if curves.last_train or curves.last_validation else None,
@@ -94,28 +94,17 @@ def view_of(run: Run) -> RunView:
 
 def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     status = state["status"]
-    word = "Stopping" if stopping else STATUS_WORDS.get(status, status)
-    share = _share_done(state)
     message = _place(run) if status == "waiting" else told(state)
-    lines = [str(line) for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes()) if line]
-    return (
-        f'<div class="run run-{escape(status.replace(" ", "-"))}" role="status">'
-        f'<div class="run-head"><b>{escape(word)}</b><span>{escape(_progress_text(state, curves))}</span></div>'
-        f'<div class="progress" role="progressbar" aria-label="{escape(word)}" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share * 100:.0f}">'
-        f'<div style="width:{share:.1%}"></div></div>'
-        f'<p class="run-numbers">{escape(_numbers(curves))}</p>'
-        + "".join(f'<p class="run-message">{escape(line)}</p>' for line in lines)
-        + f'<p class="run-about">{escape(settings_of(run))}. <a href="?run={escape(run.id)}">Link to this run</a></p>'
-        + "</div>"
+    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes()) if line]
+    return render(
+        "train/run#status", kind=status.replace(" ", "-"), word=say("train.status.stopping") if stopping else status_word(status),
+        progress=_progress_text(state, curves), share=_share_done(state), numbers=_numbers(curves), lines=lines, settings=settings_of(run), id=run.id,
     )
 
 
 def _place(run: Run) -> str:
     ahead = queue.place(run)
-    if not ahead:
-        return "It starts in a moment."
-    before = "the run before it has" if ahead == 1 else f"the {ahead} runs before it have"
-    return f"It starts by itself when {before} ended. The page need not stay open."
+    return say("train.run.waits", count=ahead) if ahead else say("train.run.soon")
 
 
 def _share_done(state: dict) -> float:
@@ -130,43 +119,37 @@ def _progress_text(state: dict, curves: Curves) -> str:
     status = state["status"]
     if status == "training":
         done, total = state.get("done", 0), state.get("total", 0)
-        return f"step {done} of {total}{_time_left(state, curves, done, total)}"
+        left = _time_left(state, curves, done, total)
+        return say("train.run.step_left", done=done, total=total, time=left) if left else say("train.run.step", done=done, total=total)
     if status in ("finished", "stopped") and state.get("result"):
-        return f"in {duration(state['result']['seconds'])}"
+        return say("train.run.in", time=duration(state["result"]["seconds"]))
     if status in runs.GOING and state.get("total", 1) > 1:
-        return f"{state['done']} of {state['total']}"
+        return say("train.run.part", done=state["done"], total=state["total"])
     return ""
 
 
 def _time_left(state: dict, curves: Curves, done: int, total: int) -> str:
+    """How long the training will still take; "" where that cannot be told yet."""
     # Of this sitting alone: a run may have gone on after a night.
     since, first = curves.since.get("time"), curves.since.get("step", 0)
     spent = state.get("changed", 0) - since if since else 0
-    if done <= first or spent < 3:
-        return ""
-    return f", about {duration(spent / (done - first) * (total - done))} left"
+    return "" if done <= first or spent < 3 else duration(spent / (done - first) * (total - done))
 
 
 def _numbers(curves: Curves) -> str:
     """The plot in words, for those who cannot see it and those who want the numbers."""
     parts = []
     if train := curves.last_train:
-        parts.append(f"train loss {train['loss']:.3f}")
+        parts.append(say("train.run.train", loss=f"{train['loss']:.3f}"))
     if validation := curves.last_validation:
-        parts.append(f"validation loss {validation['loss']:.3f}, accuracy {percent(validation['accuracy'])} (step {validation['step']})")
+        seen = {"loss": f"{validation['loss']:.3f}", "accuracy": percent(validation["accuracy"]), "step": validation["step"]}
+        parts.append(say("train.run.validation", **seen))
     if train := curves.last_train:
-        parts.append(f"learning rate {train['learning_rate']:.2g}")
-        parts.append(f"{train['photos_per_second']:.0f} photos/s")
-    return "; ".join(parts)
+        parts.append(say("train.run.rate", rate=f"{train['learning_rate']:.2g}"))
+        parts.append(say("train.run.speed", photos=f"{train['photos_per_second']:.0f}"))
+    return say("train.semicolon").join(parts)
 
 
 def _score(scores: dict) -> str:
     """The one number that counts: of photos that the run has neither learned from nor chosen by."""
-    if "test" not in scores:
-        return ""
-    test = scores["test"]
-    low, high = test["interval"]
-    return (
-        f'<div class="score run-score"><span class="score-number">{percent(test["accuracy"])}</span>'
-        f"<span>of {test['n']} test photos right; with 95 % confidence between {percent(low)} and {percent(high)}</span></div>"
-    )
+    return render("train/run#score", test=scores["test"]) if "test" in scores else ""

@@ -5,17 +5,20 @@ from __future__ import annotations
 import functools
 import tempfile
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import gradio as gr
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import current_language, say
 from vit_demo.training.run import experiments, queue, runs
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.components import polite
-from vit_demo.ui.shared.runtext import STATUS_WORDS, accuracy_text, duration, moment_text
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.runtext import accuracy_text, duration, moment_text, status_word
+from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune.live import QUIET, Shown, existing, go_on, offer_runs
+from vit_demo.ui.tabs.finetune.result_html import empty
 from vit_demo.ui.tabs.finetune.runlist_rows import Group, Row, find_rows, grouped, list_rows
 
 PAGE = 12
@@ -38,35 +41,37 @@ class RunList:
     compare: gr.Button
 
 
-def build(tab: gr.Tab, shown: Shown) -> RunList:
-    """Lay out the table. Inputs: the sub-tab it stands in, the run that is shown, which is the chosen one here too."""
+def build(tab: gr.Tab, shown: Shown, speech: Speech) -> RunList:
+    """Lay out the table. Inputs: the sub-tab it stands in, the run that is shown, which is the chosen one here too; the page's speech."""
     run = shown.run
-    text = gr.Textbox("", label="Find", placeholder="a word of the name, the settings or the status", max_lines=1, elem_id="runs-find")
+    text = speech(
+        gr.Textbox, value="", label=Told("train.runs.find"), placeholder=Told("train.runs.find.example"), max_lines=1, elem_id="runs-find"
+    )
     rows = gr.HTML(elem_id="runs-table", js_on_load=CHOOSE)
     with gr.Row(elem_classes="pager"):
-        back = gr.Button("Back", min_width=80, elem_id="runs-back")
+        back = speech(gr.Button, value=Told("train.back"), min_width=80, elem_id="runs-back")
         where = gr.Markdown(elem_id="runs-where")
-        forward = gr.Button("Next", min_width=80, elem_id="runs-next")
+        forward = speech(gr.Button, value=Told("train.next"), min_width=80, elem_id="runs-next")
     page = gr.Number(0, visible=False, precision=0)
     seen, described = (gr.Textbox("", visible=False) for _ in range(2))
     with gr.Column(visible=False, elem_id="runs-chosen", elem_classes="card") as chosen:
         title = gr.HTML(elem_id="runs-title")
         with gr.Row(elem_classes="actions"):
-            show = gr.Button("Show it", variant="primary", min_width=130, elem_id="runs-show")
-            compare = gr.Button("Compare it", min_width=130, elem_id="runs-compare")
-            resume = gr.Button("Go on with it", min_width=130, elem_id="runs-resume")
-            again = gr.Button("Again with another seed", min_width=130, elem_id="runs-again")
-            export = gr.DownloadButton("Download its settings", min_width=130, elem_id="runs-export")
-            delete = gr.Button("Delete", variant="stop", min_width=130, elem_id="runs-delete")
+            show = speech(gr.Button, value=Told("train.runs.show"), variant="primary", min_width=130, elem_id="runs-show")
+            compare = speech(gr.Button, value=Told("train.runs.compare"), min_width=130, elem_id="runs-compare")
+            resume = speech(gr.Button, value=Told("train.runs.resume"), min_width=130, elem_id="runs-resume")
+            again = speech(gr.Button, value=Told("train.runs.again"), min_width=130, elem_id="runs-again")
+            export = speech(gr.DownloadButton, label=Told("train.runs.export"), min_width=130, elem_id="runs-export")
+            delete = speech(gr.Button, value=Told("train.runs.delete"), variant="stop", min_width=130, elem_id="runs-delete")
         with gr.Row(elem_classes="field-and-button"):
-            name = gr.Textbox("", label="Name", max_lines=1, scale=3, min_width=180, elem_id="runs-name")
-            rename = gr.Button("Rename", min_width=90, scale=0, elem_id="runs-rename")
+            name = speech(gr.Textbox, value="", label=Told("train.runs.name"), max_lines=1, scale=3, min_width=180, elem_id="runs-name")
+            rename = speech(gr.Button, value=Told("train.runs.rename"), min_width=90, scale=0, elem_id="runs-rename")
         with gr.Column(visible=False, elem_id="runs-sure") as sure:
             question = gr.HTML(elem_id="runs-question")
             asked = gr.Textbox("", visible=False)
             with gr.Row(elem_classes="actions"):
-                yes = gr.Button("Yes, delete it", variant="stop", min_width=130, elem_id="runs-delete-yes")
-                no = gr.Button("No, keep it", min_width=130, elem_id="runs-delete-no")
+                yes = speech(gr.Button, value=Told("train.runs.delete.yes"), variant="stop", min_width=130, elem_id="runs-delete-yes")
+                no = speech(gr.Button, value=Told("train.runs.delete.no"), min_width=130, elem_id="runs-delete-no")
     table_inputs = [run, text, page, seen]
     table_outputs = [rows, where, page, seen, back, forward]
     chosen_outputs = [chosen, title, name, resume, export, described]
@@ -88,6 +93,9 @@ def build(tab: gr.Tab, shown: Shown) -> RunList:
     no.click(lambda: gr.update(visible=False), None, sure, **QUIET)
     # The run that the question named, whatever has been chosen since.
     yes.click(polite(delete_run), asked, [run, sure], **QUIET)
+    # What the page shows of the table is told anew with the next look at the runs too.
+    speech.retells(tell_again, table_inputs, [rows, where])
+    speech.retells(name_again, [run, described, asked], [title, question])
     return RunList(table_inputs, table_outputs, show, compare)
 
 
@@ -117,52 +125,47 @@ def _page(run_id: str | None, text: str, page: int, seen: str = "") -> tuple:
     pages = max(1, -(-len(items) // PAGE))
     page = min(max(page, 0), pages - 1)
     shown = items[page * PAGE : (page + 1) * PAGE]
-    now = str(hash((run_id, page, pages, len(every), tuple(shown))))
+    now = str(hash((current_language(), run_id, page, pages, len(every), tuple(shown))))
     if now == seen:
         return (gr.skip(),) * 6
     if not every:
-        return '<div class="run run-empty">No run yet. Start one under "Train".</div>', "", 0, now, gr.update(visible=False), gr.update(visible=False)
+        return empty(say("train.none_yet")), "", 0, now, gr.update(visible=False), gr.update(visible=False)
     count = sum(len(item.rows) if isinstance(item, Group) else 1 for item in items)
-    runs_found = f"{count:,} {'run' if count == 1 else 'runs'}"
-    where = f"Page {page + 1} of {pages}, {runs_found}" if items else "No run fits. Change the words."
+    where = say("train.runs.place", page=page + 1, pages=pages, count=count) if items else say("train.runs.no_fit")
     return table_of(shown, run_id) if items else "", where, page, now, gr.update(visible=pages > 1), gr.update(visible=pages > 1)
+
+
+def tell_again(run_id: str | None, text: str, page: float, seen: str) -> tuple:
+    """Inputs: as of refresh. Outputs: table, where we are; nothing where no table is shown yet."""
+    return _page(run_id, text, int(page))[:2] if seen else (gr.skip(), gr.skip())
 
 
 def table_of(items: list[Row | Group], chosen: str | None) -> str:
     """The HTML of the table; the chosen run is marked."""
-    head = "".join(f'<th scope="col">{title}</th>' for title in ("Run", "Status", "Test accuracy (95 % interval)", "Settings", "Time", "Started"))
-    body = "".join(_group(item, chosen) if isinstance(item, Group) else _line(item, chosen) for item in items)
-    return f'<div class="table-scroll"><table class="facts runs"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    parts = [
+        {"group": True, "rows": [_line(row, chosen) for row in item.rows], "score": _score(item)} if isinstance(item, Group)
+        else {"group": False, "rows": [_line(item, chosen)]}
+        for item in items
+    ]
+    return render("train/runs#table", items=parts)
 
 
-def _line(row: Row, chosen: str | None, member: bool = False) -> str:
-    classes = "member " * member + "chosen" * (row.id == chosen)
-    status = STATUS_WORDS.get(row.status, row.status)
-    score = accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else ""
-    cells = (
-        ("status", f'<span class="badge badge-{escape(row.status.replace(" ", "-"))}">{escape(status)}</span>'),
-        ("score", score),
-        ("settings", escape(row.settings)),
-        ("time", duration(row.seconds) if row.seconds is not None else ""),
-        ("date", moment_text(row.created)),
-    )
-    return (
-        f'<tr class="{classes}" data-run="{escape(row.id)}"><th scope="row"><button type="button" aria-pressed="{str(row.id == chosen).lower()}">'
-        f"{escape(row.name)}</button></th>" + "".join(f'<td class="runs-{name}">{cell}</td>' for name, cell in cells) + "</tr>"
-    )
+def _line(row: Row, chosen: str | None) -> dict:
+    return {
+        "id": row.id, "name": row.name, "chosen": row.id == chosen, "kind": row.status.replace(" ", "-"), "status": status_word(row.status),
+        "score": accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else "", "settings": row.settings,
+        "time": duration(row.seconds) if row.seconds is not None else "", "date": moment_text(row.created),
+    }
 
 
-def _group(group: Group, chosen: str | None) -> str:
+def _score(group: Group) -> str:
     found = [run for run in (runs.find(row.id) for row in group.rows) if run]
     summary = experiments.summary(found)
     if summary.n == 0:
-        score = "no result yet"
-    elif summary.interval is None:
-        score = f"{accuracy_text(summary.mean, None)} from one of them"
-    else:
-        score = f"mean {accuracy_text(summary.mean, summary.interval)} over {summary.n} seeds"
-    head = f'<tr class="experiment"><th scope="rowgroup">{len(group.rows)} seeds</th><td></td><td class="runs-score" colspan="4">{escape(score)}</td></tr>'
-    return head + "".join(_line(row, chosen, member=True) for row in group.rows)
+        return say("train.runs.no_result")
+    if summary.interval is None:
+        return say("train.runs.one_result", accuracy=accuracy_text(summary.mean, None))
+    return say("train.runs.mean", accuracy=accuracy_text(summary.mean, summary.interval), count=summary.n)
 
 
 def choose(event: gr.EventData) -> str:
@@ -181,8 +184,14 @@ def describe(run_id: str | None, described: str) -> tuple:
         return (gr.skip(),) * 6
     if run is None:
         return gr.update(visible=False), *(gr.skip(),) * 4, now
-    title = f'<div class="kicker">Chosen run</div><b>{escape(run.name)}</b>'
-    return gr.update(visible=True), title, run.name, gr.update(visible=run.can_resume()), str(_export_file(run)), now
+    return gr.update(visible=True), render("train/runs#title", name=run.name), run.name, gr.update(visible=run.can_resume()), str(_export_file(run)), now
+
+
+def name_again(run_id: str | None, described: str, asked: str) -> tuple:
+    """Inputs: run, the run that is described, the run that is asked about. Outputs: title, question; nothing where there is none."""
+    run, doubtful = runs.find(run_id), runs.find(asked)
+    title = render("train/runs#title", name=run.name) if run and described else gr.skip()
+    return title, _question(doubtful) if doubtful else gr.skip()
 
 
 def offer_resume(run_id: str | None) -> dict:
@@ -205,13 +214,13 @@ def _export_file(run: Run) -> Path:
 def give_name(run_id: str | None, name: str) -> None:
     """Inputs: run, name. Renames it."""
     existing(run_id).rename((name or "").strip())
-    gr.Info("The run has its new name.", title="Done")
+    gr.Info(say("train.runs.renamed"), title=say("train.done"))
 
 
 def once_more(run_id: str | None) -> dict:
     """Inputs: run. Outputs: the list of runs with a new one chosen: the same settings, another seed."""
     run = queue.again(existing(run_id))
-    gr.Info(f"The new run has seed {run.config().seed}.", title="Started")
+    gr.Info(say("train.runs.again.done", seed=run.config().seed), title=say("train.runs.again.title"))
     return offer_runs(run.id)
 
 
@@ -219,13 +228,16 @@ def ask(run_id: str | None) -> tuple:
     """Inputs: run. Outputs: the question, its text, the run that is asked about."""
     run = existing(run_id)
     if run.is_going():
-        raise UserError(f"The run {run.name} is still going. Stop it first.")
-    model = " and its model" if run.has_model() else ""
-    return gr.update(visible=True), f"<p>Delete the run <b>{escape(run.name)}</b>{model} for good?</p>", run.id
+        raise UserError("error.train_tab.still_going", name=run.name)
+    return gr.update(visible=True), _question(run), run.id
+
+
+def _question(run: Run) -> str:
+    return render("train/runs#question", name=run.name, model=run.has_model())
 
 
 def delete_run(run_id: str | None) -> tuple:
     """Inputs: run. Outputs: the list of runs without it, the newest chosen; the closed question."""
     runs.delete(existing(run_id))
-    gr.Info("The run is gone.", title="Deleted")
+    gr.Info(say("train.runs.deleted"), title=say("train.runs.deleted.title"))
     return offer_runs(None), gr.update(visible=False)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from vit_demo.common.errors import UserError
+from vit_demo.common.words import current_language
 from vit_demo.training.run import runs
+from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
-from vit_demo.ui.shared.runtext import settings_of
+from vit_demo.ui.shared.runtext import settings_in_short, settings_or_refusal, status_word
 
 # Files of a run that a row is made from.
 FILES = ("state.json", "meta.json", "model/scores.json")
@@ -43,7 +46,24 @@ class Group:
     rows: tuple[Row, ...]
 
 
-_kept: dict[Path, tuple[tuple, Row]] = {}
+@dataclass
+class _Kept:
+    """What was read of a run. bare: without its settings, which are said in each language when they are asked for."""
+
+    stamp: tuple
+    bare: Row
+    config: TrainingConfig | UserError
+    said: dict[str, Row] = field(default_factory=dict)
+
+    def row(self) -> Row:
+        """The row in the language of whoever is being answered."""
+        language = current_language()
+        if language not in self.said:
+            self.said[language] = replace(self.bare, settings=settings_in_short(self.config))
+        return self.said[language]
+
+
+_kept: dict[Path, _Kept] = {}
 _lock = threading.Lock()
 
 
@@ -61,18 +81,18 @@ def list_rows() -> list[Row]:
 def _row(run: Run) -> Row | None:
     stamp = tuple(_changed(run.folder / name) for name in FILES)
     kept = _kept.get(run.folder)
-    if kept and kept[0] == stamp:
-        return kept[1]
+    if kept and kept.stamp == stamp:
+        return kept.row()
     try:
-        row = _read(run)
+        kept = _Kept(stamp, *_read(run))
     except OSError:  # deleted this moment
         return None
     # Of one that is going the files alone do not tell whether its process still lives.
-    if row.going:
+    if kept.bare.going:
         _kept.pop(run.folder, None)
     else:
-        _kept[run.folder] = (stamp, row)
-    return row
+        _kept[run.folder] = kept
+    return kept.row()
 
 
 def _changed(file: Path) -> int:
@@ -82,20 +102,21 @@ def _changed(file: Path) -> int:
         return 0
 
 
-def _read(run: Run) -> Row:
+def _read(run: Run) -> tuple[Row, TrainingConfig | UserError]:
     state = run.state()
     # The scores of one that goes on again after a stop are those of the stop.
     test = (run.scores().get("test") or {}) if state["status"] in runs.ENDED else {}
-    return Row(
-        id=run.id, name=run.name, status=state["status"], settings=settings_of(run), experiment=run.experiment, accuracy=test.get("accuracy"),
+    row = Row(
+        id=run.id, name=run.name, status=state["status"], settings="", experiment=run.experiment, accuracy=test.get("accuracy"),
         interval=tuple(test["interval"]) if "interval" in test else None, seconds=(state.get("result") or {}).get("seconds"), created=state.get("created"),
     )
+    return row, settings_or_refusal(run)
 
 
 def find_rows(rows: list[Row], text: str) -> list[Row]:
-    """Those that have each word of the text in name, status, settings or id."""
+    """Those that have each word of the text in name, status, settings or id, as they are said to whoever asks."""
     wanted = (text or "").lower().split()
-    return [row for row in rows if all(word in f"{row.name} {row.status} {row.settings} {row.id}".lower() for word in wanted)]
+    return [row for row in rows if all(word in f"{row.name} {row.status} {status_word(row.status)} {row.settings} {row.id}".lower() for word in wanted)]
 
 
 def grouped(rows: list[Row]) -> list[Row | Group]:

@@ -1,0 +1,79 @@
+"""Another language: all four tabs speak it at once, what is shown already too, and no English sentence is left."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.browser.conftest import settle
+from tests.browser.test_page import choose
+from vit_demo.common.words import LANGUAGES, say, words
+
+# Where the views of a tab stand.
+VIEWS = {"diagnose": "#diagnose-views", "inside": "#inside-views", "data": "#data-views", "finetune": "#train-parts"}
+# What a page says in English that this is the text of: long enough to be no name.
+LONG = 18
+
+
+def switch(page, language: str) -> None:
+    page.locator("#language input").click()
+    page.get_by_role("option", name=say("language", language), exact=True).click()
+    page.locator("#header").get_by_text(say("page.lead", language)).wait_for()
+
+
+def english_left(page, language: str) -> set[str]:
+    """The texts that are still in English in what can be seen; a text with placeholders counts by the longest part between two of them."""
+    shown = re.sub(r"\s+", " ", page.locator("body").inner_text())
+    other, found = words(language), set()
+    for key, text in words().items():
+        part = max(re.split(r"\{[^}]*\}|<[^>]*>|[*`\n]+", text), key=len).strip()
+        if len(part) >= LONG and part not in other[key] and part in shown:
+            found.add(f"{key}: {part}")
+    return found
+
+
+def each_view(page, visit) -> None:
+    """Open each view of each tab and call this there."""
+    tabs = page.locator(".tab-wrapper").first.get_by_role("tab")
+    for number, views in enumerate(VIEWS.values()):
+        tabs.nth(number).click()
+        names = page.locator(f"{views} > .tab-wrapper [role=tab]:visible")
+        for view in range(names.count()):
+            names.nth(view).click()
+            page.wait_for_timeout(700)
+            visit()
+
+
+def test_every_view_speaks_the_language_chosen(page, leaf_photo):
+    choose(page, "diagnose-photo", leaf_photo)
+    page.wait_for_selector(".answer-label")
+    each_view(page, lambda: None)  # what is drawn in English before is told again
+    switch(page, "sw")
+    left: set[str] = set()
+
+    def look() -> None:
+        # What is computed when a view is opened may take a moment.
+        for _ in range(20):
+            if not (found := english_left(page, "sw")):
+                return
+            page.wait_for_timeout(500)
+        left.update(found)
+
+    each_view(page, look)
+    assert left == set()
+    page.reload()
+    settle(page)
+    page.locator("#header").get_by_text(say("page.lead", "sw")).wait_for()
+
+
+@pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])
+def test_a_refusal_is_said_in_the_language_chosen(page, language, tmp_path):
+    switch(page, language)
+    lie = tmp_path / "notes.jpg"
+    lie.write_text("this is a shopping list")
+    choose(page, "diagnose-photo", lie)
+    page.locator("#diagnose-answer [role=alert]").wait_for()
+    shown = page.locator("#diagnose-answer").inner_text()
+    assert "notes.jpg" in shown and "is not a photo" not in shown
+    assert shown.count("notes.jpg") == 1
