@@ -21,7 +21,7 @@ from vit_demo.photos import safe_open
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import Told
-from vit_demo.ui.tabs.data import SOURCES
+from vit_demo.ui.tabs.data import usual_sources
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
 from vit_demo.ui.tabs.inside.downloads import csv_file
@@ -52,8 +52,8 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     speech = scene.speech
     with gr.Row(equal_height=False):
         source = speech(
-            gr.Dropdown, choices=SOURCES, value=BEANS, label=Told("inside.atlas.photos"), info=Told("inside.atlas.photos_how"), allow_custom_value=True,
-            elem_id="inside-atlas-source", min_width=260,
+            gr.Dropdown, choices=Told(usual_sources), value=BEANS, label=Told("inside.atlas.photos"), info=Told("inside.atlas.photos_how"),
+            allow_custom_value=True, elem_id="inside-atlas-source", min_width=260,
         )
         splits, methods = (Told(functools.partial(embedding_map_html.choices, names)) for names in (embedding_map_html.SPLITS, embedding_map_html.METHODS))
         split = speech(gr.Radio, choices=splits, value="test", label=Told("inside.atlas.split"), elem_id="inside-atlas-split", min_width=260)

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 
 import gradio as gr
 import numpy as np
-from markupsafe import Markup
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import label_title, percent, say
@@ -258,7 +257,7 @@ def _show_answers(photo: str, model: str, rows: int, sizes: list[tuple[int, int]
     return (
         gr.update(minimum=lowest * step, maximum=highest * step, step=step, value=rows * step),
         figures.answers_figure([height for height, _ in said], lines, own.image_height),
-        render("inside/positions#answers", rows=Markup(_answers_table(said, own, labels)), fits=fits),
+        render("inside/positions#answers", rows=_answers_table(said, own, labels), fits=fits),
         csv_file("predictions_by_resolution", ["height (px)", "width (px)", *labels], [(*size, *shares.tolist()) for size, shares in said.items()]),
     )
 

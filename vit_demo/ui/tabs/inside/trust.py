@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import gradio as gr
 import numpy as np
-from markupsafe import Markup
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence, label_title, percent, say
@@ -204,7 +203,7 @@ def measured(classifier: LeafClassifier) -> str:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return render("inside/trust#unreadable", file=FILE)
     header = [say(f"inside.trust.{name}") for name in ("order", "deletion_area", "insertion_area", "all_random")]
-    return render("inside/trust#measured", **where, method=_method_title(best), rows=Markup(table(header, list(rows.values()))))
+    return render("inside/trust#measured", **where, method=_method_title(best), rows=table(header, list(rows.values())))
 
 
 def _measured_row(name: str, areas: dict, sanity: dict) -> list[str]:
