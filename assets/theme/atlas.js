@@ -1,8 +1,8 @@
-// Draws the map of a data set. props.value: what ui/atlasview.py gives, or only a note.
+// Draws the map of a data set. props.value: what ui/tabs/inside/embedding_map_html.py gives, with all words, or only a note.
 const find = (name) => element.querySelector(`.atlas-${name}`);
 const [note, stage, canvas, tip, thumb, words, told, mistakes] = ['note', 'stage', 'canvas', 'tip', 'thumb', 'words', 'told', 'mistakes'].map(find);
 const list = mistakes.querySelector('ul'), summary = mistakes.querySelector('summary');
-const SPAN = 10000, PAD = 26, REACH = 26, MOST_MISTAKES = 60, MOST_CLASSES = 14, CLOSEST = 24;
+const SPAN = 10000, PAD = 26, REACH = 26, CLOSEST = 24;
 const INK = '#1c1917', QUIET = '#57534e';
 let map = null;
 let sheet = null; // thumbnails of the map of sheetKey
@@ -15,9 +15,9 @@ let drag = null;
 
 function legendRows(context, width) {
     context.font = '13px system-ui, sans-serif';
-    const items = map.labels.slice(0, MOST_CLASSES).map((label) => ({ text: label.name, label }));
-    if (map.labels.length > MOST_CLASSES) items.push({ text: `and ${map.labels.length - MOST_CLASSES} more` });
-    if (map.wrong.includes(1)) items.push({ text: 'called a wrong class', wrong: true });
+    const items = map.labels.slice(0, map.most.classes).map((label) => ({ text: label.name, label }));
+    if (map.labels.length > map.most.classes) items.push({ text: map.words.legend_more });
+    if (map.wrong.includes(1)) items.push({ text: map.words.legend_wrong, wrong: true });
     const rows = [[]];
     let x = 12;
     for (const item of items) {
@@ -129,10 +129,12 @@ function draw() {
 
 // A dot in words.
 
-const share = (value) => value >= 0.9995 && value < 1 ? 'over 99.9\u00a0%' : `${(100 * value).toFixed(1)}\u00a0%`;
-const verdict = (index) => !map.comparable ? '' : map.wrong[index] ? ': wrong' : ': right';
+const fill = (text, values) => text.replace(/\{(\w+)\}/g, (_, name) => values[name]);
+const share = (value) => value >= 0.9995 && value < 1 ? map.words.over : `${(100 * value).toFixed(1).replace('.', map.words.decimal_point)}\u00a0%`;
+const said = (index) => !map.comparable ? map.words.dot_says : map.wrong[index] ? map.words.dot_wrong : map.words.dot_right;
 const lines = (index) => [
-    map.names[index], `is ${map.labels[map.truth[index]].name}`, `model says ${map.answers[map.said[index]]}, ${share(map.sure[index])}${verdict(index)}`,
+    map.names[index], fill(map.words.dot_is, { name: map.labels[map.truth[index]].name }),
+    fill(said(index), { name: map.answers[map.said[index]], percent: share(map.sure[index]) }),
 ];
 
 function thumbnail(target, index) {
@@ -262,13 +264,13 @@ find('save').addEventListener('click', () => Object.assign(document.createElemen
 function listMistakes() {
     const wrong = [...map.x.keys()].filter((index) => map.wrong[index]).sort((one, other) => map.sure[other] - map.sure[one]);
     mistakes.hidden = !wrong.length;
-    const more = wrong.length > MOST_MISTAKES ? `, the ${MOST_MISTAKES} it was surest of` : ', surest first';
-    summary.textContent = `The ${wrong.length === 1 ? 'mistake' : `${wrong.length} mistakes`} as a list${wrong.length > 1 ? more : ''}`;
-    list.replaceChildren(...wrong.slice(0, MOST_MISTAKES).map((index) => {
+    summary.textContent = map.words.mistakes;
+    list.replaceChildren(...wrong.slice(0, map.most.mistakes).map((index) => {
         const item = document.createElement('li'), button = document.createElement('button'), picture = document.createElement('canvas');
         [picture.width, picture.height] = [sheet.side, sheet.side];
         button.type = 'button';
         button.dataset.index = index;
+        button.setAttribute('aria-pressed', String(index === chosen));
         thumbnail(picture, index);
         const text = document.createElement('span');
         text.append(...lines(index).map((line) => Object.assign(document.createElement('span'), { textContent: line })));
@@ -284,7 +286,7 @@ function take(given) {
     note.hidden = !given.note;
     stage.hidden = !given.key;
     if (!given.key) { map = null; tip.hidden = true; return; }
-    const other = !map || map.key !== given.key;
+    const other = !map || map.key !== given.key, retold = !other && map.layout === given.layout; // the same in another language
     map = given;
     if (other) [chosen, told.textContent, mistakes.open] = [-1, '', false];
     if (given.sheet && sheetKey !== given.key) {
@@ -293,11 +295,13 @@ function take(given) {
         sheet.picture.onload = () => { listMistakes(); showTip(); };
         sheet.picture.src = given.sheet.source;
     }
-    [over, pinned] = [-1, false];
-    view.zoom = 1;
-    canvas.style.touchAction = 'manipulation';
-    canvas.setAttribute('aria-label', `Map of ${map.x.length} photos, ${map.labels.map(({ name }) => name).join(', ')}. `
-        + 'Arrow keys go from dot to dot, Enter shows the photo, plus and minus zoom.');
+    if (!retold) {
+        [over, pinned, view.zoom] = [-1, false, 1];
+        canvas.style.touchAction = 'manipulation';
+    } else if (chosen >= 0) told.textContent = lines(chosen).join('; ');
+    canvas.setAttribute('aria-label', map.words.canvas);
+    for (const [name, text] of [['in', map.words.zoom_in], ['out', map.words.zoom_out]]) find(name).setAttribute('aria-label', text);
+    [find('whole').textContent, find('save').textContent] = [map.words.whole, map.words.save];
     listMistakes();
     draw();
     showTip();

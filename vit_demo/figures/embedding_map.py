@@ -9,6 +9,7 @@ import math
 import numpy as np
 from PIL import Image
 
+from vit_demo.common.words import say
 from vit_demo.explain.internals.embedding_map import Layout
 from vit_demo.figures.style import COLOURS
 
@@ -80,5 +81,7 @@ def classes(names: list[str]) -> list[dict[str, str]]:
 def axes(layout: Layout) -> list[str]:
     """What stands at the two axes."""
     if layout.explained is None:
-        return ["t-SNE: only who is near whom counts, so the axes have no scale", ""]
-    return [f"component {number} ({share:.0%} of the variance)".replace("%", " %") for number, share in enumerate(layout.explained, 1)]
+        return [say("figures.embedding_map.tsne"), ""]
+    return [
+        say("figures.embedding_map.component", number=number, percent=f"{share:.0%}".replace("%", " %")) for number, share in enumerate(layout.explained, 1)
+    ]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from vit_demo.explain.patches import PatchGrid
+from vit_demo.figures.letters import letters, written
 from vit_demo.figures.overlay import heat_colours, heat_overlay, mark_patch
 
 # Wide enough to read on a desktop, few enough to read on a phone.
@@ -71,13 +72,14 @@ def heads_sheet(photo: Image.Image, maps: np.ndarray, grid: PatchGrid, chosen: i
     """
     layout = heads_layout(len(maps), grid)
     sheet = Image.new("RGB", layout.size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(20)
+    draw = ImageDraw.Draw(sheet)
     small = photo.convert("RGB").resize((layout.width, layout.height), Image.Resampling.LANCZOS)
     for head, heat in enumerate(maps):
         left, top = layout.corner(*divmod(head, layout.columns))
         tile = heat_overlay(small, heat)
         sheet.paste(tile if query is None else mark_patch(tile, grid, query), (left, top))
-        draw.text((left + 2, top - layout.top), f"Head {head}", CHOSEN if head == chosen else INK, font)
+        name = written("figures.heads.head", head=head)
+        draw.text((left + 2, top - layout.top), name, CHOSEN if head == chosen else INK, letters(20, name))
         if head == chosen:
             _frame(draw, layout, left, top)
     return sheet
@@ -91,9 +93,10 @@ def matrix_sheet(maps: np.ndarray, grid: PatchGrid, chosen: tuple[int, int | Non
     layers, heads = maps.shape[:2]
     layout = matrix_layout(layers, heads, grid)
     sheet = Image.new("RGB", layout.size, "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(19)
-    draw.text((layout.corner(0, 0)[0], 2), "Layer", INK, font)
-    draw.text((2, layout.top - 4), "Head", INK, font, anchor="lb")
+    draw, font = ImageDraw.Draw(sheet), letters(19)
+    across, down = written("figures.heads.layers"), written("figures.heads.heads")
+    draw.text((layout.corner(0, 0)[0], 2), across, INK, letters(19, across))
+    draw.text((2, layout.top - 4), down, INK, letters(19, down), anchor="lb")
     colours = heat_colours()[_stretched(maps)]
     for layer in range(layers):
         for head in range(heads):

@@ -9,7 +9,8 @@ import plotly.colors
 import plotly.graph_objects as go
 from PIL import Image, ImageDraw
 
-from vit_demo.figures.style import BLUE, COLOURS, FONT, GREEN, MODEBAR, ORANGE
+from vit_demo.common.words import say
+from vit_demo.figures.style import BLUE, COLOURS, FONT, GREEN, MODEBAR, ORANGE, hover
 
 Place = tuple[int, int]  # row and column on a grid
 # Blue for opposite, nearly white for unrelated, red for alike; told apart also by those who see few colours.
@@ -104,27 +105,20 @@ def place_at(point: tuple[float, float], size: tuple[int, int], grid: tuple[int,
     return min(max(int(y * rows / height), 0), rows - 1), min(max(int(x * columns / width), 0), columns - 1)
 
 
-def similarity_legend() -> str:
-    """What the colours of the similarity maps mean, in HTML."""
-    stops = ", ".join(f"rgb({red}, {green}, {blue})" for red, green, blue in similarity_palette()[::51])
-    bar = f'<span style="display:inline-block;width:120px;height:12px;border-radius:6px;background:linear-gradient(90deg, {stops})"></span>'
-    return (
-        '<div class="note" style="display:flex;flex-wrap:wrap;gap:6px 10px;align-items:center;margin:0">'
-        f"<span>Cosine similarity: -1, opposite</span>{bar}<span>1, the same; 0 in the middle, nothing in common</span></div>"
-    )
-
-
 def variance_figure(ratio: np.ndarray) -> go.Figure:
     """Share of the variance that each principal component holds, and of all up to it."""
     numbers = list(range(1, len(ratio) + 1))
     figure = go.Figure()
-    figure.add_trace(go.Bar(x=numbers, y=ratio.round(5).tolist(), name="one component", marker_color=GREEN))
+    figure.add_trace(go.Bar(x=numbers, y=ratio.round(5).tolist(), name=say("figures.positions.one_component"), marker_color=GREEN))
     figure.add_trace(
-        go.Scatter(x=numbers, y=ratio.cumsum().round(5).tolist(), name="all up to it", mode="lines+markers", line={"color": ORANGE}, marker={"size": 5})
+        go.Scatter(
+            x=numbers, y=ratio.cumsum().round(5).tolist(), name=say("figures.positions.all_up_to"), mode="lines+markers",
+            line={"color": ORANGE}, marker={"size": 5},
+        )
     )
     figure.update_layout(**_layout(330))
-    figure.update_xaxes(title_text="component")
-    figure.update_yaxes(title_text="share of the variance", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(title_text=say("figures.positions.component"))
+    figure.update_yaxes(title_text=say("figures.positions.variance"), tickformat=".0%", rangemode="tozero")
     return figure
 
 
@@ -135,13 +129,13 @@ def answers_figure(heights: list[int], probabilities: dict[str, list[float]], ow
         figure.add_trace(
             go.Scatter(
                 x=heights, y=[round(value, 5) for value in values], name=name, mode="lines+markers", cliponaxis=False, line={"color": colour},
-                marker={"size": 8}, hovertemplate="%{x} px: %{y:.1%}<extra>" + name + "</extra>",
+                marker={"size": 8}, hovertemplate=hover("%{x} px: %{y:.1%}", name),
             )
         )
     figure.add_vline(x=own, line={"color": "#78716c", "dash": "dash"})
     figure.update_layout(**_layout(340, lines=len(probabilities)))
-    figure.update_xaxes(title_text="resolution (px), dashed: the model's own")
-    figure.update_yaxes(title_text="probability", tickformat=".0%", range=[0, 1.03])
+    figure.update_xaxes(title_text=say("figures.positions.resolution"))
+    figure.update_yaxes(title_text=say("figures.positions.probability"), tickformat=".0%", range=[0, 1.03])
     return figure
 
 
@@ -150,20 +144,21 @@ def distance_figure(distances: np.ndarray, even: float) -> go.Figure:
     layers, heads = distances.shape
     figure = go.Figure(
         go.Scatter(
-            x=np.repeat(np.arange(layers), heads).tolist(), y=distances.ravel().round(2).tolist(), name="one head", mode="markers", cliponaxis=False,
+            x=np.repeat(np.arange(layers), heads).tolist(), y=distances.ravel().round(2).tolist(), name=say("figures.positions.one_head"),
+            mode="markers", cliponaxis=False,
             customdata=np.tile(np.arange(heads), layers).tolist(), marker={"size": 10, "color": BLUE, "opacity": 0.7},
-            hovertemplate="layer %{x}, head %{customdata}: %{y:.1f} px<extra></extra>",
+            hovertemplate=hover(say("figures.positions.dot", layer="%{x}", head="%{customdata}", distance="%{y:.1f}")),
         )
     )
     figure.add_trace(
         go.Scatter(
-            x=[-0.4, layers - 0.6], y=[even, even], name="looks everywhere alike", mode="lines", line={"color": "#78716c", "dash": "dash"},
-            hovertemplate="%{y:.1f} px<extra></extra>",
+            x=[-0.4, layers - 0.6], y=[even, even], name=say("figures.positions.even"), mode="lines", line={"color": "#78716c", "dash": "dash"},
+            hovertemplate=hover("%{y:.1f} px"),
         )
     )
     figure.update_layout(**_layout(380))
-    figure.update_xaxes(title_text="layer, 0 is the first", dtick=1 if layers <= 16 else None, range=[-0.5, layers - 0.5])
-    figure.update_yaxes(title_text="mean attention distance (px)", rangemode="tozero")
+    figure.update_xaxes(title_text=say("figures.positions.layer"), dtick=1 if layers <= 16 else None, range=[-0.5, layers - 0.5])
+    figure.update_yaxes(title_text=say("figures.positions.distance"), rangemode="tozero")
     return figure
 
 

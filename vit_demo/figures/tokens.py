@@ -7,12 +7,14 @@ import functools
 import numpy as np
 import plotly.colors
 import plotly.graph_objects as go
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
+from vit_demo.common.words import say
 from vit_demo.explain.internals.tokens import PatchRow
 from vit_demo.explain.patches import PatchGrid
+from vit_demo.figures.letters import letters, written
 from vit_demo.figures.overlay import draw_grid, mark_grid_patch, mark_patch
-from vit_demo.figures.style import FONT, MODEBAR, ORANGE
+from vit_demo.figures.style import FONT, MODEBAR, ORANGE, hover
 
 # Red above zero, blue below, white at zero: also told apart by those who see few colours.
 SCALE = "RdBu_r"
@@ -49,7 +51,7 @@ def patch_picture(seen: Image.Image, grid: PatchGrid, followed: PatchRow) -> Ima
     low, high = float(followed.pixels.min()), float(followed.pixels.max())
     grey = np.round((followed.pixels - low) / (high - low or 1) * 255).astype(np.uint8)
     tiles = [seen.crop(grid.box(followed.index)), *(Image.fromarray(channel) for channel in grey)]
-    return _tiles(tiles, ("the patch", *CHANNELS), 2)
+    return _tiles(tiles, tuple(written(f"figures.tokens.{name}") for name in ("the_patch", *CHANNELS)), 2)
 
 
 def feature_picture(feature_map: np.ndarray, followed: PatchRow) -> Image.Image:
@@ -80,11 +82,11 @@ def matrix_picture(tokens: np.ndarray, patch: int) -> Image.Image:
     sheet = Image.new("RGB", (left + MATRIX_WIDTH + right, height), "white")
     sheet.paste(body, (left, 0))
     draw = ImageDraw.Draw(sheet)
-    for row, x, anchor, name in ((0, left - 12, "rm", "[CLS]"), (patch + 1, left + MATRIX_WIDTH + 12, "lm", f"patch {patch}")):
+    for row, x, anchor, name in ((0, left - 12, "rm", "[CLS]"), (patch + 1, left + MATRIX_WIDTH + 12, "lm", written("figures.tokens.patch", patch=patch))):
         y = (row + 0.5) * height / count
         start = left - 10 if row == 0 else left + MATRIX_WIDTH
         draw.rectangle((start, y - 2, start + 9, y + 2), fill=ORANGE)
-        draw.text((x, min(max(y, LABEL / 2), height - LABEL / 2)), name, fill=ORANGE, font=_font(), anchor=anchor)
+        draw.text((x, min(max(y, LABEL / 2), height - LABEL / 2)), name, fill=ORANGE, font=letters(LABEL, name), anchor=anchor)
     return sheet
 
 
@@ -96,7 +98,7 @@ def vectors_figure(rows: dict[str, np.ndarray], key: str) -> go.Figure:
     figure = go.Figure(
         go.Heatmap(
             z=values.round(4).tolist(), y=names, colorscale=SCALE, zmin=-limit, zmax=limit, ygap=3,
-            hovertemplate="%{y}<br>value %{x}: %{z:.3f}<extra></extra>",
+            hovertemplate=hover("%{y}<br>" + say("figures.tokens.value", number="%{x}", value="%{z:.3f}")),
             colorbar={"orientation": "h", "thickness": 10, "y": 1, "yanchor": "bottom", "ypad": 6, "tickformat": ".2~f", "nticks": 5},
         )
     )
@@ -104,7 +106,7 @@ def vectors_figure(rows: dict[str, np.ndarray], key: str) -> go.Figure:
         uirevision=key, height=158 + 40 * len(names), margin={"l": 8, "r": 12, "t": 82, "b": 44}, font=FONT, template="plotly_white",
         modebar=MODEBAR,
     )
-    figure.update_xaxes(title_text="number of the value", title_standoff=6, showgrid=False)
+    figure.update_xaxes(title_text=say("figures.tokens.number"), title_standoff=6, showgrid=False)
     figure.update_yaxes(autorange="reversed", type="category", automargin=True, showgrid=False)
     return figure
 
@@ -125,7 +127,7 @@ def _tiles(tiles: list[Image.Image], names: tuple[str, ...], columns: int) -> Im
     for number, (tile, name) in enumerate(zip(tiles, names)):
         row, column = divmod(number, columns)
         left, top = column * (width + gap), row * (height + head + gap)
-        draw.text((left, top + head / 2), name, fill="#292524", font=_font(), anchor="lm")
+        draw.text((left, top + head / 2), name, fill="#292524", font=letters(LABEL, name), anchor="lm")
         sheet.paste(tile.convert("RGB").resize((width, height), Image.Resampling.NEAREST), (left, top + head))
     return sheet
 
@@ -135,8 +137,3 @@ def _colours() -> np.ndarray:
     """SCALE as uint8 (256, 3)."""
     samples = plotly.colors.sample_colorscale(SCALE, np.linspace(0, 1, 256).tolist(), colortype="tuple")
     return np.round(np.array(samples) * 255).astype(np.uint8)
-
-
-@functools.cache
-def _font() -> ImageFont.FreeTypeFont:
-    return ImageFont.load_default(LABEL)

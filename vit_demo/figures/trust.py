@@ -5,15 +5,16 @@ from __future__ import annotations
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from vit_demo.common.words import say
 from vit_demo.explain.attribution.faithfulness import Curves
-from vit_demo.figures.style import COLOURS, DASHES, FONT, MODEBAR
+from vit_demo.figures.style import COLOURS, DASHES, FONT, MODEBAR, hover
 
 
 def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
     """Probability of a class over the share of patches that was covered, or brought back, in the order of each map. curves: by the map's name."""
     figure = make_subplots(
         rows=2, cols=1, shared_xaxes=True, vertical_spacing=0.1,
-        subplot_titles=("Deletion: the map's first are covered", "Insertion: they come back"),
+        subplot_titles=(say("figures.trust.deletion"), say("figures.trust.insertion")),
     )
     for number, (name, found) in enumerate(curves.items()):
         colour, dash = COLOURS[number % len(COLOURS)], DASHES[number % len(DASHES)]
@@ -21,7 +22,7 @@ def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
             figure.add_trace(
                 go.Scatter(
                     x=found.shares.round(4).tolist(), y=values.round(5).tolist(), name=name, legendgroup=name, showlegend=row == 1, mode="lines",
-                    line={"color": colour, "width": 2, "dash": dash}, hovertemplate="%{y:.1%}<extra>" + f"{name}, area {area:.3f}" + "</extra>",
+                    line={"color": colour, "width": 2, "dash": dash}, hovertemplate=hover("%{y:.1%}", say("figures.trust.area", name=name, area=area)),
                 ),
                 row=row, col=1,
             )
@@ -30,6 +31,6 @@ def curves_figure(curves: dict[str, Curves], label: str) -> go.Figure:
         legend={"orientation": "h", "y": -0.12, "yanchor": "top", "x": 0}, modebar=MODEBAR,
     )
     figure.update_annotations(font_size=13)
-    figure.update_xaxes(title_text="share of the patches", tickformat=".0%", row=2, col=1)
-    figure.update_yaxes(title_text=f"probability of {label}", tickformat=".0%", range=[-0.03, 1.05])
+    figure.update_xaxes(title_text=say("figures.trust.share"), tickformat=".0%", row=2, col=1)
+    figure.update_yaxes(title_text=say("figures.trust.probability", label=label), tickformat=".0%", range=[-0.03, 1.05])
     return figure

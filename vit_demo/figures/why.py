@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from PIL import Image
 
+from vit_demo.common.words import say
 from vit_demo.figures.overlay import heat_overlay
 from vit_demo.figures.style import COLOURS, FONT, MODEBAR, ORANGE
 
@@ -23,7 +24,8 @@ def map_overlay(photo: Image.Image, heat: np.ndarray) -> Image.Image:
 def curve_figure(shares: np.ndarray, lines: dict[str, np.ndarray], changed: str) -> go.Figure:
     """Probability of the class over the share of the patches that is changed.
 
-    shares: (S + 1,), 0 to 1. lines: (S + 1,) by the name of the order, that of the map first, at most three. changed: what happens to the patches.
+    shares: (S + 1,), 0 to 1. lines: (S + 1,) by the name of the order, that of the map first, at most three.
+    changed: what happens to the patches, "covered" or "shown_again".
     """
     figure = go.Figure()
     for (name, values), (colour, dash, width) in zip(lines.items(), STYLES):
@@ -37,6 +39,6 @@ def curve_figure(shares: np.ndarray, lines: dict[str, np.ndarray], changed: str)
         height=340, margin={"l": 56, "r": 12, "t": 34, "b": 110}, font=FONT, template="plotly_white",
         legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0}, hovermode="x unified", modebar=MODEBAR,
     )
-    figure.update_xaxes(title_text=f"patches {changed}", tickformat=".0%", range=[-0.02, 1.02])
-    figure.update_yaxes(title_text="probability", tickformat=".0%", range=[-0.03, 1.05])
+    figure.update_xaxes(title_text=say(f"figures.why.{changed}"), tickformat=".0%", range=[-0.02, 1.02])
+    figure.update_yaxes(title_text=say("figures.why.probability"), tickformat=".0%", range=[-0.03, 1.05])
     return figure

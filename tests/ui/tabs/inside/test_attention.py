@@ -71,7 +71,8 @@ def test_words_and_numbers_are_of_the_layer_head_and_patch(photo, model, head, q
     np.testing.assert_array_equal(arrays["weights"], weights[:, :, query + 1])
     assert arrays["map"].shape == (6, 8) and arrays["weights"].shape == (5, 6, 49)
     assert (arrays["layer"], arrays["head"], arrays["query"], arrays["method"]) == (3, -1 if head == ALL_HEADS else head, query, "attention")
-    assert (layer["maximum"], layer["value"], heads["choices"], heads["value"]) == (4, 3, [ALL_HEADS, *range(6)], head)
+    choices = [("mean of all", ALL_HEADS), *((str(one), one) for one in range(6))]
+    assert (layer["maximum"], layer["value"], heads["choices"], heads["value"]) == (4, 3, choices, head)
     who = "The [CLS] token" if query == FROM_CLS else "Patch 13 (row 1, column 5)"
     most = int(row[1:].argmax())
     assert who in sentence and "in layer 3" in sentence and f"patch {most} (row {most // 8}, column {most % 8})" in sentence

@@ -305,8 +305,8 @@ def test_a_reloaded_page_finds_what_it_looked_at(model, leaves):
     assert [source, split] == remembered and not fresh and view.restore("atlas", fresh, ["beans", "test"]) == (gr.skip(),) * 3
     # What a browser remembers of an earlier version, whose photos are gone.
     assert view.restore("atlas", True, ["sample", "train"]) == ("beans", "train", False)
-    key, *_ = view.opened("atlas", str(model), source, split, "pca", "", "", SimpleNamespace(session_hash="reloaded"))
+    key, *_ = view.opened("atlas", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded"))
     assert maps.JOBS.find(key) is job and "reloaded" in job.watchers
     finish(job)
     assert "**36 photos.**" in view.refresh(key, "pca", "", PAGE)[5]
-    assert len(view.opened("attention", str(model), source, split, "pca", "", "", PAGE)) == 13
+    assert len(view.opened("attention", str(model), source, split, "pca", "", "", "en", -1, PAGE)) == 14

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from vit_demo.common.settings import EMBEDDED_MODEL
+from vit_demo.common.words import say
 from vit_demo.explain.internals.costs import Encoder, full_attention
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import tokens as figures
@@ -105,8 +106,8 @@ def test_a_hybrid_reads_its_feature_map(photo, hybrid):
 
 
 def test_without_a_photo_it_says_so(refusal):
-    assert refusal(tokens.show, None, MODEL, 0) == NO_PHOTO
-    assert refusal(tokens.follow_click, None, MODEL, click("tokens-photo", 1, 1)) == NO_PHOTO
+    assert refusal(tokens.show, None, MODEL, 0) == say(NO_PHOTO)
+    assert refusal(tokens.follow_click, None, MODEL, click("tokens-photo", 1, 1)) == say(NO_PHOTO)
 
 
 def test_why_patches_says_the_numbers_of_the_table_and_the_plot():

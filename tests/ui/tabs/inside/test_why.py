@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +28,7 @@ from vit_demo.ui.tabs.inside.scene import look
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]
 ANGULAR, RUST, HEALTHY = class_values(LABELS)
 (ANSWERED, METHOD_WORDS, FIRST, SECOND, THIRD, WORDS, NPZ, RESULTS) = range(8)
-(SHOWN, VERDICT, DELETION, INSERTION, AREAS, SANITY_WORDS, SANITY, CSV, _STATUS) = range(9)
+(SHOWN, VERDICT, DELETION, INSERTION, AREAS, SANITY_WORDS, SANITY, CSV, _STATUS, CHECKED) = range(10)
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +144,7 @@ def test_an_even_map_has_its_half_in_half_of_the_patches_and_an_empty_one_says_s
 def test_the_lists_follow_the_model_and_keep_a_class_that_it_has_too(photo, model, tmp_path):
     lists = why.begin(photo, model, RUST, HEALTHY, "relevance")[:2]
     assert [update["value"] for update in lists] == [RUST, HEALTHY]
-    assert lists[0]["choices"] == [why.THE_ANSWER, ("Angular leaf spot", ANGULAR), ("Bean rust", RUST), ("Healthy", HEALTHY)]
+    assert lists[0]["choices"] == [("the answer", ANSWER), ("Angular leaf spot", ANGULAR), ("Bean rust", RUST), ("Healthy", HEALTHY)]
     other = other_model(tmp_path / "other", ["crane", "rust", "crane"])
     explained, versus, _, *shown = why.begin(photo, other, RUST, HEALTHY, "relevance")
     assert (explained["value"], versus["value"]) == (ANSWER, NONE) and not shown[SECOND]["visible"]
@@ -165,9 +164,9 @@ def test_the_check_shows_the_numbers_of_faithfulness(photo, model):
     random = [faithfulness.curves(found.classifier, pixel_values, faithfulness.random_heat(grid, seed), target, trust.STEPS) for seed in range(3)]
     for plot, kind in ((DELETION, "deletion"), (INSERTION, "insertion")):
         lines = {line.name: np.array(line.y) for line in shown[plot].data}
-        np.testing.assert_allclose(lines[trust.THIS], getattr(by_map, kind), atol=1e-4)
-        np.testing.assert_allclose(lines[trust.CENTRED], getattr(centred, kind), atol=1e-4)
-        np.testing.assert_allclose(lines[trust.RANDOM], np.mean([getattr(one, kind) for one in random], axis=0), atol=1e-4)
+        np.testing.assert_allclose(lines["this map"], getattr(by_map, kind), atol=1e-4)
+        np.testing.assert_allclose(lines["from the middle outwards"], getattr(centred, kind), atol=1e-4)
+        np.testing.assert_allclose(lines["random (mean of 3)"], np.mean([getattr(one, kind) for one in random], axis=0), atol=1e-4)
     assert f"<td>{by_map.deletion_area:.3f}</td><td>{by_map.insertion_area:.3f}</td>" in shown[AREAS]
     area = np.mean([one.deletion_area for one in random])
     assert f"<td>{area:.3f}</td>" in shown[AREAS] and f"(area {by_map.deletion_area:.2f} against {area:.2f})" in shown[VERDICT]
@@ -192,24 +191,26 @@ def test_the_sanity_check_is_left_out_for_occlusion_and_a_random_head_does_not_m
     assert "<th>the head</th><td>1.00</td>" in looked[SANITY] and "a random head changes nothing" in looked[SANITY_WORDS]
 
 
+def verdict(by_map: faithfulness.Curves, random: faithfulness.Curves, centred: faithfulness.Curves, label: str = "bean_rust", share: float = 0.9) -> str:
+    return trust._verdict(trust.Checked(trust.Check(by_map, random, centred), "relevance", label, share, None))
+
+
 def falling(deletion: float, insertion: float) -> faithfulness.Curves:
     return faithfulness.Curves(np.array([0.0, 1.0]), np.array([2 * deletion, 0.0]), np.array([0.0, 2 * insertion]))
 
 
-def test_the_verdict_is_honest_when_the_map_does_not_win(photo, model):
-    found = look(model, photo)
-    found = replace(found, trace=replace(found.trace, logits=np.log(np.array([0.01, 0.9, 0.09], np.float32))))
+def test_the_verdict_is_honest_when_the_map_does_not_win():
     weak, usual, best = falling(0.5, 0.4), falling(0.4, 0.45), falling(0.1, 0.48)
-    words = trust._verdict(trust.Check(best, usual, usual), found, 1, "relevance")
+    words = verdict(best, usual, usual)
     assert "**It holds for this photo**: the map wins 4 of four" in words
     assert "faster than covering random patches (area 0.10 against 0.40) and faster than covering the middle first" in words
-    words = trust._verdict(trust.Check(weak, usual, best), found, 1, "relevance")
+    words = verdict(weak, usual, best)
     assert "Do not rely on this map" in words and "more slowly than covering random patches (area 0.50 against 0.40)" in words
-    words = trust._verdict(trust.Check(usual, weak, usual), found, 0, "relevance")
+    words = verdict(usual, weak, usual, "angular_leaf_spot", 0.01)
     assert "It holds in part for this photo**: the map wins 2 of four comparisons and loses none." in words
     assert "as fast as covering the middle first" in words and "gives Angular leaf spot only 1.0 % here" in words
     empty = faithfulness.Curves(np.array([0.0, 1.0]), np.array([0.9, 0.1]), np.array([0.85, 0.9]))
-    assert "Of a photo of one colour the model already says Bean rust" in trust._verdict(trust.Check(empty, usual, usual), found, 1, "relevance")
+    assert "Of a photo of one colour the model already says Bean rust" in verdict(empty, usual, usual)
 
 
 def test_what_was_measured_over_many_photos_is_shown_from_the_model_s_folder(photo, tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import percent
+from vit_demo.common.words import percent, say
 from vit_demo.explain.attribution.maps import Explanation, MapRequest, select
 from vit_demo.explain.internals.heads import looks, patch_maps, patches_for_half
 from vit_demo.explain.patches import PatchGrid
@@ -15,45 +15,52 @@ from vit_demo.explain.protocols import TokenAttention
 from vit_demo.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
 from vit_demo.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, mark_patch
 from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
 
-ID, TITLE = "attention", "Attention"
-ALL_HEADS = "mean of all"
+ID, TITLE = "attention", "inside.attention.title"
+ALL_HEADS = "all"
 FROM_CLS = -1
 METHODS = ("attention", "rollout")
-METHOD_TITLES = {"attention": "Attention of one layer", "rollout": "Attention rollout, all layers"}
+METHOD_TITLES = {"attention": "inside.attention.one_layer", "rollout": "inside.attention.rollout"}
 SHEETS = ("heads", "matrix")
-SHEET_TITLES = {"heads": "All heads of this layer", "matrix": "All layers and heads"}
+SHEET_TITLES = {"heads": "inside.attention.sheet_heads", "matrix": "inside.attention.sheet_matrix"}
 # Of gr.Image, so that each picture can be taken away.
 BUTTONS = ["download", "fullscreen"]
 # Of the large picture in pixels, as large as the pulled-apart patches of a usual model.
 SIDE = 500
-HYBRID = " In this hybrid a token comes from a CNN's feature map, which sees more of the photo than the patch that is drawn for it."
 
 
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
-    gr.Markdown(
-        "In each **layer** every token takes up something from all others, so much from each as its **attention** says: shares that add up to 100 %. "
-        "Each layer has several **heads** that look in different ways. **Rollout** follows the attention through all layers, back to the patches."
-    )
+    speech = scene.speech
+    speech(gr.Markdown, value=Told("inside.attention.intro"))
     with gr.Row(equal_height=False):
-        method = gr.Radio([(METHOD_TITLES[name], name) for name in METHODS], value="attention", label="Show", elem_id="inside-method", min_width=300)
-        layer = gr.Slider(0, 11, value=11, step=1, label="Layer, 0 is the first", elem_id="inside-layer", min_width=180)
-        head = gr.Dropdown([ALL_HEADS], value=ALL_HEADS, label="Head", elem_id="inside-head", min_width=110)
+        methods = Told(lambda: [(say(METHOD_TITLES[name]), name) for name in METHODS])
+        method = speech(gr.Radio, choices=methods, value="attention", label=Told("inside.attention.show"), elem_id="inside-method", min_width=300)
+        layer = speech(
+            gr.Slider, minimum=0, maximum=11, value=11, step=1, label=Told("inside.attention.layer"), elem_id="inside-layer", min_width=180
+        )
+        # Its choices come with each model and each language.
+        head = speech(gr.Dropdown, choices=_heads(0), value=ALL_HEADS, label=Told("inside.attention.head"), elem_id="inside-head", min_width=110)
     query = gr.Number(FROM_CLS, visible=False, precision=0)
-    gr.Markdown("**Click a patch**, in either picture, to see what it looks at.")
+    speech(gr.Markdown, value=Told("inside.attention.click"))
     sentence = gr.Markdown(elem_id="inside-sentence")
     with gr.Row(equal_height=False):
-        overlay = gr.Image(label="Where it looks", interactive=False, buttons=BUTTONS, elem_id="inside-overlay", min_width=300)
-        patches = gr.Image(label="Patches the model reads", interactive=False, buttons=BUTTONS, elem_id="inside-patches", min_width=300)
+        overlay = _picture(scene, "overlay", min_width=300)
+        patches = _picture(scene, "patches", min_width=300)
     with gr.Row(elem_classes="actions"):
-        from_cls = gr.Button("Look from [CLS] again", size="sm", elem_id="inside-cls", min_width=150)
-        numbers = gr.DownloadButton("Download the numbers (npz)", size="sm", elem_id="inside-attention-numbers", min_width=150)
-    sheet_kind = gr.Radio([(SHEET_TITLES[name], name) for name in SHEETS], value="heads", label="Small pictures", elem_id="inside-sheet-kind")
-    gr.Markdown("**Click one** to see it large. Each is bright where its own attention is most.")
-    sheet = gr.Image(label="Small pictures", show_label=False, interactive=False, buttons=BUTTONS, elem_id="inside-heads")
+        from_cls = speech(gr.Button, value=Told("inside.attention.from_cls"), size="sm", elem_id="inside-cls", min_width=150)
+        numbers = speech(
+            gr.DownloadButton, label=Told("inside.attention.download"), size="sm", elem_id="inside-attention-numbers", min_width=150
+        )
+    sheets = Told(lambda: [(say(SHEET_TITLES[name]), name) for name in SHEETS])
+    sheet_kind = speech(gr.Radio, choices=sheets, value="heads", label=Told("inside.attention.small"), elem_id="inside-sheet-kind")
+    speech(gr.Markdown, value=Told("inside.attention.click_small"))
+    sheet = speech(
+        gr.Image, label=Told("inside.attention.small"), show_label=False, interactive=False, buttons=BUTTONS, elem_id="inside-heads"
+    )
     facts = gr.HTML(elem_id="inside-head-facts")
     chosen = [method, layer, head, query, sheet_kind]
     shown = [overlay, patches, sentence, layer, head, sheet, facts, numbers]
@@ -61,7 +68,7 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     quiet = {"api_visibility": "private"}
     # always_last: of a slider that is dragged, the place where it stops counts.
     hidden = {**quiet, "show_progress": "minimal", "trigger_mode": "always_last"}
-    scene.draw(tab, begin, [method, layer, head, sheet_kind], [query, sheet_kind, *shown])
+    scene.draw(tab, begin, [method, layer, head, sheet_kind, query], [query, sheet_kind, *shown], Again(begin_again, [overlay, patches]))
     # .input, not .change: the server sets these too, when another model has fewer layers.
     gr.on([method.input, layer.input, head.input], polite(show), view, shown, **hidden)
     sheet_kind.input(polite(show_sheet), view, [sheet, facts], **hidden)
@@ -71,10 +78,23 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     sheet.select(polite(pick_tile), [scene.photo, scene.model, sheet_kind, layer], [method, layer, head], **quiet).then(polite(show), view, shown, **hidden)
 
 
-def begin(photo: str | None, model: str, method: str, layer: float | None, head: str | int, sheet: str) -> tuple:
-    """Inputs: a new photo or model, method, layer, head, small pictures. Outputs: [CLS] as the one that looks, small pictures, then as show."""
+def _picture(scene: Scene, name: str, **options: int) -> gr.Image:
+    told = Told(f"inside.attention.{name}")
+    return scene.speech(gr.Image, label=told, interactive=False, buttons=BUTTONS, elem_id=f"inside-{name}", **options)
+
+
+def begin(photo: str | None, model: str, method: str, layer: float | None, head: str | int, sheet: str, _query: float | None = None) -> tuple:
+    """Inputs: a new photo or model, method, layer, head, small pictures, the patch that looked.
+
+    Outputs: [CLS] as the one that looks, small pictures, then as show.
+    """
     # Small pictures that were chosen while this was drawn are not in it: the choice goes back to what is shown.
     return FROM_CLS, sheet, *show(photo, model, method, layer, head, FROM_CLS, sheet)
+
+
+def begin_again(photo: str | None, model: str, method: str, layer: float | None, head: str | int, sheet: str, query: float | None) -> tuple:
+    """As begin where only the language is another: the same patch goes on looking."""
+    return query, sheet, *show(photo, model, method, layer, head, query, sheet)
 
 
 def show(photo: str | None, model: str, method: str, layer: float | None, head: str | int, query: float | None, sheet: str) -> tuple:
@@ -89,11 +109,9 @@ def show(photo: str | None, model: str, method: str, layer: float | None, head: 
     rollout = method == "rollout"
     return (
         *_pictures(found, result),
-        _sentence(result) + (HYBRID if found.classifier.feature_channels else ""),
+        _sentence(result) + (" " + say("inside.attention.hybrid") if found.classifier.feature_channels else ""),
         gr.update(maximum=attention.layers - 1, value=request.layer, interactive=not rollout),
-        gr.update(
-            choices=[ALL_HEADS, *range(attention.heads)], value=ALL_HEADS if request.head is None else request.head, interactive=not rollout
-        ),
+        gr.update(choices=_heads(attention.heads), value=ALL_HEADS if request.head is None else request.head, interactive=not rollout),
         *_sheet(found, request, sheet),
         _numbers(attention, result),
     )
@@ -147,6 +165,11 @@ def _patch_in_sheet(grid: PatchGrid, point: tuple[float, float], size: tuple[int
     return row * grid.columns + column
 
 
+def _heads(count: int) -> list[tuple[str, str | int]]:
+    """What the list of heads offers."""
+    return [(say("inside.attention.all_heads"), ALL_HEADS), *((str(head), head) for head in range(count))]
+
+
 def _request(attention: TokenAttention, method: str, layer: float | None, head: str | int, query: float | None) -> MapRequest:
     """The request that fits this model, which may have fewer layers or heads than the one before."""
     fits = isinstance(head, int) and head < attention.heads
@@ -180,35 +203,37 @@ def _head_facts(attention: TokenAttention, request: MapRequest) -> str:
     maps, rows = patch_maps(attention, request.query)[request.layer], looks(attention, request.query)[request.layer]
     halves = patches_for_half(maps)
     lines = [
-        [f"Head {head}", percent(float(rows[head, 0])), f"{_place(attention.grid, int(maps[head].argmax()))}: {percent(float(maps[head].max()))}",
-         f"{halves[head]} of {attention.grid.num_patches}"]
+        [
+            say("inside.attention.of_head", head=head), percent(float(rows[head, 0])),
+            say("inside.attention.most_at", place=_place(attention.grid, int(maps[head].argmax())), percent=percent(float(maps[head].max()))),
+            say("inside.attention.half", half=halves[head], patches=attention.grid.num_patches),
+        ]
         for head in range(attention.heads)
     ]
-    return table([f"{_who(attention.grid, request.query)} in layer {request.layer}", "to [CLS]", "most to", "patches that get half of the rest"], lines)
+    who = "[CLS]" if request.query is None else _place(attention.grid, request.query)
+    header = [say("inside.attention.to_cls"), say("inside.attention.most_to"), say("inside.attention.half_of_rest")]
+    return table([say("inside.attention.in_layer", who=who, layer=request.layer), *header], lines)
 
 
-def _who(grid: PatchGrid, query: int | None) -> str:
-    return "[CLS]" if query is None else _place(grid, query)
-
-
-def _place(grid: PatchGrid, index: int) -> str:
+def _place(grid: PatchGrid, index: int, key: str = "inside.patch_place") -> str:
     row, column = divmod(index, grid.columns)
-    return f"patch {index} (row {row}, column {column})"
+    return say(key, index=index, row=row, column=column)
 
 
 def _sentence(result: Explanation) -> str:
     request = result.request
-    who = "The [CLS] token" if request.query is None else _place(result.grid, request.query).capitalize()
+    common = {
+        "who": say("inside.attention.the_cls") if request.query is None else _place(result.grid, request.query, "inside.the_patch_place"),
+        "patches": percent(1 - result.cls_share), "cls": percent(result.cls_share),
+    }
     if request.method == "rollout":
-        where = f"over all {result.layers} layers together"
+        said = say("inside.attention.said_rollout", layers=result.layers, **common)
+    elif request.head is None:
+        said = say("inside.attention.said_mean", layer=request.layer, heads=result.heads, **common)
     else:
-        heads = f"mean of {result.heads} heads" if request.head is None else f"head {request.head}"
-        where = f"in layer {request.layer}, {heads}"
-    most = int(result.map.argmax())
-    return (
-        f"**{who}**, {where}: {percent(1 - result.cls_share)} of its attention goes to the patches, {percent(result.cls_share)} to [CLS]. "
-        f"Bright is most ({percent(float(result.map.max()))}, {_place(result.grid, most)}), dark is least ({percent(float(result.map.min()))})."
-    )
+        said = say("inside.attention.said_head", layer=request.layer, head=request.head, **common)
+    most, least = percent(float(result.map.max())), percent(float(result.map.min()))
+    return f"{said} {say('inside.attention.bright', most=most, place=_place(result.grid, int(result.map.argmax())), least=least)}"
 
 
 def _numbers(attention: TokenAttention, result: Explanation) -> str:

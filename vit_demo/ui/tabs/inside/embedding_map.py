@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -12,41 +13,33 @@ import gradio as gr
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, JobState
+from vit_demo.common.words import current_language
 from vit_demo.data.names import BEANS, names_former_sample
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
 from vit_demo.photos import safe_open
 from vit_demo.ui.shared.components import polite
-from vit_demo.ui.tabs.data import SOURCES
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.speech import Told
+from vit_demo.ui.tabs.data import usual_sources
 from vit_demo.ui.tabs.inside import embedding_map_html
 from vit_demo.ui.tabs.inside import embedding_map_jobs as maps
 from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Plan, Request
-from vit_demo.ui.tabs.inside.scene import Scene
+from vit_demo.ui.tabs.inside.scene import Scene, told_in
 
-ID, TITLE = "atlas", "Map of the data set"
+ID, TITLE = "atlas", "inside.atlas.title"
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
-# Only the script changes what stands in it, so a chosen dot and the zoom stay while news come.
-STAGE = """<div class="atlas">
-<p class="atlas-note"></p>
-<div class="atlas-stage" hidden>
-<div class="atlas-bar"><button type="button" class="atlas-in" aria-label="Zoom in">+</button>
-<button type="button" class="atlas-out" aria-label="Zoom out">&minus;</button><button type="button" class="atlas-whole">Whole map</button>
-<button type="button" class="atlas-save">Save as PNG</button></div>
-<div class="atlas-frame"><canvas class="atlas-canvas" tabindex="0" role="application"></canvas>
-<div class="atlas-tip" hidden><canvas class="atlas-thumb" width="96" height="96"></canvas><div class="atlas-words"></div></div></div>
-<p class="atlas-told" role="status"></p>
-<details class="atlas-mistakes"><summary></summary><ul></ul></details>
-</div></div>"""
+STAGE = render("inside/atlas#stage")
 SHOW_DETAIL = "() => document.getElementById('inside-atlas-detail')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"
 # To the first view of this tab, and up to the photo. On a phone most tabs are behind a button with three dots.
-TO_VIEWS = f"""() => {{
+TO_VIEWS = """() => {
     const tabs = [...document.querySelectorAll('#inside-views [role="tab"], #inside-views .overflow-dropdown button')];
-    tabs.find(tab => tab.textContent.trim() !== '{TITLE}').click();
-    document.getElementById('inside-photo').scrollIntoView({{behavior: 'smooth', block: 'center'}});
-}}"""
+    tabs.find(tab => !tab.classList.contains('selected')).click();
+    document.getElementById('inside-photo').scrollIntoView({behavior: 'smooth', block: 'center'});
+}"""
 TO_DIAGNOSE = """() => {
-    [...document.querySelectorAll('[role="tab"]')].find(tab => tab.textContent.trim() === 'Diagnose').click();
+    document.querySelector('[role="tab"][data-tab-id="diagnose"]').click();
     scrollTo({top: 0, behavior: 'smooth'});
 }"""
 # Photos that were handed to another view and may still be shown there.
@@ -56,18 +49,19 @@ KEEP_FILES = 50
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
     remembered = gr.BrowserState([BEANS, "test"], storage_key="vit_demo.atlas", secret="vit_demo")
+    speech = scene.speech
     with gr.Row(equal_height=False):
-        source = gr.Dropdown(
-            SOURCES, value=BEANS, label="Photos", info="or type a folder or a name on the Hugging Face Hub", allow_custom_value=True,
-            elem_id="inside-atlas-source", min_width=260,
+        source = speech(
+            gr.Dropdown, choices=Told(usual_sources), value=BEANS, label=Told("inside.atlas.photos"), info=Told("inside.atlas.photos_how"),
+            allow_custom_value=True, elem_id="inside-atlas-source", min_width=260,
         )
-        splits = [(title, name) for name, title in embedding_map_html.SPLIT_TITLES.items()]
-        split = gr.Radio(splits, value="test", label="Split", elem_id="inside-atlas-split", min_width=260)
-    method = gr.Radio([(title, name) for name, title in embedding_map_html.METHOD_TITLES.items()], value="pca", label="Layout", elem_id="inside-atlas-method")
+        splits, methods = (Told(functools.partial(embedding_map_html.choices, names)) for names in (embedding_map_html.SPLITS, embedding_map_html.METHODS))
+        split = speech(gr.Radio, choices=splits, value="test", label=Told("inside.atlas.split"), elem_id="inside-atlas-split", min_width=260)
+    method = speech(gr.Radio, choices=methods, value="pca", label=Told("inside.atlas.layout"), elem_id="inside-atlas-method")
     with gr.Column() as start:
         with gr.Row(elem_classes="actions"):
-            draw = gr.Button("Draw the map", variant="primary", elem_id="inside-atlas-draw")
-            stop = gr.Button("Stop", variant="stop", visible=False, elem_id="inside-atlas-stop")
+            draw = gr.Button(embedding_map_html.offer(0), variant="primary", elem_id="inside-atlas-draw")
+            stop = speech(gr.Button, value=Told("inside.atlas.stop"), variant="stop", visible=False, elem_id="inside-atlas-stop")
         status = gr.HTML(elem_id="inside-atlas-status")
     words = gr.Markdown(elem_id="inside-atlas-words")
     with gr.Row(equal_height=False):
@@ -77,22 +71,25 @@ def build(tab: gr.Tab, scene: Scene) -> None:
         with gr.Column(scale=2, min_width=300, elem_id="inside-atlas-detail"):
             large = gr.Image(show_label=False, interactive=False, visible=False, buttons=["download", "fullscreen"], elem_id="inside-atlas-large")
             with gr.Row(visible=False, elem_classes="actions") as hand_over:
-                inside = gr.Button("Look inside this photo", size="sm", elem_id="inside-atlas-look")
-                diagnose = gr.Button("Diagnose this photo", size="sm", visible=scene.diagnose is not None, elem_id="inside-atlas-diagnose")
+                inside = speech(gr.Button, value=Told("inside.atlas.look"), size="sm", elem_id="inside-atlas-look")
+                diagnose = speech(
+                    gr.Button, value=Told("inside.atlas.diagnose"), size="sm", visible=scene.diagnose is not None, elem_id="inside-atlas-diagnose"
+                )
             facts = gr.HTML(elem_id="inside-atlas-facts")
     with gr.Row(elem_classes="actions"):
-        numbers = gr.DownloadButton("The numbers as CSV", size="sm", visible=False, elem_id="inside-atlas-csv")
+        numbers = speech(gr.DownloadButton, label=Told("inside.atlas.csv"), size="sm", visible=False, elem_id="inside-atlas-csv")
     timer = gr.Timer(1, active=False)
     key, seen = (gr.Textbox("", visible=False) for _ in range(2))
     chosen = gr.Number(-1, visible=False, precision=0)
     fresh = gr.Checkbox(True, visible=False)
     what = [scene.model, source, split]
-    shown = [start, draw, stop, status, timer, words, stage, numbers, seen, facts, large, hand_over]
+    shown = [start, draw, stop, status, timer, words, stage, numbers, seen, facts, large, hand_over, chosen]
     latest = {**QUIET, "trigger_mode": "always_last"}
     # Not scene.draw: the map needs no photo, and another photo does not change it.
     # What was chosen last comes first and by itself: later it could overwrite what a person chooses meanwhile.
     restored = gr.on(scene.wanted[ID].change, restore, [scene.active, fresh, remembered], [source, split, fresh], **latest)
-    restored.then(polite(opened), [scene.active, *what, method, key, seen], [key, *shown], **QUIET)
+    restored.then(polite(opened), [scene.active, *what, method, key, seen, speech.language, chosen], [key, *shown], **QUIET)
+    speech.retells(retell_offer, [seen], [draw])
     gr.on([source.input, split.input], polite(choose), [*what, method, key, seen], [remembered, key, *shown], **latest)
     draw.click(polite(begin), [*what, method, seen], [key, *shown], **latest)
     stop.click(end, [key, method, seen], shown, **latest)
@@ -113,14 +110,26 @@ def restore(active: str, fresh: bool, remembered: list[str]) -> tuple:
     return BEANS if names_former_sample(source) else source, split, False
 
 
-def opened(active: str, model: str, source: str, split: str, method: str, key: str, seen: str, request: gr.Request) -> tuple:
-    """Inputs: the open view, model, source, split, layout, key, what the page shows. Outputs: key, and as refresh; nothing where another view is open."""
+def opened(active: str, model: str, source: str, split: str, method: str, key: str, seen: str, language: str, chosen: float, request: gr.Request) -> tuple:
+    """Inputs: the open view, model, source, split, layout, key, what the page shows, the language, number of the chosen dot.
+
+    Outputs: key, and as refresh; nothing where another view is open. The same map in another language keeps its chosen dot.
+    """
     if active != ID:
-        return (gr.skip(),) * 13
+        return (gr.skip(),) * 14
     wanted = maps.plan(Request(model, source, split))
     if key and key != wanted.key:
         maps.JOBS.leave(key, request.session_hash)
-    return wanted.key, *_show(wanted, maps.kept(wanted, request.session_hash), method, seen)
+    with told_in(language):
+        *frame, facts, large, hand_over, number = _show(wanted, maps.kept(wanted, request.session_hash), method, seen)
+        if Seen.of(seen).is_map(wanted.key) and Seen.of(seen).language != language:
+            facts = _facts_again(wanted.key, int(chosen))
+    return wanted.key, *frame, facts, large, hand_over, number
+
+
+def retell_offer(seen: str) -> dict:
+    """Inputs: what the page shows. Outputs: the button that begins a map."""
+    return gr.update(value=embedding_map_html.offer(Seen.of(seen).count))
 
 
 def choose(model: str, source: str, split: str, method: str, key: str, seen: str, request: gr.Request) -> tuple:
@@ -146,29 +155,58 @@ def end(key: str, method: str, seen: str, request: gr.Request) -> tuple:
 
 
 def refresh(key: str, method: str, seen: str, request: gr.Request) -> tuple:
-    """Inputs: key, layout, what the page shows. Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over."""
+    """Inputs: key, layout, what the page shows.
+
+    Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over, number of the chosen dot.
+    """
     job = maps.JOBS.find(key, request.session_hash)
     if job is None:  # after a restart of the server; opening the view again finds what is on the disk
-        return gr.update(visible=True), gr.update(visible=True), gr.update(visible=False), "", gr.Timer(active=False), *(gr.skip(),) * 7
+        return gr.update(visible=True), gr.update(visible=True), gr.update(visible=False), "", gr.Timer(active=False), *(gr.skip(),) * 8
     return _show(job.about, job, method, seen)
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What a page shows, which it hands back with each question. what: "map", "wait" or "none". count: of the photos."""
+
+    key: str = ""
+    what: str = ""
+    method: str = ""
+    count: int = 0
+    language: str = ""
+
+    def __str__(self) -> str:
+        return ":".join([self.key, self.what, self.method, str(self.count), self.language])
+
+    @classmethod
+    def of(cls, text: str) -> Seen:
+        """The inverse of ``str``; of what is none, a page that shows nothing yet."""
+        parts = text.split(":")
+        return cls(*parts[:3], int(parts[3]), parts[4]) if len(parts) == 5 and parts[3].isdecimal() else cls()
+
+    def is_map(self, key: str) -> bool:
+        """Whether it is the map of this key."""
+        return (self.key, self.what) == (key, "map")
+
+
 def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
-    """Outputs: as refresh. seen: "key:map:method", "key:wait" or "key:none", as this function gave it last."""
+    """Outputs: as refresh. seen: a :class:`Seen`, as this function gave it last."""
     going = job is not None and job.is_going
     atlas = job.result if job is not None and job.state not in (JobState.STOPPED, JobState.FAILED) else None
     layout = embedding_map_html.layout_of(atlas, method) if atlas is not None else None
-    now = f"{plan.key}:" + (f"map:{method}" if layout is not None else "wait" if going else "none")
+    what = ("map", method) if layout is not None else ("wait" if going else "none", "")
+    now = str(Seen(plan.key, *what, plan.count, current_language()))
     status = embedding_map_html.progress(job) if going else embedding_map_html.ended(job) if job is not None and atlas is None else ""
     frame = (
         gr.update(visible=going or atlas is None),
-        gr.update(value=embedding_map_html.offer(plan), visible=not going and atlas is None),
+        gr.update(value=embedding_map_html.offer(plan.count), visible=not going and atlas is None),
         gr.update(visible=going), status, gr.Timer(active=going),
     )
     if now == seen:
-        return *frame, *(gr.skip(),) * 7
-    same = seen.startswith(f"{plan.key}:map:")
-    detail = (gr.skip(),) * 3 if same else (embedding_map_html.PLACEHOLDER if layout else "", gr.update(value=None, visible=False), gr.update(visible=False))
+        return *frame, *(gr.skip(),) * 8
+    same = Seen.of(seen).is_map(plan.key)
+    nothing_chosen = (embedding_map_html.choose() if layout else "", gr.update(value=None, visible=False), gr.update(visible=False), -1)
+    detail = (gr.skip(),) * 4 if same else nothing_chosen
     if layout is None:
         return *frame, "", {"note": "" if going else embedding_map_html.before(plan)}, gr.update(visible=False), now, *detail
     csv = csv_file(f"map-{method}", embedding_map_html.COLUMNS, embedding_map_html.rows(atlas, layout))
@@ -176,15 +214,30 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
     return *frame, embedding_map_html.words(plan, atlas, layout), drawn, gr.update(value=csv, visible=True), now, *detail
 
 
+def _facts_again(key: str, number: int) -> str | dict:
+    """What stands beside the map, in the current language. number: of the chosen dot."""
+    if number < 0:
+        return embedding_map_html.choose()
+    try:
+        return _detail(key, number)[0]
+    except UserError:  # the photo is gone; a click on it says so
+        return gr.skip()
+
+
+def _detail(key: str, number: int) -> tuple:
+    """What is known of a dot in words, and its photo."""
+    _, atlas = _found(key, number)
+    photo = safe_open.decode(_stored(key, number))
+    if photo is None:
+        raise UserError("error.inside_tab.photo_gone")
+    return embedding_map_html.facts(atlas, number, photo.size), photo
+
+
 def pick(key: str, event: gr.EventData) -> tuple:
     """Inputs: key, the chosen dot. Outputs: its number, facts, the photo, the buttons that hand it over."""
     number = int(event.index)
-    _, atlas = _found(key, number)
-    stored = _stored(key, number)
-    photo = safe_open.decode(stored)
-    if photo is None:
-        raise UserError("This photo can no longer be read. Choose another.")
-    return number, embedding_map_html.facts(atlas, number, photo.size), gr.update(value=shrink(photo), visible=True), gr.update(visible=True)
+    facts, photo = _detail(key, number)
+    return number, facts, gr.update(value=shrink(photo), visible=True), gr.update(visible=True)
 
 
 def photo_file(key: str, chosen: float) -> str:
@@ -202,7 +255,7 @@ def photo_file(key: str, chosen: float) -> str:
 def _found(key: str, number: int) -> tuple[Request, EmbeddingMap]:
     job = maps.JOBS.find(key)
     if job is None or job.result is None or not 0 <= number < len(job.result):
-        raise UserError("This map is no longer there. Draw it again.")
+        raise UserError("error.inside_tab.map_gone")
     return job.about.request, job.result
 
 
@@ -214,7 +267,7 @@ def _stored(key: str, number: int) -> dict:
     data = open_dataset(request.source)[atlas.splits[number]].cast_column("image", ImageFeature(decode=False))
     row = data[atlas.rows[number]] if atlas.rows[number] < len(data) else {}
     if row.get("image_file_path") != atlas.paths[number]:
-        raise UserError("The photos were changed since the map was drawn. Draw it again.")
+        raise UserError("error.inside_tab.photos_changed")
     return row["image"]
 
 

@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
-from html import escape
+from collections.abc import Iterable, Iterator
 from pathlib import PurePath
 
 from vit_demo.common.jobs import Job, JobState
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import label_title, percent, say, text_of
 from vit_demo.explain.internals.embedding_map import Layout
 from vit_demo.figures.embedding_map import axes, classes, sheet_source, whole_points
 from vit_demo.ui.shared.components import table
+from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.runtext import duration
 from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, TSNE, EmbeddingMap, Plan
 
-METHOD_TITLES = {"pca": "PCA, straight down from all dimensions", "tsne": "t-SNE, neighbours kept together"}
-SPLIT_TITLES = {"test": "test", "validation": "validation", "train": "train", ALL: "all three"}
+METHODS = ("pca", "tsne")
+SPLITS = ("test", "validation", "train", ALL)
 COLUMNS = ("file", "split", "row (from 0)", "label", "prediction", "probability (0 to 1)", "x", "y")
 # Trustworthiness: from where on neighbours on the map can be taken for neighbours in all dimensions; and mostly so.
 GOOD, FAIR = 0.95, 0.85
-PLACEHOLDER = '<p class="note">Choose a dot, or a mistake in the list below the map, to see its photo here.</p>'
+# Texts that the script says as they are, or fills in.
+WORDS = ("zoom_in", "zoom_out", "whole", "save", "legend_wrong", "dot_is", "dot_says", "dot_right", "dot_wrong")
+# So many classes have a place in the legend, and so many mistakes in the list.
+MOST_CLASSES, MOST_MISTAKES = 14, 60
 
 
 def layout_of(atlas: EmbeddingMap, method: str) -> Layout | None:
@@ -32,12 +35,16 @@ def layout_of(atlas: EmbeddingMap, method: str) -> Layout | None:
 def picture(key: str, atlas: EmbeddingMap, layout: Layout, with_sheet: bool) -> dict:
     """What the script draws. with_sheet: whether the thumbnails are in it, or the page has them from before (of the same key)."""
     x, y = whole_points(layout)
+    labels = [label_title(name) for name in atlas.labels]
     return {
         "key": key,
+        "layout": "tsne" if layout.explained is None else "pca",
+        "words": _words_of_script(atlas, labels),
+        "most": {"classes": MOST_CLASSES, "mistakes": MOST_MISTAKES},
         "x": x,
         "y": y,
         "axes": axes(layout),
-        "labels": classes([label_title(name) for name in atlas.labels]),
+        "labels": classes(labels),
         "answers": [label_title(name) for name in atlas.model_labels],
         "truth": atlas.truth.tolist(),
         "said": atlas.said.tolist(),
@@ -54,107 +61,108 @@ def file_name(path: str) -> str:
     return PurePath(path.replace("\\", "/")).name or path
 
 
+def _words_of_script(atlas: EmbeddingMap, labels: list[str]) -> dict[str, str]:
+    """What the script says in the current language; some with {placeholders} that it fills in."""
+    wrong = int(atlas.wrong.sum())
+    many = {"count": wrong, "most": MOST_MISTAKES}
+    return {
+        **{name: text_of(f"inside.atlas.{name}") for name in WORDS},
+        "over": percent(0.9999).replace(" %", "\N{NO-BREAK SPACE}%"),
+        "decimal_point": say("diagnose.decimal_point"),
+        "legend_more": say("inside.atlas.legend_more", count=len(labels) - MOST_CLASSES),
+        "mistakes": say("inside.atlas.mistakes_most", **many) if wrong > MOST_MISTAKES else say("inside.atlas.mistakes", count=wrong),
+        "canvas": say("inside.atlas.canvas", photos=len(atlas), classes=say("diagnose.comma").join(labels)),
+    }
+
+
+def choices(names: Iterable[str]) -> list[tuple[str, str]]:
+    """(title, name) of each of METHODS or SPLITS."""
+    return [(say(f"inside.atlas.{name}"), name) for name in names]
+
+
 def progress(job: Job) -> str:
     """How far a map is, as a bar with words."""
-    count, done = job.about.count, job.done
+    counts = {"done": job.done, "total": job.about.count}
+    spent = time.monotonic() - job.began
     if job.state is JobState.WAITING:
-        text = "Waits until another map is finished"
+        text = say("inside.atlas.waits")
     elif job.step == TSNE:
-        text = f"{done:,} of {count:,} photos read; t-SNE is being computed"
+        text = say("inside.atlas.laying_out", **counts)
+    elif job.done and spent > 3:
+        text = say("inside.atlas.done_left", time=duration(spent / job.done * (job.about.count - job.done)), **counts)
     else:
-        spent = time.monotonic() - job.began
-        left = f", about {duration(spent / done * (count - done))} left" if done and spent > 3 else ""
-        text = f"{done:,} of {count:,} photos{left}"
-    share = done / count if count else 0
-    return (
-        f'<div class="run" role="status"><div class="run-head"><b>Reading the photos</b><span>{escape(text)}</span></div>'
-        f'<div class="progress" role="progressbar" aria-label="Reading the photos" aria-valuemin="0" aria-valuemax="100" aria-valuenow="{share * 100:.0f}">'
-        f'<div style="width:{share:.2%}"></div></div></div>'
-    )
+        text = say("inside.atlas.done", **counts)
+    return render("inside/atlas#progress", text=text, share=job.done / job.about.count if job.about.count else 0)
 
 
 def ended(job: Job) -> str:
     """Why there is no map, where it was stopped or failed."""
     if job.state is JobState.FAILED:
-        return f'<div class="answer answer-refused" role="alert">{escape(job.error)}</div>'
-    return f'<p class="note" role="status">Stopped after {job.done:,} of {job.about.count:,} photos.</p>'
+        return render("inside/atlas#failed", error=job.error)
+    return render("inside/atlas#stopped", done=job.done, total=job.about.count)
 
 
-def offer(plan: Plan) -> str:
-    """What the button that begins a map says."""
-    return f"Draw the map of {plan.count:,} photos"
+def choose() -> str:
+    """What stands beside a map of which no dot is chosen."""
+    return render("inside/atlas#choose")
+
+
+def offer(count: int) -> str:
+    """What the button that begins a map says. count: of the photos, 0 where they are not known yet."""
+    return say("inside.atlas.draw_count", count=count) if count else say("inside.atlas.draw")
 
 
 def before(plan: Plan) -> str:
     """What stands in the place of the map before it is drawn."""
-    drawn = f" Of {plan.total:,} photos {plan.count:,} are drawn at random, always the same ones." if plan.count < plan.total else ""
-    return f"Not drawn yet: the model has to look at each of the {plan.count:,} photos once.{drawn} The result is kept."
+    if plan.count < plan.total:
+        return say("inside.atlas.not_drawn_some", photos=plan.count, total=plan.total)
+    return say("inside.atlas.not_drawn", photos=plan.count)
 
 
 def words(plan: Plan, atlas: EmbeddingMap, layout: Layout) -> str:
     """The map in sentences (Markdown): what is seen, how much of it is lost, and what is left out."""
     dimensions = atlas.features.shape[1]
     lines = [
-        f"**{len(atlas):,} photos.** Each dot is one photo: its [CLS] token after the last layer, {dimensions} values, laid out in 2. "
-        "Photos that look alike to the model lie close together.",
-        _mistakes(atlas),
-        f"{_kept(layout, dimensions)} {_trust(layout, dimensions)}",
+        say("inside.atlas.dots", photos=len(atlas), dimensions=dimensions), _mistakes(atlas),
+        f"{_kept(layout, dimensions)} {_trust(layout)} {say('inside.atlas.trustworthiness', neighbours=layout.neighbours, dimensions=dimensions)}",
     ]
     if plan.count < plan.total:
-        lines.append(f"Of {plan.total:,} photos {plan.count:,} were drawn at random, always the same ones.")
+        lines.append(say("inside.atlas.some", photos=plan.count, total=plan.total))
     if atlas.broken:
-        lines.append(f"{_photos(atlas.broken)} could not be read and {'is' if atlas.broken == 1 else 'are'} left out.")
+        lines.append(say("inside.atlas.broken", count=atlas.broken))
     return "\n\n".join(lines)
 
 
 def _mistakes(atlas: EmbeddingMap) -> str:
     if not atlas.comparable:
-        return "The model has other classes than these photos, so no answer can be called right or wrong. The dots show the photos' own labels."
+        return say("inside.atlas.other_classes")
     wrong = int(atlas.wrong.sum())
-    if not wrong:
-        return "The model names the right class for every one of them."
-    verb, them = ("is", "it") if wrong == 1 else ("are", "them")
-    return f"**{wrong:,} of {len(atlas):,}** {verb} called a wrong class: a black ring with a cross marks {them}."
+    return say("inside.atlas.wrong", count=wrong, photos=len(atlas)) if wrong else say("inside.atlas.all_right")
 
 
 def _kept(layout: Layout, dimensions: int) -> str:
     if layout.explained is None:
-        return "t-SNE moves the dots until neighbours are together; how far apart two groups are, and how wide one is, means nothing."
+        return say("inside.atlas.kept_tsne")
     across, up = layout.explained
-    return f"PCA turns the {dimensions} dimensions so that two directions show the most: {percent(across)} + {percent(up)} of all differences (variance)."
+    return say("inside.atlas.kept_pca", dimensions=dimensions, across=percent(across), up=percent(up))
 
 
-def _trust(layout: Layout, dimensions: int) -> str:
-    if layout.trust >= GOOD:
-        verdict = "neighbours on this map can be taken for neighbours to the model"
-    elif layout.trust >= FAIR:
-        verdict = "most neighbours on this map are neighbours to the model, some are not"
-    else:
-        verdict = "do not trust single neighbours on this map, only the large groups"
-    return (
-        f"**How far to trust it: {math.floor(layout.trust * 100) / 100:.2f} of 1**, {verdict}. (Trustworthiness of the {layout.neighbours} nearest neighbours: "
-        f"1 where all of them are near in {dimensions} dimensions too; dots thrown at random have about 0.5.)"
-    )
-
-
-def _photos(count: int) -> str:
-    return "1 photo" if count == 1 else f"{count:,} photos"
+def _trust(layout: Layout) -> str:
+    verdict = "good" if layout.trust >= GOOD else "fair" if layout.trust >= FAIR else "bad"
+    return say(f"inside.atlas.trust_{verdict}", trust=math.floor(layout.trust * 100) / 100)
 
 
 def facts(atlas: EmbeddingMap, number: int, size: tuple[int, int]) -> str:
     """What is known of one photo. size: width and height in pixels."""
-    verdict = "" if not atlas.comparable else ": wrong" if atlas.wrong[number] else ": right"
-    return table(
-        ["This photo", ""],
-        [
-            ["It is", label_title(atlas.labels[atlas.truth[number]])],
-            ["The model says", label_title(atlas.model_labels[atlas.said[number]]) + verdict],
-            ["Its probability", percent(float(atlas.probability[number]))],
-            ["File", file_name(atlas.paths[number])],
-            ["Split, row", f"{atlas.splits[number]}, {atlas.rows[number]}"],
-            ["Size", f"{size[0]} x {size[1]} px"],
-        ],
-    )
+    says = label_title(atlas.model_labels[atlas.said[number]])
+    if atlas.comparable:
+        says = say("inside.atlas.facts_wrong" if atlas.wrong[number] else "inside.atlas.facts_right", name=says)
+    told = {
+        "is": label_title(atlas.labels[atlas.truth[number]]), "says": says, "probability": percent(float(atlas.probability[number])),
+        "file": file_name(atlas.paths[number]), "place": f"{atlas.splits[number]}, {atlas.rows[number]}",
+        "size": say("inside.atlas.size", width=size[0], height=size[1]),
+    }
+    return table([say("inside.atlas.facts"), ""], [[say(f"inside.atlas.facts_{name}"), text] for name, text in told.items()])
 
 
 def rows(atlas: EmbeddingMap, layout: Layout) -> Iterator[tuple]:

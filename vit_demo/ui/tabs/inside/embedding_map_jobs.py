@@ -185,7 +185,7 @@ def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
             broken += len(chunk.broken)
             job.done += len(chunk.broken)
     if not paths:
-        raise UserError("None of the photos can be read. Check that the files are complete pictures.")
+        raise UserError("error.inside_tab.no_photos")
     features, probabilities = (np.concatenate(part) for part in zip(*parts))
     jpeg, side = sheet(np.array(thumbnails, dtype=np.uint8).reshape(-1, SIDES[0], SIDES[0], 3))
     return EmbeddingMap(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vit_demo.common.words import percent
+from vit_demo.common.words import percent, say
 from vit_demo.explain.attribution.methods import METHODS
 from vit_demo.explain.attribution.occlusion import occlusion
 from vit_demo.explain.attribution.saliency import saliency
@@ -22,18 +22,19 @@ from vit_demo.ui.tabs.inside.scene import Look
 
 # Values of the lists of classes that are not a class: those begin with a number.
 ANSWER, NONE = "answer", "none"
-# Occlusion maps that are kept: of three pictures for two photos, and two more. Each keeps its model in memory.
+# Maps that are kept: of three pictures for two photos, and two more. Each keeps its model in memory.
 KEEP = 8
 _VERTICAL, _HORIZONTAL = ("upper", "middle", "lower"), ("left", "centre", "right")
 
 
 @dataclass(frozen=True)
 class _Asked:
-    """An occlusion map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from the rest."""
+    """A map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from the rest."""
 
     classifier: LeafClassifier
     photo: str
     changed: int
+    method: str
     target: Target
     pixel_values: Tensor = field(compare=False, repr=False)
     report: Callable[[int, int], object] | None = field(compare=False, repr=False)
@@ -41,9 +42,13 @@ class _Asked:
 
 def heat(found: Look, photo: str, method: str, target: Target, report: Callable[[int, int], object] | None = None) -> np.ndarray:
     """A map of the photo, float32 (rows, columns); not to be changed. report: is called by occlusion with the squares done and their number."""
-    if method != "occlusion":
-        return saliency(found.classifier, pixels(found), method, target)[0].numpy()
-    return _occluded(_Asked(found.classifier, photo, os.stat(photo).st_mtime_ns, target, pixels(found), report))
+    asked = _Asked(found.classifier, photo, os.stat(photo).st_mtime_ns, method, target, pixels(found), report)
+    return _occluded(asked) if method == "occlusion" else _computed(asked)
+
+
+@functools.lru_cache(maxsize=KEEP)
+def _computed(asked: _Asked) -> np.ndarray:
+    return saliency(asked.classifier, asked.pixel_values, asked.method, asked.target)[0].numpy()
 
 
 @functools.lru_cache(maxsize=KEEP)
@@ -75,12 +80,13 @@ def class_index(value: str | None, labels: list[str]) -> int | None:
 def place_words(values: np.ndarray) -> str:
     """Where a map of what is 0 or more lies: its strongest ninth of the photo, and in how few patches half of it. values: (rows, columns)."""
     if values.sum() <= 0:
-        return "nothing in this photo speaks for it by this method, so the picture is dark all over."
-    half = f"half of the map lies in {int(patches_for_half(values))} of {values.size} patches."
+        return say("inside.heat.nothing")
+    half = say("inside.heat.half", half=int(patches_for_half(values)), patches=values.size)
     if min(values.shape) < 3:
         return half
     row, column, share = _strongest_ninth(values)
-    return f"the strongest ninth of the photo, the {_ninth(row, column)}, holds {percent(share)} of the map (11 % if it were even); {half}"
+    ninth = say(f"inside.heat.ninth.{_VERTICAL[row]}_{_HORIZONTAL[column]}")
+    return say("inside.heat.strongest", ninth=ninth, percent=percent(share), half=half)
 
 
 def _strongest_ninth(values: np.ndarray) -> tuple[int, int, float]:
@@ -90,7 +96,3 @@ def _strongest_ninth(values: np.ndarray) -> tuple[int, int, float]:
     np.add.at(sums, (rows[:, None], columns[None, :]), values)
     row, column = np.unravel_index(sums.argmax(), sums.shape)
     return int(row), int(column), float(sums[row, column] / sums.sum())
-
-
-def _ninth(row: int, column: int) -> str:
-    return "centre" if row == column == 1 else f"{_VERTICAL[row]} {_HORIZONTAL[column]}"

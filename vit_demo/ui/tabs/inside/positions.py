@@ -11,7 +11,7 @@ import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import label_title, percent, say
 from vit_demo.explain.internals.distance import attention_distance, even_distance
 from vit_demo.explain.internals.filters import Filters, embedding_filters
 from vit_demo.explain.internals.positions import (
@@ -31,10 +31,12 @@ from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import positions as figures
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside.downloads import csv_file, npz_file
-from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Again, Look, Scene, look
 
-ID, TITLE = "positions", "Filters and positions"
+ID, TITLE = "positions", "inside.positions.title"
 # So many classes get a line in the plot, those that were ever the likeliest; the file has all.
 CLASSES = 6
 # Share of the model's own size that the slider begins with.
@@ -67,33 +69,30 @@ def build(tab: gr.Tab, scene: Scene) -> None:
 
 
 def _build_filters(tab: gr.Tab, scene: Scene) -> None:
-    gr.Markdown("### What the first layer looks for")
+    speech = scene.speech
+    speech(gr.Markdown, value=Told("inside.positions.filters_title"))
     words = gr.Markdown(elem_id="inside-filters-words")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
-            sheet = _picture("Filters", "filters")
+            sheet = _picture(scene, "filters", "filters")
         with gr.Column(scale=4, min_width=300):
-            variance = gr.Plot(label="How much each component holds", elem_id="inside-variance")
-            numbers = _download("Numbers of the filters (npz)", "inside-filters-file")
-    scene.draw(tab, show_filters, [], [words, sheet, variance, numbers])
+            variance = speech(gr.Plot, label=Told("inside.positions.variance"), elem_id="inside-variance")
+            numbers = _download(scene, "filters_file", "inside-filters-file")
+    scene.draw(tab, show_filters, [], [words, sheet, variance, numbers], Again(still=[sheet]))
 
 
 def _build_similarity(tab: gr.Tab, scene: Scene, place: gr.Number) -> None:
-    gr.Markdown(
-        "### Which positions are alike\nThe encoder sees its tokens without any order: where a patch lay it knows only from the **position embedding**, "
-        "learned for this place and added to the token. Each small map belongs to one position and shows how alike its embedding is to each of the "
-        "others. **Click a map** to see it large; where places in one row, one column or nearby are red, the model has learned that they belong together."
-    )
+    scene.speech(gr.Markdown, value=Told("inside.positions.similarity_title"))
     with gr.Row(equal_height=False):
         with gr.Column(scale=6, min_width=300):
-            sheet = _picture("All positions, a map each", "similarity-sheet")
+            sheet = _picture(scene, "all_positions", "similarity-sheet")
         with gr.Column(scale=4, min_width=300):
-            large = _picture("The chosen position", "similarity")
-            gr.HTML(figures.similarity_legend())
+            large = _picture(scene, "chosen", "similarity")
+            scene.speech(gr.HTML, value=Told(_legend))
             words = gr.Markdown(elem_id="inside-similarity-words")
-            numbers = _download("Numbers of all maps (npz)", "inside-similarity-file")
+            numbers = _download(scene, "similarity_file", "inside-similarity-file")
     shown = [sheet, large, words, numbers]
-    scene.draw(tab, show_similarity, [place], shown)
+    scene.draw(tab, show_similarity, [place], shown, Again(still=[sheet, large]))
     resized = _build_resolution(tab, scene, place)
     for picture in (sheet, large):
         picked = picture.select(polite(pick), [scene.photo, scene.model], place, api_visibility="private")
@@ -103,33 +102,32 @@ def _build_similarity(tab: gr.Tab, scene: Scene, place: gr.Number) -> None:
 
 def _build_resolution(tab: gr.Tab, scene: Scene, place: gr.Number) -> tuple[list, list]:
     """Returns what the pictures of the positions are drawn from, and the pictures."""
-    gr.Markdown(
-        "### The same model at another resolution\nA larger photo has more patches than there are learned positions. The learned ones are then "
-        "**interpolated in 2D**, like the pixels of a picture that is made larger."
-    )
+    speech = scene.speech
+    speech(gr.Markdown, value=Told("inside.positions.resolution_title"))
     with gr.Row(equal_height=False):
-        side = ResolutionSlider(
-            112, 384, value=UNSET, step=16, label="Resolution: height of the photo in pixels", elem_id="inside-resolution", scale=3, min_width=280
+        side = speech(
+            ResolutionSlider, minimum=112, maximum=384, value=UNSET, step=16, label=Told("inside.positions.resolution"), elem_id="inside-resolution",
+            scale=3, min_width=280,
         )
-        ask = gr.Button("Ask the model at several resolutions", elem_id="inside-ask", scale=1, min_width=220)
+        ask = speech(gr.Button, value=Told("inside.positions.ask"), elem_id="inside-ask", scale=1, min_width=220)
     words = gr.Markdown(elem_id="inside-resized-words")
     pictures = []
     with gr.Row(equal_height=False):
-        for title, name in (("All positions as colours", "colours"), ("The map of the chosen position", "map")):
+        for name in ("colours", "map"):
             with gr.Column(min_width=300):
-                gr.Markdown(f"**{title}**, learned (before) and interpolated (after)")
+                speech(gr.Markdown, value=Told(f"inside.positions.{name}"))
                 with gr.Row(equal_height=False):
-                    pictures += [_picture(label, f"{name}-{label.lower()}", min_width=130) for label in ("Before", "After")]
-    numbers = _download("Numbers of the positions (npz)", "inside-resized-file")
+                    pictures += [_picture(scene, when, f"{name}-{when}", min_width=130) for when in ("before", "after")]
+    numbers = _download(scene, "resized_file", "inside-resized-file")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
-            plot = gr.Plot(label="What the model says at each resolution", elem_id="inside-answers")
+            plot = speech(gr.Plot, label=Told("inside.positions.answers"), elem_id="inside-answers")
         with gr.Column(scale=4, min_width=300):
             said = gr.HTML(elem_id="inside-answers-table")
-            said_file = _download("Numbers of all classes (csv)", "inside-answers-file")
+            said_file = _download(scene, "answers_file", "inside-answers-file")
     resized = [scene.photo, scene.model, place, side], [words, *pictures, numbers]
     asked = [scene.photo, scene.model, side], [side, plot, said, said_file]
-    scene.draw(tab, show_resized, [place, side], resized[1])
+    scene.draw(tab, show_resized, [place, side], resized[1], Again(still=pictures))
     scene.draw(tab, show_answers, [side], asked[1])
     side.input(polite(show_resized), *resized, **QUIET)
     side.input(polite(show_answers), *asked, **QUIET)
@@ -138,13 +136,10 @@ def _build_resolution(tab: gr.Tab, scene: Scene, place: gr.Number) -> tuple[list
 
 
 def _build_distance(tab: gr.Tab, scene: Scene) -> None:
-    gr.Markdown(
-        "### How far each head looks\n**Mean attention distance**: how far a patch looks on average, weighted by its attention. It is to attention what the "
-        "receptive field is to a CNN. [CLS] is left out, since it lies nowhere. A dot is one head, for this photo."
-    )
+    scene.speech(gr.Markdown, value=Told("inside.positions.distance_title"))
     words = gr.Markdown(elem_id="inside-distance-words")
-    plot = gr.Plot(label="Mean attention distance", elem_id="inside-distance")
-    numbers = _download("Numbers of the heads (csv)", "inside-distance-file")
+    plot = scene.speech(gr.Plot, label=Told("inside.positions.distance"), elem_id="inside-distance")
+    numbers = _download(scene, "distance_file", "inside-distance-file")
     scene.draw(tab, show_distance, [], [words, plot, numbers])
 
 
@@ -262,27 +257,29 @@ def _show_answers(photo: str, model: str, rows: int, sizes: list[tuple[int, int]
     return (
         gr.update(minimum=lowest * step, maximum=highest * step, step=step, value=rows * step),
         figures.answers_figure([height for height, _ in said], lines, own.image_height),
-        _answers_table(said, own, labels) + ("" if fits else _NOT_SQUARE),
+        render("inside/positions#answers", rows=_answers_table(said, own, labels), fits=fits),
         csv_file("predictions_by_resolution", ["height (px)", "width (px)", *labels], [(*size, *shares.tolist()) for size, shares in said.items()]),
     )
 
 
-_NOT_SQUARE = (
-    '<p class="note">This model learned a grid of positions that is not square. Its forward can interpolate square grids only, '
-    "so it is asked at its own resolution alone.</p>"
-)
+def _legend() -> str:
+    """What the colours of the similarity maps mean."""
+    stops = ", ".join(f"rgb({red}, {green}, {blue})" for red, green, blue in figures.similarity_palette()[::51])
+    return render("inside/positions#legend", stops=stops)
 
 
-def _picture(label: str, name: str, min_width: int = 300) -> gr.Image:
-    return gr.Image(
-        label=label, interactive=False, buttons=["download", "fullscreen"], elem_id=f"inside-{name}", elem_classes="inside-figure",
-        min_width=min_width, format="png",
+def _picture(scene: Scene, label: str, name: str, min_width: int = 300) -> gr.Image:
+    """label: end of a key."""
+    return scene.speech(
+        gr.Image, label=Told(f"inside.positions.{label}"), interactive=False, buttons=["download", "fullscreen"],
+        elem_id=f"inside-{name}", elem_classes="inside-figure", min_width=min_width, format="png",
     )
 
 
-def _download(label: str, elem_id: str) -> gr.DownloadButton:
+def _download(scene: Scene, label: str, elem_id: str) -> gr.DownloadButton:
+    """label: end of a key."""
     with gr.Row(elem_classes="actions"):
-        return gr.DownloadButton(label, size="sm", elem_id=elem_id)
+        return scene.speech(gr.DownloadButton, label=Told(f"inside.positions.{label}"), size="sm", elem_id=elem_id)
 
 
 def _look(photo: str | None, model: str) -> Look:
@@ -316,18 +313,11 @@ def _rows(own: PatchGrid, side: float | None) -> int:
 
 
 def _filter_words(found: Filters) -> str:
-    shown, (high, wide) = len(found.tiles), found.tiles.shape[-2:]
+    shown, (height, width) = len(found.tiles), found.tiles.shape[-2:]
     if found.ratio is None:
-        return (
-            f"This model is a hybrid: a CNN reads the pixels and its feature map becomes the tokens. Shown instead are the {shown} kernels of the CNN's "
-            f"first convolution, {high} x {wide} px each, in red, green and blue. Grey counts nothing; look for edges, blobs and colours."
-        )
-    return (
-        f"A patch becomes a token by comparing it with {found.of} learned filters, each {high} x {wide} px in red, green and blue. Shown are the first "
-        f"{shown} **principal components** of these filters, the patterns that they are mostly mixed from. Together they hold "
-        f"{percent(float(found.ratio.sum()))} of the differences (variance) between the filters, the first alone {percent(float(found.ratio[0]))}. Grey "
-        "counts nothing. Smooth waves, edges and colours are signs of long pre-training; noise is what is left of the random start."
-    )
+        return say("inside.positions.kernels", shown=shown, height=height, width=width)
+    together, first = percent(float(found.ratio.sum())), percent(float(found.ratio[0]))
+    return say("inside.positions.components", filters=found.of, height=height, width=width, shown=shown, together=together, first=first)
 
 
 def _similarity_words(values: np.ndarray, chosen: tuple[int, int]) -> str:
@@ -335,40 +325,36 @@ def _similarity_words(values: np.ndarray, chosen: tuple[int, int]) -> str:
     others[chosen] = -np.inf
     nearest = np.unravel_index(others.argmax(), others.shape)
     least = np.unravel_index(values.argmin(), values.shape)
-    text = f"**Row {chosen[0]}, column {chosen[1]}**, counted from 0."
+    words = [say("inside.positions.place", row=chosen[0], column=chosen[1])]
     if values.size == 1:
-        return text + " It is the only position."
-    return text + (
-        f" Most alike: row {nearest[0]}, column {nearest[1]} ({values[nearest]:.2f}). Least alike: row {least[0]}, column {least[1]} ({values[least]:.2f})."
-    )
+        words.append(say("inside.positions.only_place"))
+    else:
+        words.append(say("inside.positions.most_alike", row=nearest[0], column=nearest[1], similarity=values[nearest]))
+        words.append(say("inside.positions.least_alike", row=least[0], column=least[1], similarity=values[least]))
+    return " ".join(words)
 
 
 def _resized_words(before: tuple, after: tuple, size: tuple[int, int]) -> str:
-    text = f"At **{size[0]} x {size[1]} px** the photo has {after[0]} x {after[1]} = {after[0] * after[1]} patches"
+    now = {"height": size[0], "width": size[1], "rows": after[0], "columns": after[1], "patches": after[0] * after[1]}
     if before[:2] == after[:2]:
-        return text + ", just as many as there are learned positions: nothing is interpolated."
-    return text + (
-        f"; their positions are interpolated (bicubic) from the {before[0]} x {before[1]} learned ones. The colours stand for the three main directions in "
-        "which positions differ: the same colours at the same places mean that the model still knows where a patch lies."
-    )
+        return say("inside.positions.not_resized", **now)
+    return say("inside.positions.resized", learned_rows=before[0], learned_columns=before[1], **now)
 
 
 def _answers_table(said: dict[tuple[int, int], np.ndarray], own: PatchGrid, labels: list[str]) -> str:
     rows = []
     for (height, width), shares in said.items():
-        mark = ", its own" if (height, width) == (own.image_height, own.image_width) else ""
+        is_own = (height, width) == (own.image_height, own.image_width)
+        size = say("inside.positions.own_size" if is_own else "inside.positions.size", height=height, width=width)
         patches = (height // own.patch_size) * (width // own.patch_size)
         best = int(shares.argmax())
-        rows.append([f"{height} x {width} px{mark}", patches, label_title(labels[best]), percent(float(shares[best]))])
-    return table(["Resolution", "Patches", "The model says", "Probability"], rows)
+        rows.append([size, patches, label_title(labels[best]), percent(float(shares[best]))])
+    return table([say(f"inside.positions.column_{name}") for name in ("resolution", "patches", "answer", "probability")], rows)
 
 
 def _distance_words(distances: np.ndarray, even: float, classifier: LeafClassifier) -> str:
-    spans = [f"{heads.min():.0f} to {heads.max():.0f} px" for heads in (distances[0], distances[-1])]
-    text = (
-        f"In the first layer the {distances.shape[1]} heads look {spans[0]} far, in the last {spans[1]}; a head that looked everywhere alike would have "
-        f"{even:.0f} px. Low dots are heads that look nearby, as a CNN does; high ones gather from the whole photo."
+    first, last = distances[0], distances[-1]
+    text = say(
+        "inside.positions.spans", heads=distances.shape[1], first_near=first.min(), first_far=first.max(), last_near=last.min(), last_far=last.max(), even=even,
     )
-    if classifier.feature_channels is None:
-        return text
-    return text + " This model's tokens come from a CNN, so each has already seen pixels beyond its own patch: distances are between the patches' centres."
+    return text if classifier.feature_channels is None else f"{text} {say('inside.positions.spans_hybrid')}"

@@ -3,53 +3,59 @@
 from __future__ import annotations
 
 import dataclasses
-from html import escape
 
 import gradio as gr
 import numpy as np
 from PIL import Image
 
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import say
 from vit_demo.explain.internals.costs import Encoder, full_attention
 from vit_demo.explain.internals.tokens import PatchRow, TokenSteps, token_steps
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures import tokens as figures
 from vit_demo.ui.shared.components import polite, table
+from vit_demo.ui.shared.html import render
+from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside import costs
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
 
-ID, TITLE = "tokens", "From photo to tokens"
+ID, TITLE = "tokens", "inside.tokens.title"
 MIDDLE = 105
 PICTURE = {"interactive": False, "buttons": ["download", "fullscreen"], "min_width": 300}
 
 
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
+    speech = scene.speech
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=300):
-            gr.Markdown("**Click a patch**, in the photo or in the sheet of patches, and follow it through all six steps.")
-            patch = gr.Slider(0, 195, value=MIDDLE, step=1, label="Patch", info="counted row by row, from 0 at the top left", elem_id="tokens-patch")
+            speech(gr.Markdown, value=Told("inside.tokens.click"))
+            patch = speech(
+                gr.Slider, minimum=0, maximum=195, value=MIDDLE, step=1, label=Told("inside.tokens.patch"), info=Told("inside.tokens.counted"),
+                elem_id="tokens-patch",
+            )
             sentence = gr.Markdown(elem_id="tokens-sentence")
-            download = gr.DownloadButton("Numbers of this patch (npz)", size="sm", elem_id="tokens-download")
+            download = speech(gr.DownloadButton, label=Told("inside.tokens.download"), size="sm", elem_id="tokens-download")
         with gr.Column(scale=5, min_width=300):
             facts = gr.HTML(elem_id="tokens-facts")
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             first = gr.HTML()
-            photo = gr.Image(label="Photo as the model gets it", elem_id="tokens-photo", **PICTURE)
+            photo = speech(gr.Image, label=Told("inside.tokens.photo"), elem_id="tokens-photo", **PICTURE)
         with gr.Column(min_width=300):
             second = gr.HTML()
-            sheet = gr.Image(label="Patches, pulled apart", elem_id="tokens-sheet", **PICTURE)
+            sheet = speech(gr.Image, label=Told("inside.tokens.sheet"), elem_id="tokens-sheet", **PICTURE)
     with gr.Row(equal_height=False):
         with gr.Column(min_width=300):
             third = gr.HTML(elem_id="tokens-flat")
-            values = gr.Image(label="What is projected", elem_id="tokens-values", **PICTURE)
+            values = speech(gr.Image, label=Told("inside.tokens.values"), elem_id="tokens-values", **PICTURE)
         with gr.Column(min_width=300):
             fourth = gr.HTML(elem_id="tokens-projected")
             projected = gr.Plot(show_label=False, elem_id="tokens-projection")
             fifth = gr.HTML(elem_id="tokens-cls")
-            matrix = gr.Image(label="All tokens, one a row", elem_id="tokens-matrix", **PICTURE)
+            matrix = speech(gr.Image, label=Told("inside.tokens.matrix"), elem_id="tokens-matrix", **PICTURE)
     sixth = gr.HTML(elem_id="tokens-sum")
     summed = gr.Plot(show_label=False, elem_id="tokens-vectors")
     costs.build(tab, scene)
@@ -57,7 +63,7 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     shown = [facts, patch, sentence, download, first, photo, second, sheet, third, values, fourth, projected, fifth, matrix, sixth, summed]
     # always_last: of a slider that is dragged, the place where it stops counts.
     hidden = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
-    scene.draw(tab, show, [patch], shown)
+    scene.draw(tab, show, [patch], shown, Again(still=[photo, sheet]))
     # .input, not .change: the server sets it too.
     patch.input(polite(show), view, shown, **hidden)
     for picture in (photo, sheet):
@@ -98,56 +104,45 @@ def _figures(seen: Image.Image, steps: TokenSteps, followed: PatchRow) -> tuple:
     grid, patch = steps.grid, followed.index
     plain = steps.feature_map is None
     values = figures.patch_picture(seen, grid, followed) if plain else figures.feature_picture(steps.feature_map, followed)
+    name = say("inside.tokens.row_patch", patch=patch)
     vectors = {
-        f"patch {patch}": followed.projected, f"+ position {patch + 1}": followed.position, f"= token {patch + 1}": followed.token,
-        "[CLS]": followed.cls, "+ position 0": followed.cls_position, "= token 0": followed.cls_token,
+        name: followed.projected, **_summed(patch + 1, followed.position, followed.token),
+        "[CLS]": followed.cls, **_summed(0, followed.cls_position, followed.cls_token),
     }
     return (
         figures.photo_picture(seen, grid, patch), figures.sheet_picture(seen, grid, patch), values,
-        figures.vectors_figure({f"patch {patch}": followed.projected}, "projected"),
+        figures.vectors_figure({name: followed.projected}, "projected"),
         figures.matrix_picture(steps.with_cls, patch), figures.vectors_figure(vectors, "summed"),
     )
 
 
+def _summed(token: int, position: np.ndarray, total: np.ndarray) -> dict[str, np.ndarray]:
+    """Two rows of a sum."""
+    return {say("inside.tokens.row_position", position=token): position, say("inside.tokens.row_token", token=token): total}
+
+
 def _words(steps: TokenSteps, followed: PatchRow) -> list[str]:
     """Title, shape, words and first values of each of the six steps."""
-    patch, count = followed.index, steps.grid.num_patches
+    patch, token, tokens = followed.index, followed.index + 1, steps.grid.num_patches + 1
     width, hidden = len(followed.values), len(followed.projected)
     low, high = steps.pixel_values.min(), steps.pixel_values.max()
+    added = say("inside.tokens.interpolated", token=token) if steps.interpolated else say("inside.tokens.learned", token=token)
     return [
-        _card("1. The photo, resized and normalised", steps.pixel_values.shape, f"Colours, height and width in pixels; values from {low:.2f} to {high:.2f}."),
+        _card("first_title", steps.pixel_values.shape, say("inside.tokens.first", low=low, high=high)),
         *(_cut_words(steps, patch) if steps.feature_map is None else _cnn_words(steps, patch)),
-        _card(
-            "4. Projected", steps.projected.shape,
-            f"Each of its {hidden} new values is a learned weighted sum of the {width} above, plus a learned number. All patches share the weights. "
-            f"Red is above zero, blue below. Patch {patch}:", followed.projected,
-        ),
-        _card(
-            "5. [CLS] put in front", steps.with_cls.shape,
-            f"A learned vector, the same for each photo, becomes token 0, and patch {patch} token {patch + 1} of {count + 1}. [CLS]:", followed.cls,
-        ),
-        _card(
-            "6. Position added", steps.tokens.shape,
-            f"Without it the model could not tell where a patch was. The vector of position {patch + 1} "
-            f"{'was interpolated in 2D from those learned at another size' if steps.interpolated else 'was learned in training'}. "
-            f"Token {patch + 1}, as it enters the first layer:", followed.token,
-        ),
+        _card("projected_title", steps.projected.shape, say("inside.tokens.projected", hidden=hidden, width=width, patch=patch), followed.projected),
+        _card("cls_title", steps.with_cls.shape, say("inside.tokens.cls", patch=patch, token=token, tokens=tokens), followed.cls),
+        _card("position_title", steps.tokens.shape, added, followed.token),
     ]
 
 
 def _cut_words(steps: TokenSteps, patch: int) -> tuple[str, str]:
     """Steps 2 and 3 of a plain ViT."""
     grid, size = steps.grid, steps.grid.patch_size
-    flat = (
-        f"The {size} x {size} pixels of each patch in 3 colours, written one after another: all red, then all green, then all blue; "
-        f"in the picture, bright is high. Patch {patch}:"
-    )
+    cut = say("inside.tokens.cut", rows=grid.rows, columns=grid.columns, patches=grid.num_patches, size=size)
     return (
-        _card(
-            "2. Cut into patches", (grid.num_patches, grid.channels, size, size),
-            f"{grid.rows} x {grid.columns} = {grid.num_patches} patches of {size} x {size} pixels in 3 colours.",
-        ),
-        _card("3. Flattened", steps.values.shape, flat, steps.values[patch]),
+        _card("cut_title", (grid.num_patches, grid.channels, size, size), cut),
+        _card("flat_title", steps.values.shape, say("inside.tokens.flat", size=size, patch=patch), steps.values[patch]),
     )
 
 
@@ -155,30 +150,20 @@ def _cnn_words(steps: TokenSteps, patch: int) -> tuple[str, str]:
     """Steps 2 and 3 of a hybrid."""
     size, (width, rows, columns) = steps.grid.patch_size, steps.feature_map.shape
     return (
-        _card(
-            "2. Read by a CNN", steps.feature_map.shape,
-            f"This model has a CNN in front, which makes a feature map of {rows} x {columns} places with {width} values each. "
-            f"A place stands for the {size} x {size} pixels that the sheet shows, but sees some way beyond them.",
-        ),
-        _card(
-            "3. A row for each place", steps.values.shape,
-            f"Instead of pixels, the {width} values at the place of patch {patch}. "
-            "The picture shows the first channels, its place framed; bright is high. The values:",
-            steps.values[patch],
-        ),
+        _card("cnn_title", steps.feature_map.shape, say("inside.tokens.cnn", rows=rows, columns=columns, width=width, size=size)),
+        _card("row_title", steps.values.shape, say("inside.tokens.row", width=width, patch=patch), steps.values[patch]),
     )
 
 
 def _card(title: str, shape: tuple[int, ...], words: str, values: np.ndarray | None = None) -> str:
-    """One step in HTML. values: a vector whose first values are shown below the words."""
+    """One step in HTML. title: end of a key. values: a vector whose first values are shown below the words."""
     sides = " x ".join(f"{side:,}" for side in shape)
-    numbers = "" if values is None else f'<p class="step-values">{_begin(values)}</p>'
-    return f'<div class="step"><h4>{escape(title)}</h4><p class="step-shape">{sides}</p><p>{escape(words)}</p>{numbers}</div>'
+    return render("inside/tokens#card", title=say(f"inside.tokens.{title}"), shape=sides, words=words, values="" if values is None else _begin(values))
 
 
 def _begin(vector: np.ndarray) -> str:
     """The first values of a vector, its last, and how many they are."""
-    return ", ".join(f"{value:.3f}" for value in vector[:4]) + f", ... , {vector[-1]:.3f} ({len(vector)} values)"
+    return say("inside.tokens.vector", first=", ".join(f"{value:.3f}" for value in vector[:4]), last=vector[-1], size=len(vector))
 
 
 def _facts(found: Look) -> str:
@@ -187,23 +172,23 @@ def _facts(found: Look) -> str:
     channels = found.classifier.feature_channels
     plain = channels is None
     read = grid if plain else PatchGrid(grid.rows, grid.columns, 1, channels)  # places of the feature map as patches of 1 x 1
-    return table(
-        ["This photo in this model", ""],
-        [
-            ["Photo as the model gets it", f"{grid.image_height} x {grid.image_width} px, 3 colours"],
-            ["Patch size P", f"{grid.patch_size} x {grid.patch_size} px{'' if plain else ', one place of the feature map'}"],
-            ["Values projected", f"{read.values_per_patch} a patch{'' if plain else ', made by the CNN'}"],
-            ["Patches N = HW / P²", f"{grid.rows} x {grid.columns} = {grid.num_patches}"],
-            ["Tokens with [CLS]", f"{grid.num_tokens}, each of {encoder.hidden_size} values"],
-            ["Layers, heads in each", f"{attention.layers}, {attention.heads}"],
-            ["Cost of one photo", f"{costs.short(full_attention(encoder, read).flops)}FLOPs{'' if plain else ', and those of the CNN'}"],
-        ],
-    )
+    flops = costs.short(full_attention(encoder, read).flops)
+    sizes = {"rows": grid.rows, "columns": grid.columns, "patches": grid.num_patches}
+    rows = {
+        "photo": say("inside.tokens.facts_photo_size", height=grid.image_height, width=grid.image_width),
+        "patch": say(f"inside.tokens.facts_{'patch' if plain else 'place'}_size", size=grid.patch_size),
+        "values": say(f"inside.tokens.facts_values_{'patch' if plain else 'cnn'}", values=read.values_per_patch),
+        "patches": say("inside.tokens.facts_patches_count", **sizes),
+        "tokens": say("inside.tokens.facts_tokens_count", tokens=grid.num_tokens, hidden=encoder.hidden_size),
+        "layers": say("inside.tokens.facts_layers_count", layers=attention.layers, heads=attention.heads),
+        "cost": say("inside.tokens.facts_flops" if plain else "inside.tokens.facts_flops_cnn", flops=flops),
+    }
+    return table([say("inside.tokens.facts"), ""], [[say(f"inside.tokens.facts_{name}"), text] for name, text in rows.items()])
 
 
 def _sentence(steps: TokenSteps, followed: PatchRow) -> str:
     left, top, right, bottom = steps.grid.box(followed.index)
-    return (
-        f"**Patch {followed.index}** (row {followed.row}, column {followed.column}): pixels {left} to {right - 1} across, {top} to {bottom - 1} down. "
-        f"It becomes token {followed.index + 1}, a vector of length {np.linalg.norm(followed.token):.1f}."
+    return say(
+        "inside.tokens.sentence", patch=followed.index, row=followed.row, column=followed.column, left=left, right=right - 1, top=top, bottom=bottom - 1,
+        token=followed.index + 1, length=np.linalg.norm(followed.token),
     )

@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
-from html import escape
+from collections.abc import Sequence
 
 import gradio as gr
 import numpy as np
 
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import label_title, percent
+from vit_demo.common.words import label_title, percent, say
 from vit_demo.explain.attribution.methods import DEFAULT, METHODS
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.norms import artefact_patches
 from vit_demo.figures.why import map_overlay
 from vit_demo.ui.shared.components import Choice, polite
+from vit_demo.ui.shared.html import say_html
+from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside import trust
 from vit_demo.ui.tabs.inside.downloads import npz_file
 from vit_demo.ui.tabs.inside.heat import ANSWER, NONE, class_index, class_values, heat, method_titles, place_words
-from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
 
-ID, TITLE = "why", "Why this answer"
-THE_ANSWER, NO_CLASS = ("the answer", ANSWER), ("no other class", NONE)
-HYBRID = " In this hybrid a token comes from a CNN's feature map, which sees more of the photo than the patch that is marked for it."
+ID, TITLE = "why", "inside.why.title"
 BUTTONS = ["download", "fullscreen"]
 
 
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
+    speech = scene.speech
     answer = gr.Markdown(elem_id="inside-why-answer")
     with gr.Row(equal_height=False):
-        explained = Choice([THE_ANSWER], value=ANSWER, label="Explain", elem_id="inside-why-class", min_width=160)
-        versus = Choice([NO_CLASS], value=NONE, label="Compare with", elem_id="inside-why-versus", min_width=160)
-        method = gr.Dropdown(method_titles(), value=DEFAULT, label="Method", elem_id="inside-why-method", min_width=240)
+        # Their choices come with each photo and each language.
+        explained = speech(Choice, choices=_choices("inside.why.the_answer", ANSWER), value=ANSWER, label=Told("inside.why.explain"),
+                           elem_id="inside-why-class", min_width=160)
+        versus = speech(Choice, choices=_choices("inside.why.no_class", NONE), value=NONE, label=Told("inside.why.compare"),
+                        elem_id="inside-why-versus", min_width=160)
+        method = speech(gr.Dropdown, choices=Told(method_titles), value=DEFAULT, label=Told("inside.why.method"), elem_id="inside-why-method", min_width=240)
     method_words = gr.Markdown(elem_id="inside-why-method-words")
     with gr.Row(equal_height=False, elem_id="inside-why-maps"):
         pictures = [
@@ -41,11 +45,11 @@ def build(tab: gr.Tab, scene: Scene) -> None:
         with gr.Column(min_width=420, elem_id="inside-why-said"):
             words = gr.Markdown(elem_id="inside-why-words")
             with gr.Row(elem_classes="actions"):
-                numbers = gr.DownloadButton("Download the maps (npz)", size="sm", elem_id="inside-why-npz", min_width=150)
+                numbers = speech(gr.DownloadButton, label=Told("inside.why.download"), size="sm", elem_id="inside-why-npz", min_width=150)
     asked = [scene.photo, scene.model, explained, versus, method]
     checked = trust.build(scene, [scene.photo, scene.model, explained, method], [explained.input, method.input])
     shown = [answer, method_words, *pictures, words, numbers, checked.results]
-    scene.draw(tab, begin, [explained, versus, method], [explained, versus, checked.measured, *shown])
+    scene.draw(tab, begin, [explained, versus, method], [explained, versus, checked.measured, *shown], Again(begin_again, pictures))
     # Over the words alone: the pictures stay to be looked at meanwhile.
     options = {"api_visibility": "private", "show_progress": "full", "show_progress_on": method_words, "trigger_mode": "always_last"}
     gr.on([explained.input, versus.input, method.input], polite(show), asked, shown, **options)
@@ -58,11 +62,19 @@ def begin(photo: str | None, model: str, explained: str | None, versus: str | No
     """
     classifier = _found(photo, model).classifier
     labels = classifier.labels
-    classes = list(zip(map(label_title, labels), class_values(labels)))
     explained = explained if class_index(explained, labels) is not None else ANSWER
     versus = versus if class_index(versus, labels) is not None else NONE
-    lists = (gr.update(choices=[THE_ANSWER, *classes], value=explained), gr.update(choices=[NO_CLASS, *classes], value=versus))
+    lists = (
+        gr.update(choices=_choices("inside.why.the_answer", ANSWER, labels), value=explained),
+        gr.update(choices=_choices("inside.why.no_class", NONE, labels), value=versus),
+    )
     return *lists, trust.measured(classifier), *show(photo, model, explained, versus, method)
+
+
+def begin_again(photo: str | None, model: str, explained: str | None, versus: str | None, method: str) -> tuple:
+    """As begin where only the language is another: the check of the map stays."""
+    *told, _ = begin(photo, model, explained, versus, method)
+    return *told, gr.skip()
 
 
 def show(photo: str | None, model: str, explained: str | None, versus: str | None, method: str) -> tuple:
@@ -72,7 +84,7 @@ def show(photo: str | None, model: str, explained: str | None, versus: str | Non
     """
     found = _found(photo, model)
     if method not in METHODS:
-        raise UserError("Choose a method from the list.")
+        raise UserError("error.inside_tab.method")
     labels = found.classifier.labels
     label, against = trust.explained_class(found, explained), class_index(versus, labels)
     compares = against not in (None, label) and METHODS[method].for_class
@@ -84,7 +96,7 @@ def show(photo: str | None, model: str, explained: str | None, versus: str | Non
         _answer_words(found, label),
         _method_words(found, method, against == label),
         *(
-            gr.update(value=map_overlay(found.seen, values), label=title if target.against is None else "First, not second", visible=True)
+            gr.update(value=map_overlay(found.seen, values), label=title if target.against is None else say("inside.why.difference"), visible=True)
             for values, title, target in zip(maps, titles, targets)
         ),
         *hidden,
@@ -103,45 +115,55 @@ def _found(photo: str | None, model: str) -> Look:
 def _report(number: int, count: int):
     """What tells the page how far occlusion is. Not a parameter of the callback: gradio would give it to the scene's wrapper in the wrong place."""
     progress = gr.Progress()
-    return lambda done, total: progress((done, total), desc=f"Map {number + 1} of {count}: covering the photo", unit="places")
+    told = {"desc": say("inside.why.step", number=number + 1, maps=count), "unit": say("inside.places")}
+    return lambda done, total: progress((done, total), **told)
 
 
 def _title(target: Target, labels: list[str], method: str) -> str:
     if not METHODS[method].for_class:
-        return "Where [CLS] looks"
+        return say("inside.why.cls_looks")
     name = label_title(labels[target.label])
-    return f"For {name}" if target.against is None else f"For {name} rather than {label_title(labels[target.against])}"
+    if target.against is None:
+        return say("inside.why.for", name=name)
+    return say("inside.why.for_rather", name=name, other=label_title(labels[target.against]))
+
+
+def _choices(first: str, value: str, labels: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """What a list of classes offers. first, value: the text and the value of what is no class."""
+    return [(say(first), value), *zip(map(label_title, labels), class_values(labels))]
 
 
 def _answer_words(found: Look, label: int) -> str:
     shares, labels = found.trace.probabilities, found.classifier.labels
     says = int(shares.argmax())
-    words = f"The model's answer is **{escape(label_title(labels[says]))}**, probability {percent(float(shares[says]))}."
+    words = [say_html("inside.why.answer", name=label_title(labels[says]), percent=percent(float(shares[says])))]
     if label != says:
-        words += f" {escape(label_title(labels[label]))}, which you chose, it gives {percent(float(shares[label]))}."
-    return words
+        words.append(say_html("inside.why.chosen", name=label_title(labels[label]), percent=percent(float(shares[label]))))
+    return " ".join(words)
 
 
 def _method_words(found: Look, method: str, same: bool) -> str:
     """What the method shows. same: whether a class is to be compared with itself."""
-    words = METHODS[method].shows.format(patches=found.trace.grid.num_patches)
+    words = [METHODS[method].shows.format(patches=found.trace.grid.num_patches)]
     if not METHODS[method].for_class:
-        words += " **It does not depend on the class**: the map is the same whichever you choose, so there is one picture."
+        words.append(say("inside.why.any_class"))
     elif same:
-        words += " To compare, choose two different classes."
-    return words + (HYBRID if found.classifier.feature_channels else "")
+        words.append(say("inside.why.same"))
+    if found.classifier.feature_channels:
+        words.append(say("inside.why.hybrid"))
+    return " ".join(words)
 
 
 def _map_words(maps: list[np.ndarray], titles: list[str], method: str) -> list[str]:
     """For each map where it is bright; for signed maps, how much of the photo is below 0."""
     lines = []
     for values, title in zip(maps, titles):
-        line = f"**{escape(title)}**: {place_words(np.maximum(values, 0))}"
+        line = [say_html("inside.why.place", title=title, place=place_words(np.maximum(values, 0)))]
         if method == "occlusion":
-            line += f" On {percent(float((values < 0).mean()))} of the photo, dark here, covering helps instead: what lies there speaks against it."
-        lines.append(line)
+            line.append(say("inside.why.against", percent=percent(float((values < 0).mean()))))
+        lines.append(" ".join(line))
     if len(maps) > 1:
-        lines.append("Each picture has its own scale, dark for nothing and bright for its own most: compare places, not brightness.")
+        lines.append(say("inside.why.scales"))
     return lines
 
 
@@ -149,11 +171,7 @@ def _artefact_words(found: Look) -> list[str]:
     count = len(artefact_patches(found.trace.hidden))
     if not count:
         return []
-    patches = "1 patch has a token that is" if count == 1 else f"{count} patches have tokens that are"
-    return [
-        f"**Take care**: {patches} far longer than the others. Such tokens store something about the whole photo, so a map that lights up there "
-        "may mislead (Darcet et al. 2024). The view *Layer by layer* shows where they lie."
-    ]
+    return [say("inside.why.artefacts", count=count, view=say("inside.layers.title"))]
 
 
 def _numbers(found: Look, maps: list[np.ndarray], targets: list[Target], method: str) -> str:
