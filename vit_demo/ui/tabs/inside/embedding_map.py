@@ -127,7 +127,7 @@ def opened(active: str, model: str, source: str, split: str, method: str, key: s
     return wanted.key, *frame, facts, large, hand_over, number
 
 
-def retell_offer(seen: str) -> dict:
+def retell_offer(seen: str | None) -> dict:
     """Inputs: what the page shows. Outputs: the button that begins a map."""
     return gr.update(value=embedding_map_html.offer(Seen.of(seen).count))
 
@@ -179,9 +179,9 @@ class Seen:
         return ":".join([self.key, self.what, self.method, str(self.count), self.language])
 
     @classmethod
-    def of(cls, text: str) -> Seen:
+    def of(cls, text: str | None) -> Seen:
         """The inverse of ``str``; of what is none, a page that shows nothing yet."""
-        parts = text.split(":")
+        parts = (text or "").split(":")
         return cls(*parts[:3], int(parts[3]), parts[4]) if len(parts) == 5 and parts[3].isdecimal() else cls()
 
     def is_map(self, key: str) -> bool:
