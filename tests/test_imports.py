@@ -203,6 +203,22 @@ def test_nothing_runs_foreign_code() -> None:
     assert [sentence for name, file in MODULES + benchmarks for sentence in unsafe(name, file.read_text(encoding="utf-8"))] == []
 
 
+def html_texts(source: str) -> list[str]:
+    """The texts of a module that have HTML in them, its docstrings aside."""
+    tree = ast.parse(source)
+    documented = [node for node in ast.walk(tree) if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef))]
+    texts = {id(node.body[0].value) for node in documented if node.body and isinstance(node.body[0], ast.Expr)}
+    constants = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in texts)
+    return [node.value for node in constants if re.search(r"</(?!extra)[a-z]+[0-9]?>|<(img|input)\b", node.value)]
+
+
+def test_html_stands_in_templates():
+    """There each value is escaped. What plotly takes (</extra>, <br>) is none."""
+    assert html_texts('"""<b>documented</b>"""\nx = f"<p>{name}</p>"\ny = "1 < 2"') == ["</p>"]
+    found = {name: html_texts(file.read_text(encoding="utf-8")) for name, file in MODULES}
+    assert {name: texts for name, texts in found.items() if texts} == {}
+
+
 def test_pictures_are_opened_at_one_door() -> None:
     assert [name for name, file in MODULES if opens_pictures(file.read_text(encoding="utf-8"))] == [f"{PACKAGE}.photos.safe_open"]
     for planted in (
