@@ -18,7 +18,7 @@ from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told, remember, restore
 
 # What of a component is a text, and those whose value is one; the value of all others is a person's.
-TEXTS = {"label", "info", "placeholder", "choices", "__type__"}
+TEXTS = {"words", "label", "info", "placeholder", "choices", "__type__"}
 SHOWS_ITS_VALUE = (gr.Button, gr.Markdown, gr.HTML)
 
 
