@@ -94,7 +94,7 @@ def test_it_says_what_it_did_in_the_language_of_the_page(photo, language):
     for key, values in (("stored", {}), ("count", {"count": 1}), ("stored_as", {"label": say("class.healthy", language)}), ("next", {}), ("remove", {})):
         assert say(f"diagnose.correction.{key}", language, **values) in html
     if language == "zh":
-        assert set(re.findall(r"[A-Za-z]{2,}", re.sub(r"<[^>]*>", "", html))) == {"Data", "Corrected", "photos", "Fine", "tune"}
+        assert set(re.findall(r"[A-Za-z]{2,}", re.sub(r"<[^>]*>", "", html))) == set()  # the names of the tabs too
 
 
 @pytest.mark.parametrize(

@@ -169,6 +169,14 @@ def test_the_run_that_has_its_turn_is_shown_before_those_that_wait_and_those_tha
     assert (f"{waiting.name} (waiting)", waiting.id) in live.offer_runs(None)["choices"]
 
 
+def test_what_is_chosen_already_is_not_chosen_anew_when_the_tab_is_opened_again() -> None:
+    assert "value" not in live.come_back(None)
+    run = made()
+    assert live.come_back(None)["value"] == run.id == live.come_back("deleted")["value"]
+    again = live.come_back(run.id)
+    assert "value" not in again and [value for _, value in again["choices"]] == [run.id]
+
+
 def test_the_names_in_the_list_are_sent_when_they_have_changed() -> None:
     run = made()
     update, named = live.name_runs("")

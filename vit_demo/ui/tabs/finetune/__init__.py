@@ -43,6 +43,6 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown, speech: Speech) -> FineTune:
     shows = listed.show.click(lambda: gr.Tabs(selected="train"), None, parts, **live.QUIET)
     shows.then(None, None, None, js=live.FIT_PLOTS).then(None, None, None, js=live.SCROLL_TO_RUN)
     listed.compare.click(compare.add, [compared, shown.run], compared, **live.QUIET).then(lambda: gr.Tabs(selected="compare"), None, parts, **live.QUIET)
-    tab.select(live.offer_runs, shown.run, shown.run, **live.QUIET)
+    tab.select(live.come_back, shown.run, shown.run, **live.QUIET)
     gr.on([tab.select, train_tab.select], None, None, None, js=live.FIT_PLOTS)
     return FineTune(timers, shown.run, settings.fields["data"])

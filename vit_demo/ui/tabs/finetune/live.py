@@ -123,6 +123,15 @@ def offer_runs(run_id: str | None) -> dict:
     return gr.update(choices=_titles(rows), value=wanted[0] if wanted else None)
 
 
+def come_back(run_id: str | None) -> dict:
+    """As :func:`offer_runs`, when the tab is opened again: what is chosen already is not chosen anew.
+
+    All views of the run would ask for it once more, and on a slow computer what they are sent makes the tab report again that it was opened.
+    """
+    update = offer_runs(run_id)
+    return update if update["value"] != run_id else gr.update(choices=update["choices"])
+
+
 def name_runs(named: str) -> tuple:
     """Inputs: what the list of runs says already. Outputs: the list of runs by their present names and status, what it says; nothing where that is the same."""
     titles = _titles(list_rows())
