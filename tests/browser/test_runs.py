@@ -91,16 +91,6 @@ def test_a_page_that_shows_a_run_that_has_ended_asks_only_once_in_a_while(page, 
     comes_to_rest(page)
 
 
-def test_who_looks_at_every_view_quickly_finds_a_page_that_answers(page):
-    """Each view that is opened is sent something, and what is sent may report that a tab was opened."""
-    for tab, views in (("Look inside", "inside-views"), ("Data", "data-views"), ("Fine-tune", "train-parts")):
-        page.get_by_role("tab", name=tab, exact=True).first.click()
-        for view in page.locator(f"#{views} > .tab-wrapper [role=tab]:visible").all():
-            view.click()
-            page.wait_for_timeout(1500)
-    comes_to_rest(page)
-
-
 def test_two_runs_are_compared(page, made):
     open_list(page, "pear")
     choose_run(page, "pear, seed 1")

@@ -135,3 +135,12 @@ def test_a_run_that_was_deleted_meanwhile_is_left_out(tmp_path: Path) -> None:
     runs.delete(found[1])
     plot, _ = compare.compare([run.id for run in found], "steps")
     assert {trace.name for trace in plot["value"].data} == {"a", "c"}
+
+
+def test_what_is_chosen_already_is_not_chosen_anew_when_the_view_is_opened_again() -> None:
+    assert "value" not in compare.come_back([], None) and "value" not in compare.come_back(None, None)
+    ids = [made(name).id for name in ("one", "two")]
+    chosen = compare.come_back([], ids[0])["value"]
+    assert set(chosen) == set(ids)
+    again = compare.come_back(chosen, ids[0])
+    assert "value" not in again and len(again["choices"]) == 2

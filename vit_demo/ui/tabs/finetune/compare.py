@@ -29,9 +29,10 @@ def build(tab: gr.Tab, shown: Shown, speech: Speech) -> gr.Dropdown:
         elem_id="compare-along", elem_classes="small-radio",
     )
     plot = gr.Plot(show_label=False, visible=False, elem_id="compare-plot")
-    facts = gr.HTML(elem_id="compare-table")
+    facts = gr.HTML(empty(say("train.compare.too_few")), elem_id="compare-table")
     outputs = [plot, facts]
-    tab.select(offer, [chosen, shown.run], chosen, **QUIET).then(compare, [chosen, along], outputs, **QUIET)
+    # What is chosen anew brings its comparison by the change.
+    tab.select(come_back, [chosen, shown.run], chosen, **QUIET)
     gr.on([chosen.change, along.change], compare, [chosen, along], outputs, trigger_mode="always_last", **QUIET)
     shown.moment.change(compare, [chosen, along], outputs, **QUIET)
     speech.retells(tell_again, [chosen, along], outputs)
@@ -47,6 +48,12 @@ def offer(chosen: list[str] | None, run_id: str | None) -> dict:
         others = sorted((found for found in ids if found not in chosen), key=lambda found: found != run_id)
         chosen = [*chosen, *others][:FIRST]
     return gr.update(choices=[(row.name, row.id) for row in rows], value=chosen)
+
+
+def come_back(chosen: list[str] | None, run_id: str | None) -> dict:
+    """As :func:`offer`, when the view is opened again: what is chosen already is not chosen anew, see ``live.come_back``."""
+    update = offer(chosen, run_id)
+    return update if update["value"] != (chosen or []) else gr.update(choices=update["choices"])
 
 
 def add(chosen: list[str] | None, run_id: str | None) -> dict:
