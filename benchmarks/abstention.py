@@ -2,12 +2,13 @@
 
     python -m benchmarks.abstention --other FOLDER [--layers]
 
-Of the test split: right when made to answer, right among those answered with a diagnosis, answered, not called not known,
-and the expected calibration error (15 bins); of each folder of other photos, the share that gets "unsure" or "not known".
-With 95 % Wilson intervals, against the limits that were set beforehand; these decide the exit status. The other photos were
-used for no fit and no limit. They were looked at when the way of measuring was chosen: --layers prints that comparison, the
-Mahalanobis distance and the 5th nearest neighbour on [CLS] after every block, and the energy of the logits, all fitted on
-the train photos with the limit on the validation photos.
+Of the test split: right when made to answer, right among those answered with a diagnosis, answered, not
+called not known, and the expected calibration error (15 bins); of each folder of other photos, the share that
+gets "unsure" or "not known". With 95 % Wilson intervals, against the limits that were set beforehand; these
+decide the exit status. The other photos were used for no fit and no limit. They were looked at when the way
+of measuring was chosen: --layers prints that comparison, the Mahalanobis distance and the 5th nearest
+neighbour on [CLS] after every block, and the energy of the logits, all fitted on the train photos with the
+limit on the validation photos.
 """
 
 from __future__ import annotations
@@ -47,7 +48,11 @@ class Report:
 
     def share(self, name: str, count: int, n: int, least: float) -> None:
         interval = binomtest(count, n).proportion_ci(method="wilson")
-        self._line(f"{name:58} {count / n:7.1%}  ({interval.low:.1%} to {interval.high:.1%}, {count} of {n})  at least {least:.1%}", count / n >= least)
+        self._line(
+            f"{name:58} {count / n:7.1%}  ({interval.low:.1%} to {interval.high:.1%}, {count} of {n})  at"
+            f" least {least:.1%}",
+            count / n >= least,
+        )
 
     def at_most(self, name: str, value: float, most: float) -> None:
         self._line(f"{name:58} {value:7.4f}  at most {most:g}", value <= most)
@@ -58,9 +63,15 @@ class Report:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
-    parser.add_argument("--other", required=True, type=Path, help="folder with one folder a kind of other photos")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--other", required=True, type=Path, help="folder with one folder a kind of other photos"
+    )
     parser.add_argument("--model", default="embedded", help="model folder or name (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="of torch (default: %(default)s)")
     parser.add_argument("--layers", action="store_true", help="compare every layer and two other measures")
@@ -85,16 +96,29 @@ def measure(classifier: LeafClassifier, test: Dataset, other: Path, report: Repo
     report.share("test photos, answered with a diagnosis: right", counts.right, counts.diagnosis, RIGHT)
     report.share("test photos: answered with a diagnosis", counts.diagnosis, counts.n, ANSWERED)
     report.share("test photos: not called not known", counts.n - counts.not_known, counts.n, KNOWN)
-    report.at_most(f"test photos: expected calibration error ({BINS} bins)", found.calibrated.expected_calibration_error, MOST_ERROR)
+    report.at_most(
+        f"test photos: expected calibration error ({BINS} bins)",
+        found.calibrated.expected_calibration_error,
+        MOST_ERROR,
+    )
     for kind in sorted(folder.name for folder in other.iterdir() if folder.is_dir()):
-        logits, features = classifier.logits_and_tokens([open_photo(path) for path in files(other / kind)], fitted.layer)
+        logits, features = classifier.logits_and_tokens(
+            [open_photo(path) for path in files(other / kind)], fitted.layer
+        )
         verdicts = [judged.verdict for judged in fitted.judge(logits.numpy(), features.numpy())]
         silent = len(verdicts) - verdicts.count("diagnosis")
-        report.share(f"{kind}: unsure or not known ({verdicts.count('not_known')} not known)", silent, len(verdicts), SILENT.get(kind, 0.0))
+        report.share(
+            f"{kind}: unsure or not known ({verdicts.count('not_known')} not known)",
+            silent,
+            len(verdicts),
+            SILENT.get(kind, 0.0),
+        )
 
 
 def files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp"))
+    return sorted(
+        path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png", ".webp")
+    )
 
 
 Measure = Callable[[Answers], np.ndarray]
@@ -121,14 +145,22 @@ def energy(_train: Answers, _validation: Answers) -> Measure:
 
 
 def compare(classifier: LeafClassifier, data: DatasetDict, other: Path) -> None:
-    """Which measure on which layer tells other photos apart, its limit at the validation photo of rank 95 %."""
+    """Which measure on which layer tells other photos apart, its limit at the validation photo of rank 95
+    %.
+    """
     splits = {}
     for split in ("train", "validation", "test"):
         parts = list(batches(data[split], classifier))
-        splits[split] = every_layer(classifier, np.concatenate([part.pixels for part in parts]), np.concatenate([part.labels for part in parts]))
+        splits[split] = every_layer(
+            classifier,
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.labels for part in parts]),
+        )
     strange = {}
     for kind in sorted(folder.name for folder in other.iterdir() if folder.is_dir()):
-        pixels = np.concatenate([classifier.resize([open_photo(path)]).numpy() for path in files(other / kind)])
+        pixels = np.concatenate(
+            [classifier.resize([open_photo(path)]).numpy() for path in files(other / kind)]
+        )
         strange[kind] = every_layer(classifier, pixels, np.zeros(len(pixels), int))
     print(f"{'measure':14} block  test photos known  " + "  ".join(f"{kind} not known" for kind in strange))
     for layer in range(classifier.blocks):
@@ -136,8 +168,14 @@ def compare(classifier: LeafClassifier, data: DatasetDict, other: Path) -> None:
         for measure_of in (mahalanobis, neighbours, *([energy] if layer == classifier.blocks - 1 else [])):
             score = measure_of(train, validation)
             limit = np.quantile(score(validation), COVERAGE, method="higher")
-            shares = [f"{(score(answers[layer]) > limit).mean():{len(kind) + 10}.1%}" for kind, answers in strange.items()]
-            print(f"{measure_of.__name__:14} {layer + 1:5}  {(score(test) <= limit).mean():17.1%}  " + "  ".join(shares))
+            shares = [
+                f"{(score(answers[layer]) > limit).mean():{len(kind) + 10}.1%}"
+                for kind, answers in strange.items()
+            ]
+            print(
+                f"{measure_of.__name__:14} {layer + 1:5}  {(score(test) <= limit).mean():17.1%}  "
+                + "  ".join(shares)
+            )
 
 
 def every_layer(classifier: LeafClassifier, pixels: np.ndarray, targets: np.ndarray) -> list[Answers]:
@@ -145,7 +183,11 @@ def every_layer(classifier: LeafClassifier, pixels: np.ndarray, targets: np.ndar
     logits, tokens = [], []
     for start in range(0, len(pixels), BATCH):
         with capture_hidden(classifier.model) as hidden:
-            logits.append(classifier.forward_fast(classifier.normalise(torch.from_numpy(pixels[start : start + BATCH]))).numpy())
+            logits.append(
+                classifier.forward_fast(
+                    classifier.normalise(torch.from_numpy(pixels[start : start + BATCH]))
+                ).numpy()
+            )
             tokens.append(np.stack([layer[:, 0].float().numpy() for layer in hidden[1:]]))
     whole = np.concatenate(logits)
     return [Answers(whole, features, targets) for features in np.concatenate(tokens, axis=1)]

@@ -1,15 +1,16 @@
-"""What a page of photos costs in a data set of 1,000 and in one of 200,000: time and memory of the server, in one run.
+"""What a page of photos costs in a data set of 1,000 and in one of 200,000: time and memory of the server, in
+one run.
 
     python -m benchmarks.browse
 
-Both data sets are made up: parquet files in a temporary folder, with a few small photos that return and a path of its own for
-each row. Each is served by a process of its own, as the page is (python app.py on an empty home folder), and asked over HTTP as
-the browser asks, the two in turns. The goals: the median time of a page among the many is at most 1.5 times that among the
-few, and the server of the many never takes 1.5 GB.
+Both data sets are made up: parquet files in a temporary folder, with a few small photos that return and a
+path of its own for each row. Each is served by a process of its own, as the page is (python app.py on an
+empty home folder), and asked over HTTP as the browser asks, the two in turns. The goals: the median time of a
+page among the many is at most 1.5 times that among the few, and the server of the many never takes 1.5 GB.
 
-    first    the data set is opened for the first time, which reads its files and makes the small pictures of the first page
-    open     it is opened again, as by someone else: its first page
-    page     another page; filter, search, sort: a page of what was asked, most times something that was not asked before
+    first    the data set is opened for the first time, which reads its files and makes the small pictures of
+    the first page open     it is opened again, as by someone else: its first page page     another page;
+    filter, search, sort: a page of what was asked, most times something that was not asked before
 """
 
 from __future__ import annotations
@@ -53,21 +54,31 @@ def photo(number: int) -> bytes:
 
 
 def make(folder: Path, rows: int, group: int) -> None:
-    """Parquet files of the tutorial's layout: 80 % train, 10 % validation, 10 % test; in groups of so many rows."""
+    """Parquet files of the tutorial's layout: 80 % train, 10 % validation, 10 % test; in groups of so many
+    rows.
+    """
     import pyarrow as pa
     import pyarrow.parquet as parquet
     from datasets import ClassLabel, Features, Image, Value
 
-    features = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=list(LABELS))})
+    features = Features(
+        {"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=list(LABELS))}
+    )
     folder.mkdir()
     photos = [photo(number) for number in range(PHOTOS)]
     order = random.Random(0).sample(range(rows), rows)
-    for split, start, end in (("train", 0, rows * 8 // 10), ("validation", rows * 8 // 10, rows * 9 // 10), ("test", rows * 9 // 10, rows)):
+    for split, start, end in (
+        ("train", 0, rows * 8 // 10),
+        ("validation", rows * 8 // 10, rows * 9 // 10),
+        ("test", rows * 9 // 10, rows),
+    ):
         with parquet.ParquetWriter(folder / f"{split}-00000-of-00001.parquet", features.arrow_schema) as file:
             for first in range(start, end, 10_000):
                 numbers = range(first, min(first + 10_000, end))
                 columns = {
-                    "image_file_path": [f"/data/{split}/{LABELS[row % 3]}/IMG_{order[row]:07}.jpg" for row in numbers],
+                    "image_file_path": [
+                        f"/data/{split}/{LABELS[row % 3]}/IMG_{order[row]:07}.jpg" for row in numbers
+                    ],
                     "image": [{"bytes": photos[row % PHOTOS], "path": None} for row in numbers],
                     "labels": [row % 3 for row in numbers],
                 }
@@ -83,13 +94,19 @@ class Page:
             probe.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         environment = {
-            **os.environ, "GRADIO_SERVER_PORT": self.url.rpartition(":")[2], "VIT_DEMO_HOME": str(folder / "home"), "HF_HOME": str(folder / "hf"),
-            "HF_HUB_OFFLINE": "1", "GRADIO_ANALYTICS_ENABLED": "False",
+            **os.environ,
+            "GRADIO_SERVER_PORT": self.url.rpartition(":")[2],
+            "VIT_DEMO_HOME": str(folder / "home"),
+            "HF_HOME": str(folder / "hf"),
+            "HF_HUB_OFFLINE": "1",
+            "GRADIO_ANALYTICS_ENABLED": "False",
         }
         folder.mkdir()
         self.log = folder / "log"
         with open(self.log, "wb") as log:
-            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         self.watched = psutil.Process(self.process.pid)
 
     def wait(self) -> None:
@@ -113,9 +130,15 @@ class Page:
     def call(self, number: int, inputs: list, event: dict | None = None) -> list:
         """Through the queue, as the browser: put in, then read what comes until it is done."""
         body = {"data": inputs, "fn_index": number, "session_hash": "benchmark", "event_data": event}
-        request = urllib.request.Request(f"{self.url}/gradio_api/queue/join", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{self.url}/gradio_api/queue/join",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
         urllib.request.urlopen(request, timeout=300).read()
-        with urllib.request.urlopen(f"{self.url}/gradio_api/queue/data?session_hash=benchmark", timeout=300) as stream:
+        with urllib.request.urlopen(
+            f"{self.url}/gradio_api/queue/data?session_hash=benchmark", timeout=300
+        ) as stream:
             for line in stream:
                 message = json.loads(line[5:]) if line.startswith(b"data:") else {}
                 if message.get("msg") == "process_completed":
@@ -135,7 +158,9 @@ class Page:
         """Another page; seconds that it took."""
         began = time.perf_counter()
         wanted = {**self.asked, "split": "", "label": "", "text": "", "sort": "", "page": 0, **changes}
-        self.answer = self.call(self.look, [str(self.data), "embedded"], {"index": 0, "value": json.dumps(wanted)})[0]
+        self.answer = self.call(
+            self.look, [str(self.data), "embedded"], {"index": 0, "value": json.dumps(wanted)}
+        )[0]
         spent = time.perf_counter() - began
         if not self.answer["rows"] or not all(row["source"] for row in self.answer["rows"]):
             raise SystemExit(f"The page shows no photos for {wanted}.")
@@ -160,18 +185,33 @@ def questions(rows: int, times: int) -> dict[str, list[dict]]:
     splits, sorts = ("", "train", "validation", "test"), ("path", "-path", "label", "-label")
     return {
         "page": [{"page": page} for page in pages],
-        "filter": [{"split": splits[number % 4], "label": LABELS[number // 4 % 3], "page": number // 12} for number in range(times)],
+        "filter": [
+            {"split": splits[number % 4], "label": LABELS[number // 4 % 3], "page": number // 12}
+            for number in range(times)
+        ],
         "search": [{"text": f"_00{number:05}"[:7]} for number in range(0, 10 * times, 10)],
-        "sort": [{"sort": sorts[number % 4], "label": ("", *LABELS)[number // 4 % 4], "page": number // 16} for number in range(times)],
+        "sort": [
+            {"sort": sorts[number % 4], "label": ("", *LABELS)[number // 4 % 4], "page": number // 16}
+            for number in range(times)
+        ],
     }
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--few", type=int, default=FEW, help="rows of the small data set (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--few", type=int, default=FEW, help="rows of the small data set (default: %(default)s)"
+    )
     parser.add_argument("--many", type=int, default=MANY, help="rows of the large one (default: %(default)s)")
     parser.add_argument("--times", type=int, default=32, help="questions of each kind (default: %(default)s)")
-    parser.add_argument("--group", type=int, default=GROUP, help="rows in a group of the parquet files, at most 10,000 (default: %(default)s)")
+    parser.add_argument(
+        "--group",
+        type=int,
+        default=GROUP,
+        help="rows in a group of the parquet files, at most 10,000 (default: %(default)s)",
+    )
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="vit_demo-browse-"))
     pages: list[Page] = []
@@ -207,11 +247,19 @@ def report(few: int, many: int, spent: dict[str, list[list[float]]], peaks: list
     for kind, (small, large) in spent.items():
         cells = [f"{1000 * np.median(one):.1f} ({1000 * max(one):.1f})" for one in (small, large)]
         print(f"{kind:22}{cells[0]:>22}{cells[1]:>22}{np.median(large) / np.median(small):9.2f}")
-    print(f"{'server at most, MB':22}{peaks[0] / 1e6:22.0f}{peaks[1] / 1e6:22.0f}{peaks[1] / peaks[0]:9.2f}\n")
+    print(
+        f"{'server at most, MB':22}{peaks[0] / 1e6:22.0f}{peaks[1] / 1e6:22.0f}{peaks[1] / peaks[0]:9.2f}\n"
+    )
     for kind in ("open", "page", "filter", "sort"):
         ratio = float(np.median(spent[kind][1]) / np.median(spent[kind][0]))
-        print(f"goal: {kind} at most {RATIO} times as long: {'met' if ratio <= RATIO else 'NOT met'} ({ratio:.2f})")
-    print(f"goal: server of {many:,} rows below {BYTES / 1e9} GB: {'met' if peaks[1] < BYTES else 'NOT met'} ({peaks[1] / 1e9:.2f} GB)")
+        print(
+            f"goal: {kind} at most {RATIO} times as long: {'met' if ratio <= RATIO else 'NOT met'}"
+            f" ({ratio:.2f})"
+        )
+    print(
+        f"goal: server of {many:,} rows below {BYTES / 1e9} GB: {'met' if peaks[1] < BYTES else 'NOT met'}"
+        f" ({peaks[1] / 1e9:.2f} GB)"
+    )
 
 
 if __name__ == "__main__":

@@ -2,19 +2,19 @@
 
     python -m benchmarks.finetune --seeds 5
 
-Each side is a process of its own, timed from its start to a saved and scored model (imports, photos, training,
-scoring). Ours runs once a seed, between the peers' runs, with the settings given after -- or the defaults:
-nothing is chosen among the seeds. Prints a JSON object a run, then a table:
+Each side is a process of its own, timed from its start to a saved and scored model (imports, photos,
+training, scoring). Ours runs once a seed, between the peers' runs, with the settings given after -- or the
+defaults: nothing is chosen among the seeds. Prints a JSON object a run, then a table:
 
-    seconds          wall time, median over the runs of a side
-    times faster     the tutorial's median over that of the side
-    test accuracy    mean over the runs of a side, with a 95 % interval of that mean (Student's t) from two runs on
-    seconds to 0.96  on test: for the peers the first evaluation that reaches it (the looks at test are not
+    seconds          wall time, median over the runs of a side times faster     the tutorial's median over
+    that of the side test accuracy    mean over the runs of a side, with a 95 % interval of that mean
+    (Student's t) from two runs on seconds to 0.96  on test: for the peers the first evaluation that reaches
+    it (the looks at test are not
                      counted), for ours, which looks at test once at the end, the whole time
     peak memory      of the process, in GB
 
-With --gpu it measures instead how many photos a second ViT-B/16 at 224 px trains on in bf16 with our steps, and
-which share of the GPU's peak that is.
+With --gpu it measures instead how many photos a second ViT-B/16 at 224 px trains on in bf16 with our steps,
+and which share of the GPU's peak that is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ PEAKS = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L4": 121e12, "A10": 12
 
 @dataclass(frozen=True)
 class Result:
-    """One run of one side. seconds: wall time, without looks at test. to_target: seconds to TARGET on test, or None. memory: peak, bytes."""
+    """One run of one side. seconds: wall time, without looks at test. to_target: seconds to TARGET on test,
+    or None. memory: peak, bytes.
+    """
 
     side: str
     seed: int
@@ -62,24 +64,63 @@ def run(side: str, seed: int, options: argparse.Namespace) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         began = time.time()
         if side == "ours":
-            command = [sys.executable, "-m", "vit_demo", "train", *common, *options.settings, "--out", f"{folder}/run", "--json"]
+            command = [
+                sys.executable,
+                "-m",
+                "vit_demo",
+                "train",
+                *common,
+                *options.settings,
+                "--out",
+                f"{folder}/run",
+                "--json",
+            ]
         else:
             peers = str(Path(__file__).with_name("peers.py"))
-            command = [sys.executable, peers, side, *common, "--out", f"{folder}/run", "--started", str(began)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=None if options.verbose else subprocess.DEVNULL, text=True, cwd=ROOT)
+            command = [
+                sys.executable,
+                peers,
+                side,
+                *common,
+                "--out",
+                f"{folder}/run",
+                "--started",
+                str(began),
+            ]
+        process = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=None if options.verbose else subprocess.DEVNULL,
+            text=True,
+            cwd=ROOT,
+        )
         output = process.stdout.read()
         _, status, usage = os.wait4(process.pid, 0)
         if status:
             raise SystemExit(f"{side} failed (status {status}); see --verbose")
         found = json.loads(output.strip().splitlines()[-1])
         seconds = time.time() - began if side == "ours" else found["seconds"]
-        reached = (seconds if found["test_accuracy"] >= TARGET else None) if side == "ours" else found["seconds_to_target"]
+        reached = (
+            (seconds if found["test_accuracy"] >= TARGET else None)
+            if side == "ours"
+            else found["seconds_to_target"]
+        )
     unit = 1 if sys.platform == "darwin" else 1024
-    return Result(side, seed, round(seconds, 1), reached, found["test_accuracy"], found["validation_accuracy"], usage.ru_maxrss * unit)
+    return Result(
+        side,
+        seed,
+        round(seconds, 1),
+        reached,
+        found["test_accuracy"],
+        found["validation_accuracy"],
+        usage.ru_maxrss * unit,
+    )
 
 
 def plan(seeds: int, peer_runs: int, sides: list[str]) -> list[tuple[str, int]]:
-    """(side, seed) in an order that mixes the sides, so that a slow minute of the machine hits all of them."""
+    """(side, seed) in an order that mixes the sides, so that a slow minute of the machine hits all of
+    them.
+    """
     ours = [("ours", seed) for seed in range(1, seeds + 1)]
     peers = [(side, seed) for seed in range(1, peer_runs + 1) for side in sides if side != "ours"]
     if "ours" not in sides:
@@ -95,7 +136,10 @@ def plan(seeds: int, peer_runs: int, sides: list[str]) -> list[tuple[str, int]]:
 def table(results: list[Result]) -> str:
     """The summary, a line a side."""
     found = {side: [result for result in results if result.side == side] for side in SIDES}
-    lines = [f"{'side':10}{'runs':>5}{'seconds':>9}{'times faster':>14}{'test accuracy':>34}{'seconds to 0.96':>17}{'peak memory':>13}"]
+    lines = [
+        f"{'side':10}{'runs':>5}{'seconds':>9}{'times faster':>14}{'test accuracy':>34}"
+        f"{'seconds to 0.96':>17}{'peak memory':>13}"
+    ]
     base = statistics.median(result.seconds for result in found["tutorial"]) if found["tutorial"] else None
     for side, runs in found.items():
         if not runs:
@@ -103,9 +147,16 @@ def table(results: list[Result]) -> str:
         seconds = statistics.median(result.seconds for result in runs)
         faster = f"{base / seconds:.1f}" if base else "-"
         reached = sorted(result.to_target for result in runs if result.to_target is not None)
-        reach = f"{statistics.median(reached):.0f} ({len(reached)} of {len(runs)})" if reached else f"- (0 of {len(runs)})"
+        reach = (
+            f"{statistics.median(reached):.0f} ({len(reached)} of {len(runs)})"
+            if reached
+            else f"- (0 of {len(runs)})"
+        )
         memory = max(result.memory for result in runs) / 1e9
-        lines.append(f"{side:10}{len(runs):5}{seconds:9.1f}{faster:>14}{_mean([result.test_accuracy for result in runs]):>34}{reach:>17}{memory:10.2f} GB")
+        lines.append(
+            f"{side:10}{len(runs):5}{seconds:9.1f}{faster:>14}"
+            f"{_mean([result.test_accuracy for result in runs]):>34}{reach:>17}{memory:10.2f} GB"
+        )
     return "\n".join(lines)
 
 
@@ -118,7 +169,9 @@ def _mean(values: list[float]) -> str:
 
 
 def gpu_speed(steps: int = 60, batch: int = 128) -> str:
-    """Photos a second and share of the peak of ViT-B/16 at 224 px, bf16, random weights and photos, our own steps."""
+    """Photos a second and share of the peak of ViT-B/16 at 224 px, bf16, random weights and photos, our own
+    steps.
+    """
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
@@ -134,16 +187,34 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
         raise SystemExit("There is no GPU here, so this number stays open.")
     labels = {0: "a", 1: "b", 2: "c"}
     with tempfile.TemporaryDirectory() as folder:
-        model = ViTForImageClassification(ViTConfig(id2label=labels, label2id={name: number for number, name in labels.items()}))
+        model = ViTForImageClassification(
+            ViTConfig(id2label=labels, label2id={name: number for number, name in labels.items()})
+        )
         model.save_pretrained(folder)
         ViTImageProcessorPil(size={"height": 224, "width": 224}).save_pretrained(folder)
         classifier = LeafClassifier.open(folder, device="cuda")
         rng = np.random.default_rng(0)
-        photos = Photos(rng.integers(0, 256, (batch * 4, 3, 224, 224), dtype=np.uint8), rng.integers(0, 3, batch * 4), [""] * (batch * 4), [])
-        config = TrainingConfig(batch_size=batch, epochs=steps // 4, small_first=False, patch_dropout=0.0, film=0, evaluate_every=10**6)
+        photos = Photos(
+            rng.integers(0, 256, (batch * 4, 3, 224, 224), dtype=np.uint8),
+            rng.integers(0, 3, batch * 4),
+            [""] * (batch * 4),
+            [],
+        )
+        config = TrainingConfig(
+            batch_size=batch,
+            epochs=steps // 4,
+            small_first=False,
+            patch_dropout=0.0,
+            film=0,
+            evaluate_every=10**6,
+        )
         record = create(config, Path(folder) / "run")
         few = Photos(photos.pixels[:8], photos.labels[:8], [""] * 8, [])
-        train(TrainingJob(record, config, classifier, photos, few, (224,), EventLog(record), lambda progress: None))
+        train(
+            TrainingJob(
+                record, config, classifier, photos, few, (224,), EventLog(record), lambda progress: None
+            )
+        )
         speeds = [event["photos_per_second"] for event in record.read_events()[0] if event["kind"] == "train"]
     speed = statistics.median(speeds[len(speeds) // 3 :])
     name = torch.cuda.get_device_name()
@@ -154,16 +225,25 @@ def gpu_speed(steps: int = 60, batch: int = 128) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     beans = settings.EMBEDDED_BEANS
-    parser.add_argument("--data", type=Path, default=beans, help="parquet folder laid out as the tutorial's (default: the photos that come with the program)")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=beans,
+        help="parquet folder laid out as the tutorial's (default: the photos that come with the program)",
+    )
     parser.add_argument("--model", default=PRETRAINED, help="model folder or name (default: %(default)s)")
     parser.add_argument("--seeds", type=int, default=5, help="runs of ours (default: %(default)s)")
     parser.add_argument("--peer-runs", type=int, default=1, help="runs of each peer (default: %(default)s)")
     parser.add_argument("--sides", default=",".join(SIDES), help="which sides (default: %(default)s)")
     parser.add_argument("--gpu", action="store_true", help="the speed of our steps on a GPU instead")
     parser.add_argument("--verbose", action="store_true", help="let the sides print to standard error")
-    parser.add_argument("settings", nargs="*", help="after --: settings of ours, as `python -m vit_demo train` takes them")
+    parser.add_argument(
+        "settings", nargs="*", help="after --: settings of ours, as `python -m vit_demo train` takes them"
+    )
     options = parser.parse_args()
     if options.gpu:
         print(gpu_speed())

@@ -1,16 +1,18 @@
-"""What one tick of the live view of a run costs, however long the run: ours, and a plain one that reads and sends all of it.
+"""What one tick of the live view of a run costs, however long the run: ours, and a plain one that reads and
+sends all of it.
 
     python -m benchmarks.live_plot
 
-For runs of 100, 10,000 and 1,000,000 logged steps, with a look at validation each 50 steps: before each tick one more
-step is appended, as the worker does; then all is done that the server does for a tick, from the inputs of the
-page's callback to the bytes on their way to the browser (view, figure, gradio's own part, JSON). Prints the median
-time with its quartiles, the bytes, and both as a multiple of those at 100 steps. The lengths take turns, tick by tick.
+For runs of 100, 10,000 and 1,000,000 logged steps, with a look at validation each 50 steps: before each tick
+one more step is appended, as the worker does; then all is done that the server does for a tick, from the
+inputs of the page's callback to the bytes on their way to the browser (view, figure, gradio's own part,
+JSON). Prints the median time with its quartiles, the bytes, and both as a multiple of those at 100 steps. The
+lengths take turns, tick by tick.
 
-    ours        the page's own callback
-    first look  the same in a server that has just started, with the digest that the worker keeps beside its record
-    no digest   the same where there is none, as for a run of another program: the one look that reads everything
-    plain       the whole record read anew and all its points sent, as a page does it that keeps nothing between two ticks
+    ours        the page's own callback first look  the same in a server that has just started, with the
+    digest that the worker keeps beside its record no digest   the same where there is none, as for a run of
+    another program: the one look that reads everything plain       the whole record read anew and all its
+    points sent, as a page does it that keeps nothing between two ticks
 """
 
 from __future__ import annotations
@@ -50,7 +52,13 @@ def lines(first: int, last: int) -> str:
     found = []
     for step in range(first, last + 1):
         loss = 0.05 + 1 / (1 + step / 200) + noise.gauss(0, 0.05)
-        train = {"step": step, "epoch": round(step / 65, 4), "loss": round(loss, 6), "learning_rate": 2e-4 * (1 - step / 2e6), "photos_per_second": 41.25}
+        train = {
+            "step": step,
+            "epoch": round(step / 65, 4),
+            "loss": round(loss, 6),
+            "learning_rate": 2e-4 * (1 - step / 2e6),
+            "photos_per_second": 41.25,
+        }
         found.append(json.dumps({"kind": "train", "time": round(1.7e9 + step * 0.4, 3), **train}))
         if step % VALIDATION_EVERY == 0:
             values = {"step": step, "loss": loss + 0.01, "accuracy": min(1.0, 0.5 + step / 2e6), "side": 224}
@@ -66,11 +74,20 @@ class Growing:
         self.run.claim()
         self.step = steps
         with open(self.run.events_file, "w", encoding="utf-8") as file:
-            begin = {"kind": "begin", "time": 1.7e9, "total_steps": 2 * steps, "steps_per_epoch": 65, "photos": 1034, "device": "cpu"}
+            begin = {
+                "kind": "begin",
+                "time": 1.7e9,
+                "total_steps": 2 * steps,
+                "steps_per_epoch": 65,
+                "photos": 1034,
+                "device": "cpu",
+            }
             file.write(json.dumps(begin) + "\n")
             for first in range(1, steps + 1, 10_000):
                 if steps >= curves.DIGEST_EVENTS and first + 10_000 > steps:
-                    file.write(lines(first, steps - curves.DIGEST_EVENTS // 2))  # as the worker keeps a digest now and then
+                    file.write(
+                        lines(first, steps - curves.DIGEST_EVENTS // 2)
+                    )  # as the worker keeps a digest now and then
                     file.flush()
                     kept = curves.Curves()
                     kept.update(self.run)
@@ -88,7 +105,9 @@ class Growing:
 
 @dataclass
 class Callback:
-    """A callback of a page in one browser, and what it was measured to cost: milliseconds and bytes of each call."""
+    """A callback of a page in one browser, and what it was measured to cost: milliseconds and bytes of each
+    call.
+    """
 
     page: gr.Blocks
     number: int
@@ -101,7 +120,9 @@ class Callback:
         self._browser = SessionState(self.page)
 
     def serve(self) -> None:
-        """All that the server does for one call, from the inputs as the browser sends them to the bytes it gets."""
+        """All that the server does for one call, from the inputs as the browser sends them to the bytes it
+        gets.
+        """
         self.before()
         began = time.perf_counter()
         output = asyncio.run(self.page.process_api(self.page.fns[self.number], self.inputs, self._browser))
@@ -125,11 +146,18 @@ def plain() -> gr.Blocks:
     """The whole record read anew, all points sent."""
 
     def draw(run_id: str) -> go.Figure:
-        events = [json.loads(line) for line in runs.find(run_id).events_file.read_text(encoding="utf-8").splitlines()]
+        events = [
+            json.loads(line)
+            for line in runs.find(run_id).events_file.read_text(encoding="utf-8").splitlines()
+        ]
         figure = go.Figure()
         for kind, number in (("train", "loss"), ("validation", "loss"), ("validation", "accuracy")):
             points = [(event["step"], event[number]) for event in events if event["kind"] == kind]
-            figure.add_trace(go.Scatter(x=[step for step, _ in points], y=[value for _, value in points], name=f"{kind} {number}"))
+            figure.add_trace(
+                go.Scatter(
+                    x=[step for step, _ in points], y=[value for _, value in points], name=f"{kind} {number}"
+                )
+            )
         return figure
 
     with gr.Blocks() as page:
@@ -165,9 +193,22 @@ def callbacks(run: Run, ours: gr.Blocks, plain: gr.Blocks) -> dict[str, Callback
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, nargs="+", default=list(STEPS), help="logged steps of the runs (default: %(default)s)")
-    parser.add_argument("--times", type=int, default=60, help="ticks of each side, fewer where they take long (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--steps",
+        type=int,
+        nargs="+",
+        default=list(STEPS),
+        help="logged steps of the runs (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--times",
+        type=int,
+        default=60,
+        help="ticks of each side, fewer where they take long (default: %(default)s)",
+    )
     options = parser.parse_args()
     pages = ours(), plain()
     costs: dict[int, dict[str, Callback]] = {}
@@ -180,7 +221,10 @@ def main() -> None:
                 if costs[steps][side].has_time():
                     growing[steps].grow()
                     costs[steps][side].serve()
-    print(f"{'side':12}{'steps':>12}{'ms (median)':>14}{'quartiles':>20}{'kB sent':>10}{'time':>9}{'bytes':>9}{'ticks':>7}")
+    print(
+        f"{'side':12}{'steps':>12}{'ms (median)':>14}{'quartiles':>20}{'kB sent':>10}"
+        f"{'time':>9}{'bytes':>9}{'ticks':>7}"
+    )
     for side in SIDES:
         first = costs[options.steps[0]][side]
         for steps, sides in costs.items():
@@ -188,7 +232,10 @@ def main() -> None:
             low, median, high = np.percentile(one.spent, [25, 50, 75])
             times, sizes = median / np.median(first.spent), max(one.sent) / max(first.sent)
             quartiles = f"{low:.1f} to {high:.1f}"
-            print(f"{side:12}{steps:12,}{median:14.1f}{quartiles:>20}{max(one.sent) / 1000:10.1f}{times:8.2f}x{sizes:8.2f}x{len(one.spent):7}")
+            print(
+                f"{side:12}{steps:12,}{median:14.1f}{quartiles:>20}"
+                f"{max(one.sent) / 1000:10.1f}{times:8.2f}x{sizes:8.2f}x{len(one.spent):7}"
+            )
 
 
 if __name__ == "__main__":

@@ -2,15 +2,16 @@
 
     python -m benchmarks.suspects
 
-A seeded draw gives 5 % of the train photos another class. Both sides read the same features of the same frozen model and
-name 60 suspects.
+A seeded draw gives 5 % of the train photos another class. Both sides read the same features of the same
+frozen model and name 60 suspects.
 
-    ours    vit_demo.data.checks.label_errors: leave-one-out kernel ridge regression, all photos but one speak for each
-    plain   the lowest probability of the given label by a logistic regression on the final [CLS] token, trained on all
+    ours    vit_demo.data.checks.label_errors: leave-one-out kernel ridge regression, all photos but one speak
+    for each plain   the lowest probability of the given label by a logistic regression on the final [CLS]
+    token, trained on all
             photos with their wrong labels
 
-A model that was fine-tuned on the true labels of these very photos knows the answers, so take one that never saw them.
---choose tries other settings on other draws than those that are reported.
+A model that was fine-tuned on the true labels of these very photos knows the answers, so take one that never
+saw them. --choose tries other settings on other draws than those that are reported.
 """
 
 from __future__ import annotations
@@ -33,7 +34,9 @@ CHOOSE_FROM = 1000
 
 
 def flipped(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Labels with SHARE of them changed to another class, each other one as likely; and the rows that were changed."""
+    """Labels with SHARE of them changed to another class, each other one as likely; and the rows that were
+    changed.
+    """
     random = np.random.default_rng(seed)
     rows = random.choice(len(labels), round(SHARE * len(labels)), replace=False)
     wrong = labels.copy()
@@ -64,16 +67,32 @@ def choose(features: Features, labels: np.ndarray, classes: int, seeds: int) -> 
     """The table of other settings."""
     for label_errors.WIDTH in (0.1, 0.3, 1.0, 3.0):
         for label_errors.RIDGE in (0.03, 0.1, 0.3, 1.0):
-            found = [recall(ours(features, wrong, classes), rows) for wrong, rows in (flipped(labels, classes, CHOOSE_FROM + seed) for seed in range(seeds))]
-            print(f"width {label_errors.WIDTH:<5g} ridge {label_errors.RIDGE:<5g} {np.mean(found):.3f}", flush=True)
+            found = [
+                recall(ours(features, wrong, classes), rows)
+                for wrong, rows in (flipped(labels, classes, CHOOSE_FROM + seed) for seed in range(seeds))
+            ]
+            print(
+                f"width {label_errors.WIDTH:<5g} ridge {label_errors.RIDGE:<5g} {np.mean(found):.3f}",
+                flush=True,
+            )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)")
-    parser.add_argument("--model", default=PRETRAINED, help="model folder or name; one that never saw these labels (default: %(default)s)")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data", default="beans", help="what `--data` of the commands takes (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--model",
+        default=PRETRAINED,
+        help="model folder or name; one that never saw these labels (default: %(default)s)",
+    )
     parser.add_argument("--seeds", type=int, default=5, help="draws of wrong labels (default: %(default)s)")
-    parser.add_argument("--choose", action="store_true", help="print what other settings give, on other draws")
+    parser.add_argument(
+        "--choose", action="store_true", help="print what other settings give, on other draws"
+    )
     options = parser.parse_args()
     data = open_dataset(options.data)
     rows, names = data["train"], label_names(data)
@@ -81,7 +100,10 @@ def main() -> None:
 
     stored = rows.cast_column("image", Image(decode=False))
     # A head for these classes: the model's own, if it has one, is not asked.
-    features = read_features(LeafClassifier.open(options.model, labels=names, device="cpu"), (decode(row["image"]) for row in stored))
+    features = read_features(
+        LeafClassifier.open(options.model, labels=names, device="cpu"),
+        (decode(row["image"]) for row in stored),
+    )
     labels = np.asarray(rows["labels"])
     if options.choose:
         choose(features, labels, len(names), options.seeds)
@@ -91,9 +113,15 @@ def main() -> None:
         wrong, changed = flipped(labels, len(names), seed)
         found["ours"].append(recall(ours(features, wrong, len(names)), changed))
         found["plain"].append(recall(plain(features, wrong, len(names)), changed))
-    print(f"{len(changed)} of {len(labels)} train labels changed; share of these among the first {FIRST} suspects")
+    print(
+        f"{len(changed)} of {len(labels)} train labels changed; share of these among the first {FIRST}"
+        " suspects"
+    )
     for side, shares in found.items():
-        print(f"  {side:6} mean {np.mean(shares):.3f}, each draw " + " ".join(f"{share:.3f}" for share in shares))
+        print(
+            f"  {side:6} mean {np.mean(shares):.3f}, each draw "
+            + " ".join(f"{share:.3f}" for share in shares)
+        )
 
 
 if __name__ == "__main__":

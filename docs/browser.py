@@ -16,7 +16,9 @@ PATIENCE = 60_000  # milliseconds until an element that does not come is an erro
 def browser() -> Iterator[Browser]:
     """A Chromium without a window, closed at the end."""
     with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"])
+        opened = playwright.chromium.launch(
+            executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
+        )
         yield opened
         opened.close()
 
@@ -33,6 +35,8 @@ def open_page(opened: Browser, url: str, size: dict[str, int]) -> Page:
 
 def url_of_arguments(description: str) -> str:
     """The address of the page that is already running, from the command line."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--url", default="http://127.0.0.1:7860")
     return parser.parse_args().url

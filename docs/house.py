@@ -1,9 +1,10 @@
-"""Draw the plan of the house into docs/house.svg: rooms on their floors, with what is in each and which others it uses.
+"""Draw the plan of the house into docs/house.svg: rooms on their floors, with what is in each and which
+others it uses.
 
     python -m docs.house
 
-Floors come from the table in tests/test_imports.py, sentences from each room's docstring, what it uses from the imports themselves.
-A test compares the file with what this makes.
+Floors come from the table in tests/test_imports.py, sentences from each room's docstring, what it uses from
+the imports themselves. A test compares the file with what this makes.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ STYLE = (
 
 def rooms() -> list[list[str]]:
     """The rooms of each floor, the top one first. Whatever only starts the program stands in no room."""
-    return [[room for room in floor.split() if room != "__main__"] for floor in FLOORS[PACKAGE].split(" > ") if floor != "__main__"]
+    return [
+        [room for room in floor.split() if room != "__main__"]
+        for floor in FLOORS[PACKAGE].split(" > ")
+        if floor != "__main__"
+    ]
 
 
 def about(room: str) -> str:
@@ -41,7 +46,9 @@ def inner(room: str) -> str:
     floors = FLOORS.get(f"{PACKAGE}.{room}")
     if floors:
         return " > ".join(", ".join(floor.split()) for floor in floors.split(" > "))
-    return ", ".join(sorted({name.split(".")[2] for name, _ in MODULES if name.startswith(f"{PACKAGE}.{room}.")}))
+    return ", ".join(
+        sorted({name.split(".")[2] for name, _ in MODULES if name.startswith(f"{PACKAGE}.{room}.")})
+    )
 
 
 def uses() -> dict[str, list[str]]:
@@ -49,7 +56,9 @@ def uses() -> dict[str, list[str]]:
     order = sum(rooms(), [])
     pairs = {
         (module.split(".")[1], other.split(".")[1])
-        for module, others in arrows_of(MODULES).items() for other in others if module.count(".") and other.count(".")
+        for module, others in arrows_of(MODULES).items()
+        for other in others
+        if module.count(".") and other.count(".")
     }
     return {room: [other for other in order if other != room and (room, other) in pairs] for room in order}
 
@@ -69,18 +78,31 @@ def draw() -> str:
     boxes = places()
     height = 2 * MARGIN + len(rooms()) * (HEIGHT + GAP) - GAP
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" aria-label="The rooms of vit_demo on their floors">',
-        f"<style>{STYLE}</style>", f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img"'
+            ' aria-label="The rooms of vit_demo on their floors">'
+        ),
+        f"<style>{STYLE}</style>",
+        f'<rect class="ground" width="{WIDTH}" height="{height}"/>',
     ]
     used = uses()
     for room, (left, top, width) in boxes.items():
-        parts.append(f'<rect class="room" x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{HEIGHT}" rx="8"/>')
+        parts.append(
+            f'<rect class="room" x="{left:.0f}" y="{top:.0f}" width="{width:.0f}" height="{HEIGHT}" rx="8"/>'
+        )
         parts.append(f'<text class="name" x="{left + 14:.0f}" y="{top + 28:.0f}">{room}</text>')
         lines = [("about", line) for line in textwrap.wrap(about(room), int((width - 28) / 6.4))]
         lines += [("inner", line) for line in textwrap.wrap(inner(room), int((width - 28) / 5.8))]
-        lines += [("uses", line) for line in textwrap.wrap(f"uses {', '.join(used[room])}", int((width - 28) / 5.8)) if used[room]]
+        lines += [
+            ("uses", line)
+            for line in textwrap.wrap(f"uses {', '.join(used[room])}", int((width - 28) / 5.8))
+            if used[room]
+        ]
         for number, (kind, line) in enumerate(lines):
-            parts.append(f'<text class="{kind}" x="{left + 14:.0f}" y="{top + 46 + LINE * number:.0f}">{escape(line)}</text>')
+            parts.append(
+                f'<text class="{kind}" x="{left + 14:.0f}"'
+                f' y="{top + 46 + LINE * number:.0f}">{escape(line)}</text>'
+            )
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 

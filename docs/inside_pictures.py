@@ -1,7 +1,8 @@
-"""Take the pictures of docs/inside-a-vit.md from the Look inside tab of a page that is already running, on its first example.
+"""Take the pictures of docs/inside-a-vit.md from the Look inside tab of a page that is already running, on
+its first example.
 
-    python app.py &
-    python docs/inside_pictures.py
+python app.py &
+python docs/inside_pictures.py
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from playwright.sync_api import Page
 FOLDER = Path(__file__).parent / "inside"
 # By the view: what is waited for, and the element of each picture.
 PICTURES = {
-    "From photo to tokens": ("#tokens-costs .js-plotly-plot", {"costs": "#tokens-costs", "tokens": "#tokens-vectors"}),
+    "From photo to tokens": (
+        "#tokens-costs .js-plotly-plot",
+        {"costs": "#tokens-costs", "tokens": "#tokens-vectors"},
+    ),
     "Filters and positions": (
-        "#inside-distance .js-plotly-plot", {"filters": "#inside-filters", "positions": "#inside-similarity-sheet", "distance": "#inside-distance"},
+        "#inside-distance .js-plotly-plot",
+        {
+            "filters": "#inside-filters",
+            "positions": "#inside-similarity-sheet",
+            "distance": "#inside-distance",
+        },
     ),
     "Attention": ("#inside-heads img", {"heads": "#inside-heads"}),
     "Layer by layer": ("#inside-lens-plot .js-plotly-plot", {"lens": "#inside-lens-plot"}),

@@ -1,4 +1,5 @@
-"""Take the README's pictures of all tabs, and of a run's result and film, at desktop and phone width, of a page that is already running.
+"""Take the README's pictures of all tabs, and of a run's result and film, at desktop and phone width, of a
+page that is already running.
 
     python app.py &
     python docs/screenshots.py
@@ -70,7 +71,9 @@ def main() -> None:
                 show(page)
                 page.wait_for_timeout(1500)
                 # Full pages, as a reader would scroll them; as JPEG, since most of them is photos.
-                page.screenshot(path=FOLDER / f"{show.__name__}-{size_name}.jpg", full_page=True, type="jpeg", quality=85)
+                page.screenshot(
+                    path=FOLDER / f"{show.__name__}-{size_name}.jpg", full_page=True, type="jpeg", quality=85
+                )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ def beans(folder: Path, labels: tuple[str, ...] = LABELS) -> Path:
         for label in labels:
             (folder / split / label).mkdir(parents=True)
             for number in range(count):
-                Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(folder / split / label / f"{number}.png")
+                Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)).save(
+                    folder / split / label / f"{number}.png"
+                )
     return folder
 
 
@@ -38,7 +40,13 @@ class Place:
 
     def arguments(self, line: str) -> list[str]:
         """Words of a command, with these names filled in."""
-        names = {"model": self.model, "data": self.data, "photo": self.photos[0], "photos": " ".join(self.photos), "folder": str(self.folder)}
+        names = {
+            "model": self.model,
+            "data": self.data,
+            "photo": self.photos[0],
+            "photos": " ".join(self.photos),
+            "folder": str(self.folder),
+        }
         return line.format(**names).split()
 
 
@@ -78,5 +86,9 @@ def caller(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ou
 
 def assert_one_sentence(text: str) -> None:
     """A name of a file may come first, in lower case; else it begins as sentences do."""
-    assert text.count("\n") == 1 and text.endswith(".\n") and (text[0].isupper() or text.startswith(("text.jpg ", "/")))
+    assert (
+        text.count("\n") == 1
+        and text.endswith(".\n")
+        and (text[0].isupper() or text.startswith(("text.jpg ", "/")))
+    )
     assert "Traceback" not in text and "usage:" not in text and "Error:" not in text

@@ -1,4 +1,6 @@
-"""What all tests share. Photos of other things and weights under ../shared are for testing only and never part of the project."""
+"""What all tests share. Photos of other things and weights under ../shared are for testing only and never
+part of the project.
+"""
 
 from __future__ import annotations
 
@@ -35,14 +37,22 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model folder that opens in milliseconds: a random ViT (image 32, patch 8) with the three bean classes."""
+    """A model folder that opens in milliseconds: a random ViT (image 32, patch 8) with the three bean
+    classes.
+    """
     import torch
     from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
     labels = ("angular_leaf_spot", "bean_rust", "healthy")
     config = ViTConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64, image_size=32, patch_size=8,
-        id2label=dict(enumerate(labels)), label2id={label: index for index, label in enumerate(labels)},
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        image_size=32,
+        patch_size=8,
+        id2label=dict(enumerate(labels)),
+        label2id={label: index for index, label in enumerate(labels)},
     )
     folder = tmp_path_factory.mktemp("tiny") / "model"
     with torch.random.fork_rng(devices=[]):
@@ -74,7 +84,9 @@ def tiny(tiny_model: Path):
 
 @pytest.fixture(scope="session")
 def refusal() -> Callable[..., str]:
-    """Call a function that must raise UserError; returns its text, which must be one or two plain sentences."""
+    """Call a function that must raise UserError; returns its text, which must be one or two plain
+    sentences.
+    """
     from tests.sentences import is_plain
     from vit_demo.common.errors import UserError
 

@@ -1,4 +1,5 @@
-"""A Hugging Face Hub on 127.0.0.1: enough of its HTTP interface to download models and data sets, and to push the latter.
+"""A Hugging Face Hub on 127.0.0.1: enough of its HTTP interface to download models and data sets, and to push
+the latter.
 
 ``HF_ENDPOINT`` is read when huggingface_hub is imported, so code that shall talk to the stub runs
 in a process of its own: see :meth:`HubStub.run`.
@@ -23,10 +24,12 @@ from urllib.parse import parse_qs, unquote, urlsplit
 ROOT = Path(__file__).resolve().parent.parent
 DATE = "2026-01-01T00:00:00.000Z"
 
-# What the process runs: calls `run(...)` of the given code, and tells apart a sentence for people from a crash.
+# What the process runs: calls `run(...)` of the given code, and tells apart a sentence for people from a
+# crash.
 RUNNER = """
 import json, sys, time
-time.sleep = lambda seconds: None  # the Hub's clients wait between attempts; nothing here gets better by waiting
+# The Hub's clients wait between attempts; nothing here gets better by waiting.
+time.sleep = lambda seconds: None
 from vit_demo.common.errors import UserError
 code, arguments = json.load(sys.stdin)
 space = {}
@@ -41,7 +44,9 @@ print("ANSWER" + json.dumps(answer))
 
 @dataclass
 class Repo:
-    """One repository: revision (branch, tag or pull request) to commit, commit to folder, and its pull requests."""
+    """One repository: revision (branch, tag or pull request) to commit, commit to folder, and its pull
+    requests.
+    """
 
     commits: dict[str, str] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
@@ -55,9 +60,10 @@ class Repo:
 class HubStub:
     """Start with ``with HubStub() as hub``; add repositories at any time.
 
-    requests: "METHOD path" of each one that was answered. breaks: files whose download ends half way. token: what the processes of
-    :meth:`run` are logged in with. writers: of each token that the Hub knows, the owner of the names that may be written with it. pushed:
-    where what is pushed is kept, a folder for each commit. refuses: status of an answer to each request to a path that ends so.
+    requests: "METHOD path" of each one that was answered. breaks: files whose download ends half way. token:
+    what the processes of :meth:`run` are logged in with. writers: of each token that the Hub knows, the owner
+    of the names that may be written with it. pushed: where what is pushed is kept, a folder for each commit.
+    refuses: status of an answer to each request to a path that ends so.
     """
 
     def __init__(self) -> None:
@@ -94,7 +100,11 @@ class HubStub:
     @property
     def downloads(self) -> list[str]:
         """Paths inside their repositories of all files that were sent."""
-        return [line.split("/resolve/")[1].split("/", 1)[1] for line in self.requests if line.startswith("GET ") and "/resolve/" in line]
+        return [
+            line.split("/resolve/")[1].split("/", 1)[1]
+            for line in self.requests
+            if line.startswith("GET ") and "/resolve/" in line
+        ]
 
     def add(self, name: str, folder: Path, revision: str = "main", kind: str = "model") -> str:
         """Publish a folder as a revision of a repository; returns the commit."""
@@ -104,14 +114,27 @@ class HubStub:
         repo.folders[commit] = folder
         return commit
 
-    def add_pull_request(self, name: str, folder: Path, author: str = "SFconvertbot", title: str = "Adding `safetensors` variant of this model") -> str:
+    def add_pull_request(
+        self,
+        name: str,
+        folder: Path,
+        author: str = "SFconvertbot",
+        title: str = "Adding `safetensors` variant of this model",
+    ) -> str:
         """Publish a folder as an open pull request to a model; returns the commit."""
         repo = self.repos[("model", name)]
         number = len(repo.pull_requests) + 1
-        repo.pull_requests.append({
-            "num": number, "title": title, "author": {"name": author}, "createdAt": DATE, "status": "open",
-            "repo": {"name": name, "type": "model"}, "isPullRequest": True,
-        })
+        repo.pull_requests.append(
+            {
+                "num": number,
+                "title": title,
+                "author": {"name": author},
+                "createdAt": DATE,
+                "status": "open",
+                "repo": {"name": name, "type": "model"},
+                "isPullRequest": True,
+            }
+        )
         return self.add(name, folder, revision=f"refs/pr/{number}")
 
     def run(self, home: Path, code: str, **arguments: object) -> dict:
@@ -121,18 +144,33 @@ class HubStub:
         UserError. Any other exception fails the test with the process's traceback.
         """
         environment = {
-            **os.environ, "HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
-            "PYTHONPATH": str(ROOT), "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1",
+            **os.environ,
+            "HF_ENDPOINT": self.url,
+            "HF_HOME": str(home),
+            "HF_HUB_OFFLINE": "0",
+            "HF_HUB_DISABLE_XET": "1",
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+            "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
+            "PYTHONPATH": str(ROOT),
+            "NO_PROXY": "127.0.0.1",
+            "no_proxy": "127.0.0.1",
         }
         if self.token:
             environment["HF_TOKEN"] = self.token
         for name in ("HF_HUB_CACHE", "HF_DATASETS_CACHE", "HF_DATASETS_OFFLINE", "TRANSFORMERS_OFFLINE"):
             environment.pop(name, None)
         done = subprocess.run(
-            [sys.executable, "-c", RUNNER], input=json.dumps([code, arguments]), env=environment, capture_output=True, text=True, timeout=120,
+            [sys.executable, "-c", RUNNER],
+            input=json.dumps([code, arguments]),
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
-        answers = [line.removeprefix("ANSWER") for line in done.stdout.splitlines() if line.startswith("ANSWER")]
+        answers = [
+            line.removeprefix("ANSWER") for line in done.stdout.splitlines() if line.startswith("ANSWER")
+        ]
         assert done.returncode == 0 and len(answers) == 1, done.stdout + done.stderr
         return json.loads(answers[0])
 
@@ -174,7 +212,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _write(self, path: str, body: bytes) -> bool:
         """Answer what writes; False where it is something else."""
-        found = re.fullmatch(r"/api/datasets/([^/]+/[^/]+)/(preupload|commit)/main|/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/(batch)", path)
+        found = re.fullmatch(
+            r"/api/datasets/([^/]+/[^/]+)/(preupload|commit)/main|/datasets/([^/]+/[^/]+)\.git/info/lfs/objects/(batch)",
+            path,
+        )
         if path == "/api/validate-yaml":  # of a card
             self._json({"errors": [], "warnings": []})
             return True
@@ -193,9 +234,19 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(403, "", "Forbidden")
         elif found[2] == "preupload":
             files = [{"path": file["path"], "shouldIgnore": False} for file in json.loads(body)["files"]]
-            self._json({"files": [{**file, "uploadMode": "lfs" if file["path"].endswith(".parquet") else "regular"} for file in files]})
+            self._json(
+                {
+                    "files": [
+                        {**file, "uploadMode": "lfs" if file["path"].endswith(".parquet") else "regular"}
+                        for file in files
+                    ]
+                }
+            )
         elif found[4]:
-            objects = [{**one, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}} for one in json.loads(body)["objects"]]
+            objects = [
+                {**one, "actions": {"upload": {"href": f"{self.hub.url}/lfs/{one['oid']}"}}}
+                for one in json.loads(body)["objects"]
+            ]
             self._json({"transfer": "basic", "objects": objects})
         else:
             self._commit(found[1], body)
@@ -206,8 +257,15 @@ class _Handler(BaseHTTPRequestHandler):
         if not name.startswith(f"{owner}/"):
             return self._refuse(403, "", "You have no rights to create a dataset there")
         if ("dataset", name) in self.hub.repos:
-            taken = {"error": "You already created this dataset repo", "url": f"{self.hub.url}/datasets/{name}"}
-            return self._send(409, json.dumps(taken).encode(), {"X-Error-Message": taken["error"], "Content-Type": "application/json"})
+            taken = {
+                "error": "You already created this dataset repo",
+                "url": f"{self.hub.url}/datasets/{name}",
+            }
+            return self._send(
+                409,
+                json.dumps(taken).encode(),
+                {"X-Error-Message": taken["error"], "Content-Type": "application/json"},
+            )
         empty = self.hub.pushed / "empty"
         empty.mkdir(exist_ok=True)
         self.hub.add(name, empty, kind="dataset")
@@ -226,9 +284,19 @@ class _Handler(BaseHTTPRequestHandler):
             elif line["key"] in ("file", "lfsFile"):
                 file = folder / value["path"]
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(base64.b64decode(value["content"]) if line["key"] == "file" else self.hub.stored[value["oid"]])
+                file.write_bytes(
+                    base64.b64decode(value["content"])
+                    if line["key"] == "file"
+                    else self.hub.stored[value["oid"]]
+                )
         commit = self.hub.add(name, folder, kind="dataset")
-        self._json({"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}"})
+        self._json(
+            {
+                "success": True,
+                "commitOid": commit,
+                "commitUrl": f"{self.hub.url}/datasets/{name}/commit/{commit}",
+            }
+        )
 
     def log_message(self, *_: object) -> None:
         """Nothing on the screen: the tests read `requests`."""
@@ -238,7 +306,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(url.path)
         self.hub.requests.append(f"{self.command} {path}")
         resolve = re.fullmatch(r"/(?:(datasets)/)?([^/]+/[^/]+)/resolve/(refs/pr/\d+|[^/]+)/(.+)", path)
-        api = re.fullmatch(r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|discussions)(?:/(.+))?)?", path)
+        api = re.fullmatch(
+            r"/api/(models|datasets)/([^/]+/[^/]+)(?:/(revision|tree|paths-info|discussions)(?:/(.+))?)?",
+            path,
+        )
         found = resolve or api
         if not found:
             return self._refuse(404, "", "Not found")
@@ -248,7 +319,11 @@ class _Handler(BaseHTTPRequestHandler):
             return self._refuse(401, "RepoNotFound", "Invalid username or password.")
         if api and api[3] == "discussions":
             return self._discussions(repo, parse_qs(url.query))
-        revision, inner = (resolve[3], resolve[4]) if resolve else _split_revision(repo, (api[4] if api else None) or "main")
+        revision, inner = (
+            (resolve[3], resolve[4])
+            if resolve
+            else _split_revision(repo, (api[4] if api else None) or "main")
+        )
         commit = repo.commit(revision)
         if commit is None:
             return self._refuse(404, "RevisionNotFound", f"Invalid rev id: {revision}")
@@ -261,7 +336,18 @@ class _Handler(BaseHTTPRequestHandler):
             wanted = json.loads(body)["paths"] if body.startswith("{") else parse_qs(body).get("paths", [])
             return self._json([entry for entry in _entries(folder) if entry["path"] in wanted])
         siblings = [{"rfilename": entry["path"]} for entry in _entries(folder) if entry["type"] == "file"]
-        self._json({"id": found[2], "sha": commit, "lastModified": DATE, "private": repo.private, "tags": [], "downloads": 0, "likes": 0, "siblings": siblings})
+        self._json(
+            {
+                "id": found[2],
+                "sha": commit,
+                "lastModified": DATE,
+                "private": repo.private,
+                "tags": [],
+                "downloads": 0,
+                "likes": 0,
+                "siblings": siblings,
+            }
+        )
 
     def _discussions(self, repo: Repo, query: dict[str, list[str]]) -> None:
         author = query.get("author", [None])[0]
@@ -290,7 +376,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
         extra = {"X-Error-Code": code} if code else {}
-        self._send(status, json.dumps({"error": message}).encode(), {"X-Error-Message": message, **extra, **(headers or {})})
+        self._send(
+            status,
+            json.dumps({"error": message}).encode(),
+            {"X-Error-Message": message, **extra, **(headers or {})},
+        )
 
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -302,8 +392,12 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _split_revision(repo: Repo, rest: str) -> tuple[str, str]:
-    """"revision/path" to both; a revision may hold slashes itself, as refs/pr/1 does."""
-    known = [revision for revision in (*repo.commits, *repo.folders) if rest == revision or rest.startswith(revision + "/")]
+    """ "revision/path" to both; a revision may hold slashes itself, as refs/pr/1 does."""
+    known = [
+        revision
+        for revision in (*repo.commits, *repo.folders)
+        if rest == revision or rest.startswith(revision + "/")
+    ]
     revision = max(known, key=len, default=rest.split("/")[0])
     return revision, rest[len(revision) + 1 :]
 
@@ -315,7 +409,9 @@ def _entries(folder: Path) -> list[dict]:
         if path.is_dir():
             found.append({"type": "directory", "path": name, "oid": "0" * 40})
         else:
-            found.append({"type": "file", "path": name, "size": path.stat().st_size, "oid": _digest(path.read_bytes())})
+            found.append(
+                {"type": "file", "path": name, "size": path.stat().st_size, "oid": _digest(path.read_bytes())}
+            )
     return found
 
 

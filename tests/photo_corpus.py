@@ -1,4 +1,6 @@
-"""Odd and hostile files as they reach a public page: each is either a photo of a known size or refused in one sentence."""
+"""Odd and hostile files as they reach a public page: each is either a photo of a known size or refused in one
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +21,33 @@ register_heif_opener()
 RED, GREEN, BLUE = (210, 40, 40), (40, 200, 60), (30, 60, 220)
 SIZE = (120, 80)
 ORIENTATION = 0x0112
-NO_PHOTO, DAMAGED, PIXELS, MEMORY = "is not a photo", "is damaged", "million pixels; at most", "takes too much memory"
+NO_PHOTO, DAMAGED, PIXELS, MEMORY = (
+    "is not a photo",
+    "is damaged",
+    "million pixels; at most",
+    "takes too much memory",
+)
 TURN = Image.Transpose
 # How a camera stores what is upright, for each EXIF orientation (TIFF 6.0, tag 274).
 STORED = {
-    1: None, 2: TURN.FLIP_LEFT_RIGHT, 3: TURN.ROTATE_180, 4: TURN.FLIP_TOP_BOTTOM,
-    5: TURN.TRANSPOSE, 6: TURN.ROTATE_90, 7: TURN.TRANSVERSE, 8: TURN.ROTATE_270,
+    1: None,
+    2: TURN.FLIP_LEFT_RIGHT,
+    3: TURN.ROTATE_180,
+    4: TURN.FLIP_TOP_BOTTOM,
+    5: TURN.TRANSPOSE,
+    6: TURN.ROTATE_90,
+    7: TURN.TRANSVERSE,
+    8: TURN.ROTATE_270,
 }
 
 
 @dataclass(frozen=True)
 class Odd:
-    """One file. size: of the upright photo that must come out, or None where it is refused in a sentence with these words.
+    """One file. size: of the upright photo that must come out, or None where it is refused in a sentence with
+    these words.
 
-    colours: what must be seen in the corner top left, below it on the left, and on the right; None for a photo without marks.
+    colours: what must be seen in the corner top left, below it on the left, and on the right; None for a
+    photo without marks.
     """
 
     name: str
@@ -68,11 +83,18 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def png(size: tuple[int, int], depth: int, colour: int, row: bytes, rows: int | None = None) -> bytes:
-    """A PNG whose rows are all alike, without ever holding the picture; rows: that it really has, all that it names by default."""
+    """A PNG whose rows are all alike, without ever holding the picture; rows: that it really has, all that it
+    names by default.
+    """
     squeeze = zlib.compressobj(1)
     data = [squeeze.compress(b"\0" + row) for _ in range(size[1] if rows is None else rows)]
     header = struct.pack(">IIBBBBB", *size, depth, colour, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"".join([*data, squeeze.flush()])) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", b"".join([*data, squeeze.flush()]))
+        + chunk(b"IEND", b"")
+    )
 
 
 def halves(width: int, depth: int, alpha: bool = False) -> bytes:
@@ -82,7 +104,9 @@ def halves(width: int, depth: int, alpha: bool = False) -> bytes:
 
 
 def huge_jpeg(width: int, height: int) -> bytes:
-    """A grey JPEG of any size in a few bytes: each block of 8 x 8 is "no change" and "end of block", 00 1010 in the usual Huffman tables."""
+    """A grey JPEG of any size in a few bytes: each block of 8 x 8 is "no change" and "end of block", 00 1010
+    in the usual Huffman tables.
+    """
     small = bytearray(encoded(Image.new("L", (8, 8), 128), "JPEG"))
     frame = small.index(b"\xff\xc0")
     small[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
@@ -109,7 +133,18 @@ def one_colour_a_scan(content: bytes) -> bytes:
 
 def tiff_tile(side: int) -> bytes:
     """A TIFF of 16 x 16 pixels in one deflated tile of any side."""
-    entries = [(256, 4, 16), (257, 4, 16), (258, 3, 8), (259, 3, 8), (262, 3, 1), (277, 3, 1), (322, 4, side), (323, 4, side), (324, 4, 0), (325, 4, 0)]
+    entries = [
+        (256, 4, 16),
+        (257, 4, 16),
+        (258, 3, 8),
+        (259, 3, 8),
+        (262, 3, 1),
+        (277, 3, 1),
+        (322, 4, side),
+        (323, 4, side),
+        (324, 4, 0),
+        (325, 4, 0),
+    ]
     data = zlib.compress(b"\0" * 2**20)
     entries[8:] = [(324, 4, 8 + 2 + 12 * len(entries) + 4), (325, 4, len(data))]
     rows = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
@@ -143,11 +178,17 @@ def bomb_in_text() -> bytes:
 
 def _seen() -> Iterator[Odd]:
     """Photos that must be answered, with marks."""
+
     def odd(name: str, make: Callable[[], bytes], colours: tuple = (GREEN, RED, BLUE)) -> Odd:
         return Odd(name, make, SIZE, colours=colours)
 
     def frames(kind: str) -> bytes:  # new pictures each time: Pillow leaves notes of the last format on them
-        return encoded(marked(), kind, save_all=True, append_images=[Image.new("RGB", SIZE, "white"), Image.new("RGB", SIZE, "black")])
+        return encoded(
+            marked(),
+            kind,
+            save_all=True,
+            append_images=[Image.new("RGB", SIZE, "white"), Image.new("RGB", SIZE, "black")],
+        )
 
     white, grey = (255, 255, 255), tuple((marked("L").getpixel(place),) * 3 for place in PLACES)
     for orientation in STORED:
@@ -167,9 +208,25 @@ def _seen() -> Iterator[Odd]:
     yield odd("phone.mpo", lambda: frames("MPO"))
     yield odd("clear.png", lambda: clear_png("RGBA"), (white, white, BLUE))
     yield odd("clear grey.png", lambda: clear_png("LA"), (white, white, grey[2]))
-    yield odd("16 grey.png", lambda: encoded(Image.fromarray(np.asarray(marked("L")).astype(np.uint16) * 257), "PNG"), grey)
-    yield odd("16 grey.tif", lambda: encoded(Image.fromarray((np.asarray(marked("L")).astype(np.uint16) * 257).astype(">u2")), "TIFF"), grey)
-    yield odd("shares.tif", lambda: encoded(Image.fromarray(np.asarray(marked("L")).astype(np.float32) / 255), "TIFF", compression="tiff_lzw"), grey)
+    yield odd(
+        "16 grey.png",
+        lambda: encoded(Image.fromarray(np.asarray(marked("L")).astype(np.uint16) * 257), "PNG"),
+        grey,
+    )
+    yield odd(
+        "16 grey.tif",
+        lambda: encoded(
+            Image.fromarray((np.asarray(marked("L")).astype(np.uint16) * 257).astype(">u2")), "TIFF"
+        ),
+        grey,
+    )
+    yield odd(
+        "shares.tif",
+        lambda: encoded(
+            Image.fromarray(np.asarray(marked("L")).astype(np.float32) / 255), "TIFF", compression="tiff_lzw"
+        ),
+        grey,
+    )
     yield odd("16 colour.png", lambda: png(SIZE, 16, 2, halves(SIZE[0], 16)), (RED, RED, BLUE))
     yield odd("16 clear.png", lambda: png(SIZE, 16, 6, halves(SIZE[0], 16, alpha=True)), (RED, RED, BLUE))
     yield odd("whole.webp", lambda: encoded(marked("RGBA"), "WEBP", lossless=True))
@@ -192,16 +249,38 @@ def _shaped() -> Iterator[Odd]:
     yield Odd("black.png", lambda: encoded(Image.new("1", (40, 30)), "PNG"), (40, 30))
     yield Odd("200 million.jpg", lambda: huge_jpeg(20_000, 10_000), (5000, 2500))
     yield Odd("long 190 million.jpg", lambda: huge_jpeg(65_496, 2900), (16_374, 725))
-    yield Odd("200 million.png", lambda: png((20_000, 10_000), 8, 2, halves(20_000, 8)), (5000, 2500), colours=(RED, RED, BLUE))
-    yield Odd("100 million clear.png", lambda: png((10_000, 10_000), 8, 6, halves(10_000, 8, alpha=True)), (3334, 3334), colours=(RED, RED, BLUE))
-    yield Odd("100 million 16 bit.png", lambda: png((10_000, 10_000), 16, 0, b"\x80\x80" * 10_000), (3334, 3334), colours=((128,) * 3,) * 3)
+    yield Odd(
+        "200 million.png",
+        lambda: png((20_000, 10_000), 8, 2, halves(20_000, 8)),
+        (5000, 2500),
+        colours=(RED, RED, BLUE),
+    )
+    yield Odd(
+        "100 million clear.png",
+        lambda: png((10_000, 10_000), 8, 6, halves(10_000, 8, alpha=True)),
+        (3334, 3334),
+        colours=(RED, RED, BLUE),
+    )
+    yield Odd(
+        "100 million 16 bit.png",
+        lambda: png((10_000, 10_000), 16, 0, b"\x80\x80" * 10_000),
+        (3334, 3334),
+        colours=((128,) * 3,) * 3,
+    )
 
 
 def _refused() -> Iterator[Odd]:
     for name, content in {
-        "text.jpg": b"Dear model, this is a letter.\n" * 20, "page.png": b"<!doctype html><img src=x>", "drawing.svg": b"<svg xmlns='x'/>",
-        "paper.pdf": b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n", "program.jpg": b"\x7fELF" + b"\0" * 400, "nothing.png": b"\0" * 500, "byte.gif": b"\xff",
-        "film.mp4": b"\0\0\0\x18ftypisom" + b"\0" * 400, "next.avif": b"\0\0\0\x18ftypavif" + b"\0" * 400, "raw.psd": b"8BPS\0\1" + b"\0" * 60,
+        "text.jpg": b"Dear model, this is a letter.\n" * 20,
+        "page.png": b"<!doctype html><img src=x>",
+        "drawing.svg": b"<svg xmlns='x'/>",
+        "paper.pdf": b"%PDF-1.7\n1 0 obj\n<< >>\nendobj\n",
+        "program.jpg": b"\x7fELF" + b"\0" * 400,
+        "nothing.png": b"\0" * 500,
+        "byte.gif": b"\xff",
+        "film.mp4": b"\0\0\0\x18ftypisom" + b"\0" * 400,
+        "next.avif": b"\0\0\0\x18ftypavif" + b"\0" * 400,
+        "raw.psd": b"8BPS\0\1" + b"\0" * 60,
     }.items():
         yield Odd(name, lambda content=content: content, None, NO_PHOTO)
     yield Odd("empty.jpg", lambda: b"", None, "is empty")
@@ -211,18 +290,39 @@ def _refused() -> Iterator[Odd]:
     yield Odd("start.jpg", lambda: b"\xff\xd8\xff", None, f"{NO_PHOTO}|{DAMAGED}")
     for kind in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "HEIF"):
         whole = functools.partial(encoded, noisy(), kind)
-        yield Odd(f"cut.{kind.lower()}", lambda whole=whole: whole()[: len(whole()) * 6 // 10], None, f"{NO_PHOTO}|{DAMAGED}")
+        yield Odd(
+            f"cut.{kind.lower()}",
+            lambda whole=whole: whole()[: len(whole()) * 6 // 10],
+            None,
+            f"{NO_PHOTO}|{DAMAGED}",
+        )
     yield Odd("sum.png", lambda: encoded(marked(), "PNG").replace(b"IDATx", b"IDATy"), None, DAMAGED)
     yield Odd("short.png", lambda: png((300, 300), 8, 0, b"\0" * 100, rows=1), None, DAMAGED)
     yield Odd("words.png", bomb_in_text, None, DAMAGED)
     yield Odd("claims.png", lambda: png((100_000, 100_000), 8, 2, b"", rows=1), None, "pixels")
     yield Odd("201 million.jpg", lambda: huge_jpeg(20_000, 10_050), None, PIXELS)
     yield Odd("row.png", lambda: png((200_000_000, 1), 1, 0, b"", rows=1), None, "has a side of")
-    yield Odd("progressive 200.jpg", lambda: resized_jpeg(20_000, 10_000, progressive=True, subsampling=0), None, MEMORY)
-    yield Odd("scans 200.jpg", lambda: one_colour_a_scan(resized_jpeg(20_000, 10_000, subsampling=0)), None, MEMORY)
+    yield Odd(
+        "progressive 200.jpg",
+        lambda: resized_jpeg(20_000, 10_000, progressive=True, subsampling=0),
+        None,
+        MEMORY,
+    )
+    yield Odd(
+        "scans 200.jpg", lambda: one_colour_a_scan(resized_jpeg(20_000, 10_000, subsampling=0)), None, MEMORY
+    )
     yield Odd("tile.tif", lambda: tiff_tile(20_000), None, MEMORY)
-    yield Odd("claims.gif", lambda: b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + encoded(marked(), "GIF")[10:], None, "pixels")
+    yield Odd(
+        "claims.gif",
+        lambda: b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + encoded(marked(), "GIF")[10:],
+        None,
+        "pixels",
+    )
 
 
-PLACES = ((SIZE[0] // 12, SIZE[1] // 12), (SIZE[0] // 12, SIZE[1] * 3 // 4), (SIZE[0] * 11 // 12, SIZE[1] // 2))
+PLACES = (
+    (SIZE[0] // 12, SIZE[1] // 12),
+    (SIZE[0] // 12, SIZE[1] * 3 // 4),
+    (SIZE[0] * 11 // 12, SIZE[1] // 2),
+)
 CORPUS = (*_seen(), *_shaped(), *_refused())

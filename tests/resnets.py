@@ -15,7 +15,14 @@ IMAGENET = {"image_mean": [0.485, 0.456, 0.406], "image_std": [0.229, 0.224, 0.2
 
 def save_resnet(folder: Path, **values: object) -> ResNetForImageClassification:
     """A ResNet as it lies on the Hub, with weights and statistics that make a mix-up show."""
-    settings = {"embedding_size": 8, "hidden_sizes": [16, 24, 32], "depths": [1, 2, 1], "layer_type": "bottleneck", "num_labels": 5, **values}
+    settings = {
+        "embedding_size": 8,
+        "hidden_sizes": [16, 24, 32],
+        "depths": [1, 2, 1],
+        "layer_type": "bottleneck",
+        "num_labels": 5,
+        **values,
+    }
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         resnet = ResNetForImageClassification(ResNetConfig(**settings)).eval()
@@ -27,7 +34,16 @@ def save_resnet(folder: Path, **values: object) -> ResNetForImageClassification:
             else:
                 buffer.fill_(321_321)  # more than float16 can hold
     resnet.save_pretrained(folder)
-    processor = {"crop_pct": 0.875, "do_normalize": True, "do_resize": True, "do_rescale": True, "rescale_factor": 1 / 255, **IMAGENET,
-                 "image_processor_type": "ConvNextImageProcessor", "resample": 3, "size": {"shortest_edge": 224}}
+    processor = {
+        "crop_pct": 0.875,
+        "do_normalize": True,
+        "do_resize": True,
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        **IMAGENET,
+        "image_processor_type": "ConvNextImageProcessor",
+        "resample": 3,
+        "size": {"shortest_edge": 224},
+    }
     (folder / "preprocessor_config.json").write_text(json.dumps(processor))
     return resnet

@@ -24,12 +24,22 @@ def test_a_section_takes_its_place_and_the_others_stay() -> None:
     assert benchmarks.replaced(report, "explain", "## explain\n\nnew\n") == report
 
 
-def test_a_benchmark_is_run_and_written_down_with_its_machine(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_benchmark_is_run_and_written_down_with_its_machine(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(benchmarks, "REPORT", tmp_path / "benchmarks.md")
-    monkeypatch.setattr(benchmarks, "BENCHMARKS", {"suspects": "--help {model}", "abstention": "--other {other}"})
+    monkeypatch.setattr(
+        benchmarks, "BENCHMARKS", {"suspects": "--help {model}", "abstention": "--other {other}"}
+    )
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--model", str(tmp_path)])
     assert benchmarks.main() == 0
     text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
-    assert "`python -m benchmarks.suspects --help MODEL`" in text and "GFLOP/s in fp32" in text and "torch 2." in text and "usage: suspects.py" in text
-    # A folder of this machine does not get into the report, and what needs photos that are not given is left out.
+    assert (
+        "`python -m benchmarks.suspects --help MODEL`" in text
+        and "GFLOP/s in fp32" in text
+        and "torch 2." in text
+        and "usage: suspects.py" in text
+    )
+    # A folder of this machine does not get into the report, and what needs photos that are not given is left
+    # out.
     assert str(tmp_path) not in text and "abstention" not in text

@@ -1,4 +1,5 @@
-"""What version 0.1.0 wrote is opened by this one: a run, its model and film, decisions, corrections, kept arrays, a table of results.
+"""What version 0.1.0 wrote is opened by this one: a run, its model and film, decisions, corrections, kept
+arrays, a table of results.
 
 ``earlier/0.1.0`` was written by that version, with a model of two blocks and 48 photos of 16 px.
 """
@@ -50,8 +51,17 @@ def arrays(folder: Path) -> dict[str, np.ndarray]:
 
 def test_a_run_is_listed_shown_and_exported(earlier: Path, capsys: pytest.CaptureFixture) -> None:
     (run,) = runs.list_runs()
-    assert (run.id, run.name, run.state()["status"], run.config().seed) == (RUN, "made by 0.1.0", "finished", 5)
-    assert run.scores()["test"]["n"] == 6 and curves_of(run).last_validation["step"] == 6 and "Finished" in view_of(run).status
+    assert (run.id, run.name, run.state()["status"], run.config().seed) == (
+        RUN,
+        "made by 0.1.0",
+        "finished",
+        5,
+    )
+    assert (
+        run.scores()["test"]["n"] == 6
+        and curves_of(run).last_validation["step"] == 6
+        and "Finished" in view_of(run).status
+    )
     assert main(["runs", "show", RUN, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["test_accuracy"] == 1.0
     assert len(reader.read(run).frames) > 1
@@ -63,29 +73,49 @@ def test_its_model_answers_with_what_it_knew_of_silence_and_of_photos_alike(earl
     classifier = LeafClassifier.open(earlier / "home" / "runs" / RUN, device="cpu")
     test = open_dataset("leaves")["test"]
     answers = [diagnose(classifier, photo) for photo in test["image"]]
-    assert [classifier.labels.index(answer.label) for answer in answers] == test["labels"] and all(answer.verdict for answer in answers)
+    assert [classifier.labels.index(answer.label) for answer in answers] == test["labels"] and all(
+        answer.verdict for answer in answers
+    )
     assert len(similar(classifier, test[0]["image"])) == 3
 
 
 def test_decisions_and_corrections_stand(earlier: Path) -> None:
-    assert [(one.action, one.to) for one in journal_of("beans").decisions()] == [("exclude", ""), ("relabel", "healthy"), ("move", "test")]
+    assert [(one.action, one.to) for one in journal_of("beans").decisions()] == [
+        ("exclude", ""),
+        ("relabel", "healthy"),
+        ("move", "test"),
+    ]
     sizes = {split: len(part) for split, part in open_dataset("mended:beans").items()}
     assert sizes == {"train": 1034 - 2, "validation": 133, "test": 129}
     (correction,) = review_set.corrections()
-    assert (correction.label, correction.said.label, correction.note, correction.file.is_file()) == ("healthy", "bean_rust", "field 7", True)
+    assert (correction.label, correction.said.label, correction.note, correction.file.is_file()) == (
+        "healthy",
+        "bean_rust",
+        "field 7",
+        True,
+    )
 
 
 def test_kept_arrays_are_read(earlier: Path) -> None:
     data = open_dataset("leaves")
     numbers = Numbers(**arrays(earlier / "home" / "cache" / "numbers"))
-    assert len(numbers) == 48 and (numbers.width == 16).all() and numbers.add_to(Catalogue(data)).known.numbers is not None
+    assert (
+        len(numbers) == 48
+        and (numbers.width == 16).all()
+        and numbers.add_to(Catalogue(data)).known.numbers is not None
+    )
     reading = Reading.from_arrays(arrays(earlier / "home" / "cache" / "findings"))
     assert len(reading.photos) == 48 and isinstance(find(reading, data), list)
     found = _from_arrays(arrays(earlier / "home" / "atlas"))
-    assert len(found) == 21 and found.tsne is not None and found.labels == data["train"].features["labels"].names
+    assert (
+        len(found) == 21 and found.tsne is not None and found.labels == data["train"].features["labels"].names
+    )
 
 
 def test_a_table_of_results_is_gone_on_with(earlier: Path, capsys: pytest.CaptureFixture) -> None:
     before = Path("results.csv").read_bytes()
-    assert main(["predict", "photos", "--model", f"home/runs/{RUN}", "--device", "cpu", "--out", "results.csv"]) == 0
+    assert (
+        main(["predict", "photos", "--model", f"home/runs/{RUN}", "--device", "cpu", "--out", "results.csv"])
+        == 0
+    )
     assert "0 of them are new" in capsys.readouterr().err and Path("results.csv").read_bytes() == before

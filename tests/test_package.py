@@ -15,8 +15,14 @@ def run(code: str) -> None:
 
 
 def test_what_is_made_in_a_pause_is_never_looked_through_again():
-    run("with collector_paused():\n    assert not gc.isenabled()\n    made = [[] for _ in range(5000)]\nassert gc.isenabled() and gc.get_freeze_count() > 5000")
+    run(
+        "with collector_paused():\n    assert not gc.isenabled()\n    made = [[] for _ in range(5000)]\n"
+        "assert gc.isenabled() and gc.get_freeze_count() > 5000"
+    )
 
 
 def test_a_pause_within_another_changes_nothing():
-    run("gc.disable()\nwith collector_paused():\n    pass\nassert not gc.isenabled() and gc.get_freeze_count() == 0")
+    run(
+        "gc.disable()\nwith collector_paused():\n    pass\n"
+        "assert not gc.isenabled() and gc.get_freeze_count() == 0"
+    )

@@ -13,16 +13,19 @@ __version__ = "0.2.0"
 # several times slower as soon as the page, a fine-tune or anything else wants the same few cores.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "20000")
-# The same for numpy's and scipy's own threads, read when they are first imported. As they come, they spin on for
-# a tenth of a second after each product of matrices, and what torch does in that time takes four times as long.
+# The same for numpy's and scipy's own threads, read when they are first imported. As they come, they spin on
+# for a tenth of a second after each product of matrices, and what torch does in that time takes four times as
+# long.
 os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
 
 
 @contextlib.contextmanager
 def collector_paused() -> Iterator[None]:
-    """Without garbage collection: torch and transformers make millions of objects while they are imported, all of which stay.
+    """Without garbage collection: torch and transformers make millions of objects while they are imported,
+    all of which stay.
 
-    Looking through them again and again is about a fifth of the time that the import takes; and they are never looked through later.
+    Looking through them again and again is about a fifth of the time that the import takes; and they are
+    never looked through later.
     """
     running = gc.isenabled()
     gc.disable()

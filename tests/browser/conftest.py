@@ -41,12 +41,19 @@ class Server:
         home = self.home.parent / "user"
         home.mkdir(exist_ok=True)
         environment = {
-            **os.environ, "GRADIO_SERVER_PORT": str(self.port), "VIT_DEMO_HOME": str(self.home), "HF_HUB_OFFLINE": "1",
+            **os.environ,
+            "GRADIO_SERVER_PORT": str(self.port),
+            "VIT_DEMO_HOME": str(self.home),
+            "HF_HUB_OFFLINE": "1",
             # An empty home folder and no cache: what a fresh machine has.
-            "HOME": str(home), "HF_HOME": str(home / "hf"), "GRADIO_TEMP_DIR": str(home / "gradio"),
+            "HOME": str(home),
+            "HF_HOME": str(home / "hf"),
+            "GRADIO_TEMP_DIR": str(home / "gradio"),
         }
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         until = time.monotonic() + START_SECONDS
         while time.monotonic() < until:
             try:
@@ -70,13 +77,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running.start()
     yield running
     running.kill()
-    # Of our own code alone: the web server prints one of its own when a picture is replaced while it is being sent.
+    # Of our own code alone: the web server prints one of its own when a picture is replaced while it is being
+    # sent.
     assert f"{ROOT / 'vit_demo'}{os.sep}" not in running.log.read_text(), running.log.read_text()
 
 
 @pytest.fixture(scope="session")
 def browser():
-    sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright, see requirements-test.txt")
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="needs playwright, see requirements-test.txt"
+    )
     names = ("chromium", "chromium-browser", "google-chrome")
     path = next((found for found in map(shutil.which, names) if found), None)
     if path is None:
@@ -85,7 +95,14 @@ def browser():
         pytest.skip("needs Chromium on the PATH")
     with sync_api.sync_playwright() as playwright:
         chromium = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+            executable_path=path,
+            args=[
+                "--no-sandbox",
+                "--disable-gpu",
+                "--disable-background-networking",
+                "--disable-component-update",
+                "--disable-sync",
+            ],
         )
         yield chromium
         chromium.close()
@@ -97,7 +114,12 @@ def _page(browser, server: Server, size: dict):
     page.set_default_timeout(60_000)
     page.broken = []
     page.on("pageerror", lambda error: page.broken.append(str(error)))
-    page.on("request", lambda request: page.broken.append(f"foreign request: {request.url}") if _foreign(request.url, server) else None)
+    page.on(
+        "request",
+        lambda request: (
+            page.broken.append(f"foreign request: {request.url}") if _foreign(request.url, server) else None
+        ),
+    )
     page.goto(server.url)
     settle(page)
     return page
@@ -117,7 +139,9 @@ def _foreign(url: str, server: Server) -> bool:
 
 @pytest.fixture
 def page(browser, server):
-    """The page on a desktop; after the test, no script error and no request to another host may have happened."""
+    """The page on a desktop; after the test, no script error and no request to another host may have
+    happened.
+    """
     opened = _page(browser, server, DESKTOP)
     yield opened
     assert opened.broken == []
@@ -171,7 +195,9 @@ def real_photos(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="session")
 def few_leaves(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """A folder with a part of the photos that come with the program, as many of each class: 240 of train, 48 of validation, 48 of test."""
+    """A folder with a part of the photos that come with the program, as many of each class: 240 of train, 48
+    of validation, 48 of test.
+    """
     from vit_demo.data.open.sources import open_dataset
 
     folder = tmp_path_factory.mktemp("few leaves")

@@ -1,4 +1,6 @@
-"""Photos brought in on a phone: a zip in, what was left out, the photos to look at, and all of it removed again."""
+"""Photos brought in on a phone: a zip in, what was left out, the photos to look at, and all of it removed
+again.
+"""
 
 from __future__ import annotations
 
@@ -40,15 +42,20 @@ def test_a_zip_is_brought_in_looked_at_and_removed(phone, tmp_path):
     head.get_by_text("40 photos of 2 classes are in.").wait_for()
     head.get_by_text("2 files left out").click()
     assert [row.inner_text() for row in head.locator("li").all()] == [
-        "farm/rust/broken.jpg is not a photo.", "farm/.DS_Store is hidden, or was put there by a computer.",
+        "farm/rust/broken.jpg is not a photo.",
+        "farm/.DS_Store is hidden, or was put there by a computer.",
     ]
     # It is opened at once.
-    phone.wait_for_function("document.querySelector('#data-source input').value === 'my-farm, 40 photos brought in'")
+    phone.wait_for_function(
+        "document.querySelector('#data-source input').value === 'my-farm, 40 photos brought in'"
+    )
     phone.locator("#data-summary").get_by_text("40 photos of 2 classes:").wait_for()
     assert sideways_overflow(phone) <= 0
     for thing in phone.locator("#data-bring").locator("button, input, summary").all():
         if thing.is_visible() and (place := thing.bounding_box())["height"]:  # not folded away
-            assert place["height"] >= THUMB and place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"]
+            assert (
+                place["height"] >= THUMB and place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"]
+            )
     head.get_by_text("See the photos").click()
     phone.get_by_text("Page 1 of 2, 40 photos").wait_for()
     # A page that was loaded anew finds it again, here and where one learns from it.
@@ -68,4 +75,7 @@ def test_a_zip_is_brought_in_looked_at_and_removed(phone, tmp_path):
     row.get_by_role("button", name="Yes, delete").click()
     phone.get_by_text("my-farm is removed.").wait_for()
     phone.locator("#data-summary").get_by_text("1,295 photos of 3 classes:").wait_for()
-    assert row.count() == 0 and phone.locator("#data-source input").input_value() == "beans: 1,295 leaves, in the app"
+    assert (
+        row.count() == 0
+        and phone.locator("#data-source input").input_value() == "beans: 1,295 leaves, in the app"
+    )

@@ -1,4 +1,6 @@
-"""From a zip of photos to a training set one can trust: brought, checked, mended, trained on, and back by the run's mistakes."""
+"""From a zip of photos to a training set one can trust: brought, checked, mended, trained on, and back by the
+run's mistakes.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ COPY, WRONG = "planted_copy.jpg", "planted_wrong.jpg"
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A zip of 55 real photos: one of train is in test once more, and a healthy one of train is called bean rust."""
+    """A zip of 55 real photos: one of train is in test once more, and a healthy one of train is called bean
+    rust.
+    """
     from datasets import Image
 
     from vit_demo.data.open.sources import open_dataset
@@ -32,7 +36,10 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
             (place / split / name).mkdir(parents=True)
             for row in [row for row, found in enumerate(part["labels"]) if found == label][:count]:
                 (place / split / name / f"{row}.jpg").write_bytes(part[row]["image"]["bytes"])
-    shutil.copy(sorted((place / "train" / "angular_leaf_spot").iterdir())[3], place / "test" / "angular_leaf_spot" / COPY)
+    shutil.copy(
+        sorted((place / "train" / "angular_leaf_spot").iterdir())[3],
+        place / "test" / "angular_leaf_spot" / COPY,
+    )
     sorted((place / "train" / "healthy").iterdir())[2].rename(place / "train" / "bean_rust" / WRONG)
     file = place.with_name("my beans.zip")
     with zipfile.ZipFile(file, "w") as made:
@@ -76,7 +83,14 @@ def test_photos_are_brought_checked_mended_and_trained_on(page, server, shared, 
     assert sideways_overflow(page) <= 0
     boxes = [card.bounding_box() for card in page.locator("#data-check figure").all()]
     assert len(boxes) == 2 and boxes[1]["y"] >= boxes[0]["y"] + boxes[0]["height"] and boxes[0]["width"] > 300
-    assert min(button.bounding_box()["height"] for button in page.locator("#data-check button").all() if button.is_visible()) >= 44
+    assert (
+        min(
+            button.bounding_box()["height"]
+            for button in page.locator("#data-check button").all()
+            if button.is_visible()
+        )
+        >= 44
+    )
     page.set_viewport_size({"width": 1280, "height": 900})
     page.locator("#data-check figure", has_text=COPY).locator("[data-do=exclude]").click()
     page.locator("#data-check .check-last", has_text=f"Left out: test/angular_leaf_spot/{COPY}").wait_for()
@@ -93,7 +107,9 @@ def test_photos_are_brought_checked_mended_and_trained_on(page, server, shared, 
     wrong = page.locator("#data-check figure", has_text=WRONG)
     assert wrong.locator("select").first.input_value() == "healthy"
     wrong.locator("[data-do=relabel]").first.click()
-    page.locator("#data-check .check-last", has_text=f"Relabelled as Healthy: train/bean_rust/{WRONG}").wait_for()
+    page.locator(
+        "#data-check .check-last", has_text=f"Relabelled as Healthy: train/bean_rust/{WRONG}"
+    ).wait_for()
 
     # Browse knows what was found and decided.
     open_view(page, "Browse")
@@ -136,10 +152,18 @@ def test_photos_are_brought_checked_mended_and_trained_on(page, server, shared, 
 
     # Back by the run's mistakes.
     with open(run / "model" / "predictions.csv", encoding="utf-8", newline="") as file:
-        mistakes = sum(row["true"] != row["said"] for row in csv.DictReader(file) if row["split"] in ("validation", "test"))
+        mistakes = sum(
+            row["true"] != row["said"]
+            for row in csv.DictReader(file)
+            if row["split"] in ("validation", "test")
+        )
     assert mistakes > 0
     open_view(page, "Browse")
     page.locator(f"#data-run option[value='{run.name}']").wait_for(state="attached")
     page.select_option("#data-run", run.name)
     page.locator("#data-where", has_text=f" {mistakes} photo").wait_for()
-    assert page.locator("#data-gallery button").count() == page.locator("#data-gallery .browse-wrong").count() == mistakes
+    assert (
+        page.locator("#data-gallery button").count()
+        == page.locator("#data-gallery .browse-wrong").count()
+        == mistakes
+    )

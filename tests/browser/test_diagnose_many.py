@@ -29,7 +29,9 @@ def test_a_zip_becomes_a_table_that_is_filtered_and_taken_away(phone, leaf_photo
     phone.get_by_text(say("diagnose.many_done", total=61)).wait_for()
     kinds, rows = phone.locator("[data-many^='kind:']"), phone.locator(".many-rows li")
     assert kinds.first.inner_text().split() == ["All", "61"] and rows.count() == 50
-    phone.wait_for_function("[...document.querySelectorAll('.many-rows img')].slice(0, 3).every(image => image.naturalWidth > 0)")
+    phone.wait_for_function(
+        "[...document.querySelectorAll('.many-rows img')].slice(0, 3).every(image => image.naturalWidth > 0)"
+    )
     assert sideways_overflow(phone) <= 0
     for thing in (*kinds.all(), phone.locator("[data-many='page:1']"), phone.locator("#many-csv")):
         place = thing.bounding_box()
@@ -43,6 +45,14 @@ def test_a_zip_becomes_a_table_that_is_filtered_and_taken_away(phone, leaf_photo
     with phone.expect_download() as caught:
         phone.click("#many-csv")
     found = list(csv.DictReader(io.StringIO(Path(caught.value.path()).read_text(encoding="utf-8"))))
-    assert [row["photo"] for row in found] == [*(f"leaves.zip/field/{number:02}.png" for number in range(60)), "leaves.zip/field/broken.png"]
-    assert found[-1]["error"].startswith("broken.png is not a photo.") and not any(row["error"] for row in found[:-1])
-    assert all(row["verdict"] in ("diagnosis", "unsure", "not_known") and 0 < float(row["probability"]) <= 1 for row in found[:-1])
+    assert [row["photo"] for row in found] == [
+        *(f"leaves.zip/field/{number:02}.png" for number in range(60)),
+        "leaves.zip/field/broken.png",
+    ]
+    assert found[-1]["error"].startswith("broken.png is not a photo.") and not any(
+        row["error"] for row in found[:-1]
+    )
+    assert all(
+        row["verdict"] in ("diagnosis", "unsure", "not_known") and 0 < float(row["probability"]) <= 1
+        for row in found[:-1]
+    )

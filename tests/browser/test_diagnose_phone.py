@@ -1,4 +1,6 @@
-"""The Diagnose tab on a phone: one column, a thumb, a slow connection, and the language of whoever holds it."""
+"""The Diagnose tab on a phone: one column, a thumb, a slow connection, and the language of whoever holds
+it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,9 @@ LONGEST = 1600
 
 @pytest.fixture
 def phone_in(browser, server):
-    """Open the page on a phone that is set to a language; after the test, no script error may have happened."""
+    """Open the page on a phone that is set to a language; after the test, no script error may have
+    happened.
+    """
     opened = []
 
     def open_page(locale: str):
@@ -74,11 +78,23 @@ def test_photo_answer_and_notes_stand_in_one_column_for_a_thumb(phone, leaf_phot
     phone.locator("#diagnose-photo").get_by_text("Touch here to take or choose a photo").wait_for()
     choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
-    assert float(phone.locator(".answer-label").evaluate("label => parseFloat(getComputedStyle(label).fontSize)")) >= 24
-    places = [phone.locator(name).bounding_box() for name in ("#diagnose-photo", "#diagnose-answer", "#diagnose-examples")]
+    assert (
+        float(
+            phone.locator(".answer-label").evaluate("label => parseFloat(getComputedStyle(label).fontSize)")
+        )
+        >= 24
+    )
+    places = [
+        phone.locator(name).bounding_box()
+        for name in ("#diagnose-photo", "#diagnose-answer", "#diagnose-examples")
+    ]
     assert all(above["y"] + above["height"] <= below["y"] for above, below in zip(places, places[1:]))
     assert all(place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"] for place in places)
-    touched = [*phone.locator(".answer summary").all(), *phone.locator("#diagnose-photo button:visible").all(), phone.locator("#language input")]
+    touched = [
+        *phone.locator(".answer summary").all(),
+        *phone.locator("#diagnose-photo button:visible").all(),
+        phone.locator("#language input"),
+    ]
     assert len(touched) >= 4
     for control in touched:
         assert control.bounding_box()["height"] >= THUMB, control.evaluate("control => control.outerHTML")
@@ -95,7 +111,11 @@ def test_a_note_says_what_to_do_and_where_that_is_written(phone, real_photos):
     phone.locator(".answer-label", has_text="Bean rust").wait_for()
     phone.get_by_text("What to do").click()
     note = phone.locator(".answer-note").inner_text()
-    assert "Uromyces appendiculatus" in note and "Next season" in note and "Colorado State University Extension" in note
+    assert (
+        "Uromyces appendiculatus" in note
+        and "Next season" in note
+        and "Colorado State University Extension" in note
+    )
     assert "no laboratory test" in phone.locator(".answer-limits").inner_text()
 
 
@@ -109,7 +129,9 @@ def test_the_phone_speaks_the_language_that_it_is_set_to(phone_in, leaf_photo):
 
 def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, leaf_photo):
     asked = []
-    phone.on("request", lambda request: asked.append(request.post_data) if "/queue/join" in request.url else None)
+    phone.on(
+        "request", lambda request: asked.append(request.post_data) if "/queue/join" in request.url else None
+    )
     choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     label = phone.locator(".answer-label").inner_text()
@@ -125,7 +147,10 @@ def test_a_switch_tells_the_same_answer_again_and_is_remembered(phone, leaf_phot
     phone.wait_for_timeout(1000)
     # For the texts; the photo was not asked about again.
     assert len(asked) == 1, asked
-    assert phone.locator(".answer-label").inner_text() != label and phone.locator("#diagnose-photo img").count() == 1
+    assert (
+        phone.locator(".answer-label").inner_text() != label
+        and phone.locator("#diagnose-photo img").count() == 1
+    )
     switch(phone, "English")
     phone.locator(".answer-label", has_text=label).wait_for()
     switch(phone, "简体中文")

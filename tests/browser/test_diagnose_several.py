@@ -1,4 +1,6 @@
-"""Several leaves of one plant on a phone: one answer, with the count of leaves behind it, in the language of whoever asks."""
+"""Several leaves of one plant on a phone: one answer, with the count of leaves behind it, in the language of
+whoever asks.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,13 @@ def test_three_leaves_get_one_answer_and_another_language(phone, leaves):
     phone.set_input_files("#several-photos input[type=file]", leaves)
     answer.get_by_text(say("diagnose.told.from", count=3, total=3)).wait_for()
     headline, rows = answer.locator(".answer-label"), answer.locator(".several-leaves li")
-    assert rows.count() == 3 and float(headline.evaluate("label => parseFloat(getComputedStyle(label).fontSize)")) >= 22
-    phone.wait_for_function("[...document.querySelectorAll('#several-answer img')].every(image => image.naturalWidth > 0)")
+    assert (
+        rows.count() == 3
+        and float(headline.evaluate("label => parseFloat(getComputedStyle(label).fontSize)")) >= 22
+    )
+    phone.wait_for_function(
+        "[...document.querySelectorAll('#several-answer img')].every(image => image.naturalWidth > 0)"
+    )
     for row in rows.all():
         place = row.bounding_box()
         assert place["x"] >= 0 and place["x"] + place["width"] <= PHONE["width"]

@@ -1,4 +1,6 @@
-"""A photo, its answer, the pictures that it looks like, and a note that is written and shown at once, on a phone."""
+"""A photo, its answer, the pictures that it looks like, and a note that is written and shown at once, on a
+phone.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +20,20 @@ def test_an_answer_shows_what_it_looks_like(phone, leaf_photo):
     assert title.bounding_box()["height"] >= 44 and phone.locator("#diagnose-similar img").count() == 0
     title.click()
     phone.wait_for_selector(".similar-pictures img")
-    sizes = phone.locator(".similar-pictures img").evaluate_all("images => images.map(image => [image.naturalWidth, image.getBoundingClientRect().width])")
-    assert len(sizes) == 3 and all(natural == 160 and 60 < shown < PHONE["width"] / 3 for natural, shown in sizes)
-    assert all(label in ("Angular leaf spot", "Bean rust", "Healthy") for label in phone.locator(".similar-pictures span").all_inner_texts())
-    assert say("diagnose.similar.learned") in phone.locator("#diagnose-similar").inner_text() and sideways_overflow(phone) <= 0
+    sizes = phone.locator(".similar-pictures img").evaluate_all(
+        "images => images.map(image => [image.naturalWidth, image.getBoundingClientRect().width])"
+    )
+    assert len(sizes) == 3 and all(
+        natural == 160 and 60 < shown < PHONE["width"] / 3 for natural, shown in sizes
+    )
+    assert all(
+        label in ("Angular leaf spot", "Bean rust", "Healthy")
+        for label in phone.locator(".similar-pictures span").all_inner_texts()
+    )
+    assert (
+        say("diagnose.similar.learned") in phone.locator("#diagnose-similar").inner_text()
+        and sideways_overflow(phone) <= 0
+    )
     # A model of its own is not there, so nothing can be written.
     assert phone.locator("#diagnose-edit").count() == 0
     phone.click("#diagnose-photo button[aria-label='Remove Image']")
@@ -44,7 +56,10 @@ def test_a_note_on_an_own_model_is_written_and_shown_at_once(phone, leaf_photo, 
     phone.locator("#diagnose-edit-save").click()
     phone.locator("#diagnose-edit-told [role=status]").wait_for()
     phone.locator(".answer-note summary").click()
-    assert "Pull the leaf." in phone.locator(".answer-note").inner_text() and "A neighbour" in phone.locator(".answer-note").inner_text()
+    assert (
+        "Pull the leaf." in phone.locator(".answer-note").inner_text()
+        and "A neighbour" in phone.locator(".answer-note").inner_text()
+    )
     text.fill("Pull the leaf.")
     phone.locator("#diagnose-edit-save").click()
     phone.locator("#diagnose-edit-told [role=alert]", has_text="Line 1 stands under no heading").wait_for()

@@ -22,12 +22,22 @@ PAUSE_LATER = """() => {
 
 @pytest.fixture
 def begin(server, few_leaves, monkeypatch):
-    """Start a run of so many epochs of 15 steps on the server's home folder. It is stopped after the test. other: settings of it."""
+    """Start a run of so many epochs of 15 steps on the server's home folder. It is stopped after the test.
+    other: settings of it.
+    """
     monkeypatch.setenv("VIT_DEMO_HOME", str(server.home))
     started = []
 
     def submit(epochs: int, evaluate_every: int, **other) -> runs.Run:
-        config = TrainingConfig(data=few_leaves, epochs=epochs, batch_size=16, evaluate_every=evaluate_every, learning_rate=1e-3, device="cpu", **other)
+        config = TrainingConfig(
+            data=few_leaves,
+            epochs=epochs,
+            batch_size=16,
+            evaluate_every=evaluate_every,
+            learning_rate=1e-3,
+            device="cpu",
+            **other,
+        )
         started.append(queue.submit(config))
         return started[0]
 
@@ -58,18 +68,25 @@ def moment(page) -> str:
 
 
 def wait_for_frames(page, least: int) -> None:
-    page.wait_for_function("least => document.querySelector('.film-range').max >= least - 1", arg=least, timeout=240_000)
+    page.wait_for_function(
+        "least => document.querySelector('.film-range').max >= least - 1", arg=least, timeout=240_000
+    )
 
 
 def test_a_film_is_played_and_moved_while_the_run_goes_on(page, begin, server):
     run = begin(epochs=100, evaluate_every=10, resolutions=(64,))
     open_film(page, run, server)
     wait_for_frames(page, 3)
-    assert page.locator(".film-photos figure").count() == 3 and page.locator(".film-is").all_inner_texts()[1] == "It is: Bean rust"
+    assert (
+        page.locator(".film-photos figure").count() == 3
+        and page.locator(".film-is").all_inner_texts()[1] == "It is: Bean rust"
+    )
     # By the keyboard alone.
     page.locator(".film-range").focus()
     page.keyboard.press("Home")
-    assert moment(page) == "Before training (step 0)" and page.locator(".film-range").get_attribute("aria-valuetext") == moment(page)
+    assert moment(page) == "Before training (step 0)" and page.locator(".film-range").get_attribute(
+        "aria-valuetext"
+    ) == moment(page)
     first = picture(page)
     page.keyboard.press("ArrowRight")
     assert moment(page).startswith("Step 10 of 1500, validation loss ") and picture(page) != first
@@ -80,23 +97,37 @@ def test_a_film_is_played_and_moved_while_the_run_goes_on(page, begin, server):
     assert moment(page) == "Before training (step 0)" and picture(page) == first
     page.locator(".film-play").focus()
     page.keyboard.press("Enter")
-    assert page.inner_text(".film-play") == "Pause" and page.locator(".film-moment").get_attribute("aria-live") == "off"
+    assert (
+        page.inner_text(".film-play") == "Pause"
+        and page.locator(".film-moment").get_attribute("aria-live") == "off"
+    )
     # Paused from within the page: on a busy machine a click from here could come when the film is over.
     page.wait_for_function(PAUSE_LATER)
-    assert page.inner_text(".film-play") == "Play" and page.locator(".film-moment").get_attribute("aria-live") == "polite"
+    assert (
+        page.inner_text(".film-play") == "Play"
+        and page.locator(".film-moment").get_attribute("aria-live") == "polite"
+    )
     stopped = moment(page), picture(page)
     page.wait_for_timeout(1500)
     assert (moment(page), picture(page)) == stopped and stopped[1] != first
 
 
 def test_a_film_plays_to_the_end_of_a_run_and_follows_a_reload(page, begin, server, little):
-    run = begin(epochs=1, evaluate_every=3, model=little.model)  # a small one: it is its end that is waited for
+    run = begin(
+        epochs=1, evaluate_every=3, model=little.model
+    )  # a small one: it is its end that is waited for
     open_film(page, run, server)
     wait_for_frames(page, 2)
     page.click(".film-play")
-    page.locator(".film-moment").get_by_text("At the end (step 15 of 15), validation loss").wait_for(timeout=240_000)
+    page.locator(".film-moment").get_by_text("At the end (step 15 of 15), validation loss").wait_for(
+        timeout=240_000
+    )
     frames = len({0, 3, 6, 9, 12, 15, *(round(eighth * 15 / 8) for eighth in range(1, 8))})
-    assert int(page.locator(".film-range").get_attribute("max")) == frames - 1 == len(reader.read(run).frames) - 1
+    assert (
+        int(page.locator(".film-range").get_attribute("max"))
+        == frames - 1
+        == len(reader.read(run).frames) - 1
+    )
     page.wait_for_function("document.querySelector('.film-play').textContent === 'Play'")
     # The marker stands at the right end of the curve, and at its left end before the training.
     mark = "() => Number(document.querySelector('.film-now').getAttribute('d').match(/M([\\d.]+)/)[1])"
@@ -127,9 +158,17 @@ def test_the_film_on_a_phone_and_of_a_run_without_one(phone, server, monkeypatch
     boxes = [canvas.bounding_box() for canvas in phone.locator(".film-photos canvas").all()]
     assert len(boxes) == 3 and all(box["width"] >= 140 and box["x"] + box["width"] <= 390 for box in boxes)
     # It plays without the server, of which only the timers ask.
-    timers = phone.evaluate("gradio_config.dependencies.filter(({targets}) => targets.some(([, event]) => event === 'tick')).map(({id}) => id)")
+    timers = phone.evaluate(
+        "gradio_config.dependencies.filter(({targets}) => targets.some(([, event]) => event ==="
+        " 'tick')).map(({id}) => id)"
+    )
     asked = []
-    phone.on("request", lambda request: asked.append(request.post_data_json["fn_index"]) if "/queue/join" in request.url else None)
+    phone.on(
+        "request",
+        lambda request: (
+            asked.append(request.post_data_json["fn_index"]) if "/queue/join" in request.url else None
+        ),
+    )
     until = time.monotonic() + 60
     while True:  # what the page asks when it is opened comes first
         asked.clear()

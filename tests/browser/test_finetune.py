@@ -1,4 +1,6 @@
-"""A fine-tune through the page: started, watched, found again after a reload and a killed server, stopped, resumed, used."""
+"""A fine-tune through the page: started, watched, found again after a reload and a killed server, stopped,
+resumed, used.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ def points(page, name: str = "train loss") -> list[float]:
     """The steps that the plot in the browser holds of one curve."""
     return page.evaluate(
         """name => { const plot = document.querySelector('#train-plot .js-plotly-plot');
-        const trace = plot && plot._fullData && plot._fullData.find(trace => trace.name === name); return trace && trace.x ? Array.from(trace.x) : []; }""",
+        const trace = plot && plot._fullData && plot._fullData.find(trace => trace.name === name);
+        return trace && trace.x ? Array.from(trace.x) : []; }""",
         name,
     )
 
@@ -65,8 +68,12 @@ def test_train_watch_reload_and_use(page, browser, server, real_photos):
     other.context.close()
     wait_for_status(page, "Finished")
     assert points(page) == list(range(1, total + 1))
-    assert points(page, "validation accuracy")[-1] == total and points(page, "validation loss") == points(page, "validation accuracy")
-    assert re.search(r"of 128 test photos right; with 95 % confidence between", page.inner_text("#train-status"))
+    assert points(page, "validation accuracy")[-1] == total and points(page, "validation loss") == points(
+        page, "validation accuracy"
+    )
+    assert re.search(
+        r"of 128 test photos right; with 95 % confidence between", page.inner_text("#train-status")
+    )
     page.get_by_role("tab", name="Result").click()
     page.locator("#result-meaning").get_by_text("Of 128 test photos").wait_for()
     page.click("#train-use")
@@ -93,7 +100,8 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
         settle(page)
         start(page, epochs=1000, little=little)
         seen = wait_for_points(page, 3)
-        # The page notices that its server is gone, and loads itself anew once it is back; to open it meanwhile would race with that.
+        # The page notices that its server is gone, and loads itself anew once it is back; to open it
+        # meanwhile would race with that.
         page.evaluate("window.openedBefore = true")
         site.kill()
         site.start()
@@ -112,7 +120,9 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
         page.get_by_text("The run goes on from its last checkpoint.").wait_for()
         wait_for_status(page, "Training")
         page.wait_for_function(
-            "last => { const x = document.querySelector('#train-plot .js-plotly-plot')._fullData[0].x; return x[x.length - 1] > last + 1; }", arg=stopped
+            "last => { const x = document.querySelector('#train-plot .js-plotly-plot')._fullData[0].x; return"
+            " x[x.length - 1] > last + 1; }",
+            arg=stopped,
         )
         page.click("#train-stop")
         wait_for_status(page, "Stopped")
@@ -142,13 +152,21 @@ def test_a_recipe_fills_in_the_form_and_fixes_what_it_must(page):
     open_tab(page, "Fine-tune")
     page.get_by_text("Choices a learner wants").click()
     page.get_by_text("The same as a command line").click()
-    side, frozen, command = page.locator("#train-side input"), page.get_by_label("Freeze the encoder"), page.locator("#train-command textarea")
+    side, frozen, command = (
+        page.locator("#train-side input"),
+        page.get_by_label("Freeze the encoder"),
+        page.locator("#train-command textarea"),
+    )
     page.get_by_text("The tutorial's:").click()
     page.locator("#train-fixed").get_by_text("Grey settings are fixed").wait_for()
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--recipe tutorial')")
+    page.wait_for_function(
+        "document.querySelector('#train-command textarea').value.includes('--recipe tutorial')"
+    )
     assert side.is_disabled() and frozen.is_disabled() and page.locator("#train-epochs input").is_enabled()
     page.get_by_text("Last layer only:").click()
-    page.wait_for_function("document.querySelector('#train-command textarea').value.includes('--recipe probe')")
+    page.wait_for_function(
+        "document.querySelector('#train-command textarea').value.includes('--recipe probe')"
+    )
     assert frozen.is_enabled() and frozen.is_checked() and not page.locator("#train-fixed").is_visible()
     page.locator("#train-hybrid input").click()
     page.get_by_role("option", name="a small new one").click()

@@ -12,11 +12,13 @@ from vit_demo.diagnose.diagnosis import diagnose
 from vit_demo.model.classifier import LeafClassifier
 
 PLACE = """index => {
-    const canvas = document.querySelector('.atlas-canvas'), data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    const canvas = document.querySelector('.atlas-canvas');
+    const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     const ratio = canvas.width / canvas.clientWidth, legend = 60 * ratio;
     for (let y = Math.ceil(legend); y < canvas.height; y++) for (let x = 0; x < canvas.width; x++) {
         const at = 4 * (y * canvas.width + x);
-        if (data[at] === 213 && data[at + 1] === 94 && data[at + 2] === 0) return [(x + 1) / ratio, (y + 1) / ratio];
+        if (data[at] === 213 && data[at + 1] === 94 && data[at + 2] === 0)
+            return [(x + 1) / ratio, (y + 1) / ratio];
     }
 }"""
 
@@ -34,7 +36,9 @@ def open_view(page) -> None:
 def draw(page) -> None:
     """The map of the test photos of beans, which are chosen from the start."""
     open_view(page)
-    page.locator("#inside-atlas-draw", has_text="128 photos").or_(page.locator(".atlas-canvas")).first.wait_for()
+    page.locator("#inside-atlas-draw", has_text="128 photos").or_(
+        page.locator(".atlas-canvas")
+    ).first.wait_for()
     if page.locator("#inside-atlas-draw").is_visible():
         page.click("#inside-atlas-draw")
     page.locator(".atlas-canvas").wait_for(timeout=120_000)
@@ -69,7 +73,11 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
         page.click("#inside-atlas-csv")
     saved.value.save_as(tmp_path / "map.csv")
     lines = (tmp_path / "map.csv").read_text(encoding="utf-8").splitlines()
-    assert saved.value.suggested_filename == "map-tsne.csv" and len(lines) == 129 and lines[0].startswith("file,split,row (from 0),label,prediction")
+    assert (
+        saved.value.suggested_filename == "map-tsne.csv"
+        and len(lines) == 129
+        and lines[0].startswith("file,split,row (from 0),label,prediction")
+    )
     before = page.locator("#inside-photo img").first.get_attribute("src")
     page.click("#inside-atlas-look")
     page.wait_for_function("before => document.querySelector('#inside-photo img').src !== before", arg=before)
@@ -81,7 +89,9 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
     page.locator("#diagnose-photo img").wait_for()
     handed = next(row for row in open_dataset("beans")["test"] if row["image_file_path"].endswith(f"/{name}"))
     answer = diagnose(LeafClassifier.open(device="cpu"), handed["image"])
-    said = {"diagnosis": label_title(answer.label), "not_known": say("diagnose.not_known_label")}.get(answer.verdict, "Either")
+    said = {"diagnosis": label_title(answer.label), "not_known": say("diagnose.not_known_label")}.get(
+        answer.verdict, "Either"
+    )
     page.locator("#diagnose-answer .answer-label", has_text=said).wait_for()
 
 

@@ -1,4 +1,6 @@
-"""The Attention view in a real browser: small pictures open large, a new photo starts afresh, pictures and numbers can be taken away."""
+"""The Attention view in a real browser: small pictures open large, a new photo starts afresh, pictures and
+numbers can be taken away.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,10 @@ def _opens_a_small_picture_large_and_starts_a_new_photo_from_cls(page, real_phot
     # Of 12 columns the fourth, of three rows the first.
     press(page, "inside-heads", (54 + 3.5 * 70) / 900, 0.35)
     sentence.get_by_text("layer 3, head 0").wait_for()
-    assert page.locator("#inside-layer input[type=number]").input_value() == "3" and page.locator("#inside-head input").input_value() == "0"
+    assert (
+        page.locator("#inside-layer input[type=number]").input_value() == "3"
+        and page.locator("#inside-head input").input_value() == "0"
+    )
     press(page, "inside-overlay", 10.5 / 14, 3.5 / 14)
     sentence.get_by_text("Patch 52 (row 3, column 10)").wait_for()
     page.locator("#inside-head-facts").get_by_text("patch 52 (row 3, column 10) in layer 3").wait_for()

@@ -1,4 +1,6 @@
-"""The Layer-by-layer view in a real browser: plots, words and files, the norms of a chosen layer, and a phone."""
+"""The Layer-by-layer view in a real browser: plots, words and files, the norms of a chosen layer, and a
+phone.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ def test_plots_words_and_files_of_a_real_photo(page, real_photos):
         camera = page.locator(f"#{plot} .modebar-btn[data-title*='png' i]")
         assert camera.count() == 1
         for part in (".modebar", ".modebar-group"):
-            assert float(camera.evaluate("(button, part) => getComputedStyle(button.closest(part)).opacity", part)) > 0.5
+            assert (
+                float(
+                    camera.evaluate("(button, part) => getComputedStyle(button.closest(part)).opacity", part)
+                )
+                > 0.5
+            )
     with page.expect_download() as taken:
         page.locator("#inside-lens-plot .modebar-btn[data-title*='png' i]").click()
     assert taken.value.suggested_filename.endswith(".png")

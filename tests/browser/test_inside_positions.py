@@ -22,11 +22,15 @@ def open_view(page) -> None:
 
 
 def picture(page, name: str):
-    """A picture of the view, once it has come; the browser loads those that are far below the window later."""
+    """A picture of the view, once it has come; the browser loads those that are far below the window
+    later.
+    """
     page.locator(f"#inside-{name}").scroll_into_view_if_needed()
     found = page.locator(f"#inside-{name} img")
     found.wait_for()
-    page.wait_for_function("name => document.querySelector(`#inside-${name} img`).naturalWidth > 100", arg=name)
+    page.wait_for_function(
+        "name => document.querySelector(`#inside-${name} img`).naturalWidth > 100", arg=name
+    )
     return found
 
 
@@ -45,8 +49,12 @@ def _shows_the_map_of_a_clicked_position_before_and_after(page):
     sheet.click(position={"x": size["width"] * 10.5 / 14, "y": size["height"] * 3.5 / 14})
     words = page.locator("#inside-similarity-words")
     words.get_by_text("Row 3, column 10").first.wait_for()
-    page.wait_for_function("before => document.querySelector('#inside-similarity img').src !== before", arg=large)
-    page.wait_for_function("before => document.querySelector('#inside-map-after img').src !== before", arg=after)
+    page.wait_for_function(
+        "before => document.querySelector('#inside-similarity img').src !== before", arg=large
+    )
+    page.wait_for_function(
+        "before => document.querySelector('#inside-map-after img').src !== before", arg=after
+    )
     # The large map can be clicked too.
     shown = picture(page, "similarity")
     size = shown.bounding_box()
@@ -64,7 +72,15 @@ def _lets_the_model_answer_at_other_resolutions(page):
     table.get_by_text("160 x 160 px").wait_for()
     page.click("#inside-ask")
     table.get_by_text("384 x 384 px").wait_for()
-    assert [text.split(" x ")[0] for text in table.locator("tbody th").all_inner_texts()] == ["112", "160", "192", "224", "288", "320", "384"]
+    assert [text.split(" x ")[0] for text in table.locator("tbody th").all_inner_texts()] == [
+        "112",
+        "160",
+        "192",
+        "224",
+        "288",
+        "320",
+        "384",
+    ]
 
 
 def _gives_its_numbers_and_figures_away(page):
@@ -87,7 +103,9 @@ def _gives_its_numbers_and_figures_away(page):
 
 def _asks_the_server_only_when_there_is_something_to_draw(page):
     asked = []
-    page.on("request", lambda request: asked.append(request.url) if request.url.endswith("queue/join?") else None)
+    page.on(
+        "request", lambda request: asked.append(request.url) if request.url.endswith("queue/join?") else None
+    )
     open_view(page)
     page.wait_for_timeout(1500)
     before = len(asked)
@@ -101,7 +119,10 @@ def test_phone_shows_the_view_without_sideways_scrolling(phone):
         picture(phone, name)
         assert sideways_overflow(phone) <= 0, name
     phone.locator("#inside-distance").scroll_into_view_if_needed()
-    label, camera = (phone.locator(f"#inside-distance {part}").first for part in ("label", "[data-title='Download plot as a PNG']"))
+    label, camera = (
+        phone.locator(f"#inside-distance {part}").first
+        for part in ("label", "[data-title='Download plot as a PNG']")
+    )
     phone.locator("#inside-distance .plot-container").hover()
     label, camera = label.bounding_box(), camera.bounding_box()
     assert label["x"] + label["width"] <= camera["x"] and camera["x"] + camera["width"] <= 390

@@ -1,4 +1,6 @@
-"""From photo to tokens in a real browser: a patch is clicked and followed, a patch size is tried out, numbers are taken away."""
+"""From photo to tokens in a real browser: a patch is clicked and followed, a patch size is tried out, numbers
+are taken away.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +52,9 @@ def _follows_a_clicked_patch_through_all_steps(page, leaf_photo, tmp_path):
     # Another in the pulled-apart sheet.
     click_at(page, "tokens-sheet", 2.5 / 14, 12.5 / 14)
     sentence.get_by_text("(row 12, column 2)").wait_for()
-    page.locator("#tokens-flat").get_by_text(", ".join(f"{value:.3f}" for value in values[170][:4])).wait_for()
+    page.locator("#tokens-flat").get_by_text(
+        ", ".join(f"{value:.3f}" for value in values[170][:4])
+    ).wait_for()
     assert page.locator("#tokens-patch input[type=number]").input_value() == "170"
     with page.expect_download() as download:
         page.locator("#tokens-download").click()

@@ -1,4 +1,6 @@
-"""The view Why this answer in a real browser: another class, a comparison, the check of the map, files, and a phone."""
+"""The view Why this answer in a real browser: another class, a comparison, the check of the map, files, and a
+phone.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,9 @@ def test_it_opens_first_and_shows_another_class_a_comparison_and_other_methods(p
     before = picture(page, 0)
     pick(page, "class", "Healthy")
     words.get_by_text("For Healthy").wait_for()
-    page.wait_for_function("before => document.querySelector('#inside-why-map-0 img').src !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('#inside-why-map-0 img').src !== before", arg=before
+    )
     assert page.locator("#inside-why-map-1 img").count() == 0
     pick(page, "versus", "Angular leaf spot")
     words.get_by_text("For Healthy rather than Angular leaf spot").wait_for()
@@ -62,7 +66,9 @@ def _checks_the_map_that_is_shown(page):
     for plot in ("inside-trust-deletion", "inside-trust-insertion"):
         page.wait_for_selector(f"#{plot} .js-plotly-plot .main-svg")
         assert page.locator(f"#{plot} .modebar-btn[data-title*='png' i]").count() == 1
-    assert "four comparisons" in page.inner_text("#inside-trust-words") and "everything" in page.inner_text("#inside-trust-sanity")
+    assert "four comparisons" in page.inner_text("#inside-trust-words") and "everything" in page.inner_text(
+        "#inside-trust-sanity"
+    )
     with page.expect_download() as taken:
         page.click("#inside-trust-csv")
     with open(taken.value.path(), newline="") as file:

@@ -1,4 +1,6 @@
-"""Another language: all four tabs speak it at once, what is shown already too, and no English sentence is left."""
+"""Another language: all four tabs speak it at once, what is shown already too, and no English sentence is
+left.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,12 @@ from tests.browser.test_page import choose
 from vit_demo.common.words import LANGUAGES, say, words
 
 # Where the views of a tab stand.
-VIEWS = {"diagnose": "#diagnose-views", "inside": "#inside-views", "data": "#data-views", "finetune": "#train-parts"}
+VIEWS = {
+    "diagnose": "#diagnose-views",
+    "inside": "#inside-views",
+    "data": "#data-views",
+    "finetune": "#train-parts",
+}
 # What a page says in English that this is the text of: long enough to be no name.
 LONG = 18
 
@@ -23,7 +30,9 @@ def switch(page, language: str) -> None:
 
 
 def english_left(page, language: str) -> set[str]:
-    """The texts that are still in English in what can be seen; a text with placeholders counts by the longest part between two of them."""
+    """The texts that are still in English in what can be seen; a text with placeholders counts by the longest
+    part between two of them.
+    """
     shown = re.sub(r"\s+", " ", page.locator("body").inner_text())
     other, found = words(language), set()
     for key, text in words().items():

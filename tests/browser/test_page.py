@@ -62,7 +62,11 @@ def test_phone_shows_the_answer_without_sideways_scrolling(phone, leaf_photo):
     choose(phone, "diagnose-photo", leaf_photo)
     phone.wait_for_selector(".answer-label")
     assert sideways_overflow(phone) <= 0
-    for name, landmark in (("Look inside", "#inside-photo img"), ("Data", "#data-gallery img"), ("Fine-tune", "#train-start")):
+    for name, landmark in (
+        ("Look inside", "#inside-photo img"),
+        ("Data", "#data-gallery img"),
+        ("Fine-tune", "#train-start"),
+    ):
         open_tab(phone, name)
         phone.wait_for_selector(landmark)
         if name == "Data":
@@ -83,7 +87,9 @@ def test_a_clicked_patch_looks_for_itself(page):
     # The middle of the patch in row 3, column 10 of 14.
     picture.click(position={"x": size["width"] * 10.5 / 14, "y": size["height"] * 3.5 / 14})
     sentence.get_by_text("Patch 52 (row 3, column 10)").wait_for()
-    page.wait_for_function("before => document.querySelector('#inside-overlay img').src !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('#inside-overlay img').src !== before", arg=before
+    )
     # The same patch in the pulled-apart sheet.
     sheet = page.locator("#inside-patches img")
     size = sheet.bounding_box()
@@ -152,7 +158,10 @@ def test_numbers_are_shown_beside_figures_and_browse_can_be_asked_by_them(page, 
     page.wait_for_selector("#data-gallery img")
     open_tab(page, "Numbers")
     page.get_by_role("heading", name="Colour").wait_for()
-    assert "1,034" in page.inner_text("#data-counts") and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
+    assert (
+        "1,034" in page.inner_text("#data-counts")
+        and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
+    )
     assert sideways_overflow(page) <= 0
     # Another data set is counted while its numbers are looked at.
     box = page.locator("#data-source input")

@@ -1,4 +1,6 @@
-"""The result of a run on the page: a short fine-tune on leaves, its matrix, its photos, the other split, and its model to take away."""
+"""The result of a run on the page: a short fine-tune on leaves, its matrix, its photos, the other split, and
+its model to take away.
+"""
 
 from __future__ import annotations
 
@@ -65,8 +67,12 @@ def test_the_result_opens_its_photos(result):
     with page.expect_download() as download:
         page.click("#result-away-file")
     with zipfile.ZipFile(download.value.path()) as packed:
-        assert {"model.onnx", "model-int8.onnx", "README.md"} <= {Path(name).name for name in packed.namelist()}
+        assert {"model.onnx", "model-int8.onnx", "README.md"} <= {
+            Path(name).name for name in packed.namelist()
+        }
     page.set_viewport_size(PHONE)
     page.wait_for_function(NOT_CUT)
-    buttons = page.locator("#result-matrix td button").evaluate_all("all => all.map(one => one.getBoundingClientRect()).map(box => [box.left, box.right])")
+    buttons = page.locator("#result-matrix td button").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect()).map(box => [box.left, box.right])"
+    )
     assert buttons and all(0 <= left < right <= PHONE["width"] for left, right in buttons)

@@ -1,4 +1,6 @@
-"""All runs in a real browser: found, chosen, named, exported, compared, repeated, deleted; on a desktop and on a phone."""
+"""All runs in a real browser: found, chosen, named, exported, compared, repeated, deleted; on a desktop and
+on a phone.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,17 @@ def made(server, little) -> list[runs.Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIT_DEMO_HOME", str(server.home))
         for name, seed in (("apple <b>tree</b>", 1), ("pear, seed 1", 1), ("pear, seed 2", 2)):
-            run = runs.create(TrainingConfig(**{**PLAIN, "data": little.data, "model": little.model, "seed": seed, "epochs": len(found) + 2}))
+            run = runs.create(
+                TrainingConfig(
+                    **{
+                        **PLAIN,
+                        "data": little.data,
+                        "model": little.model,
+                        "seed": seed,
+                        "epochs": len(found) + 2,
+                    }
+                )
+            )
             run.set_meta(name=name, experiment="pears" if "pear" in name else "")
             run.claim()
             fine_tune(run)
@@ -38,7 +50,9 @@ def open_list(page, text: str) -> None:
 
 
 def row(page, name: str):
-    return page.locator("#runs-table tr[data-run]").filter(has=page.get_by_role("button", name=name, exact=True))
+    return page.locator("#runs-table tr[data-run]").filter(
+        has=page.get_by_role("button", name=name, exact=True)
+    )
 
 
 def choose_run(page, name: str) -> None:
@@ -51,11 +65,17 @@ def test_a_run_is_found_renamed_exported_and_shown(page, made):
     open_list(page, "tree seed 1")
     page.locator("#runs-where").get_by_text("Page 1 of 1, 1 run").wait_for()
     choose_run(page, "apple <b>tree</b>")
-    assert "Finished" in row(page, "apple <b>tree</b>").inner_text() and "%" in row(page, "apple <b>tree</b>").locator(".runs-score").inner_text()
+    assert (
+        "Finished" in row(page, "apple <b>tree</b>").inner_text()
+        and "%" in row(page, "apple <b>tree</b>").locator(".runs-score").inner_text()
+    )
     with page.expect_download() as download:
         page.click("#runs-export")
     exported = json.loads(download.value.path().read_text(encoding="utf-8"))
-    assert exported["command"] == made[0].config().command() and download.value.suggested_filename == f"run-{made[0].id}.json"
+    assert (
+        exported["command"] == made[0].config().command()
+        and download.value.suggested_filename == f"run-{made[0].id}.json"
+    )
     page.locator("#runs-name input, #runs-name textarea").fill("a name that is being typed")
     page.wait_for_timeout(1500)  # a tick does not take it away
     page.locator("#runs-name input, #runs-name textarea").fill("apple")
@@ -68,11 +88,16 @@ def test_a_run_is_found_renamed_exported_and_shown(page, made):
     page.wait_for_function("document.querySelector('#train-run input').value.startsWith('apple (finished)')")
     assert page.url.endswith(f"?run={made[0].id}")
     # Drawn while it was hidden, the plot must still fit.
-    page.wait_for_function("(plot => plot && plot._fullLayout.width === plot.parentElement.clientWidth)(document.querySelector('#train-plot .js-plotly-plot'))")
+    page.wait_for_function(
+        "(plot => plot && plot._fullLayout.width === plot.parentElement.clientWidth)"
+        "(document.querySelector('#train-plot .js-plotly-plot'))"
+    )
 
 
 def comes_to_rest(page) -> None:
-    """Wait until the page asks no more than its timers do: a tick each two seconds, and one of the list. A busy computer takes some seconds for it."""
+    """Wait until the page asks no more than its timers do: a tick each two seconds, and one of the list. A
+    busy computer takes some seconds for it.
+    """
     asked = []
     page.on("request", lambda request: asked.append(request.url) if "/queue/join" in request.url else None)
     for _ in range(10):
@@ -98,11 +123,18 @@ def test_two_runs_are_compared(page, made):
     # The newest is added by itself.
     for name in ("pear, seed 1", "pear, seed 2"):
         page.locator("#compare-table th").get_by_text(name).wait_for()
-        page.wait_for_function("name => document.querySelector('#compare-plot .js-plotly-plot')?.data.some(trace => trace.name === name)", arg=name)
+        page.wait_for_function(
+            "name => document.querySelector('#compare-plot .js-plotly-plot')"
+            "?.data.some(trace => trace.name === name)",
+            arg=name,
+        )
     table = page.inner_text("#compare-table")
     assert "Seed" in table and "Test accuracy" in table and "Learning rate" not in table  # only what differs
     page.locator("#compare-along").get_by_label("epochs").check()
-    page.wait_for_function("document.querySelector('#compare-plot .js-plotly-plot').layout.xaxis3.title.text.startsWith('epochs')")
+    page.wait_for_function(
+        "document.querySelector('#compare-plot .js-plotly-plot')"
+        ".layout.xaxis3.title.text.startsWith('epochs')"
+    )
 
 
 def test_an_experiment_has_its_mean_and_a_run_is_repeated_and_deleted(page, made):
@@ -116,7 +148,9 @@ def test_an_experiment_has_its_mean_and_a_run_is_repeated_and_deleted(page, made
     # Asked first; what is going is not deleted.
     choose_run(page, "pear, seed 2")
     page.click("#runs-delete")
-    page.locator("#runs-question").get_by_text("Delete the run pear, seed 2 and its model for good?").wait_for()
+    page.locator("#runs-question").get_by_text(
+        "Delete the run pear, seed 2 and its model for good?"
+    ).wait_for()
     page.click("#runs-delete-no")
     page.locator("#runs-sure").wait_for(state="hidden")
     assert made[2].folder.is_dir()
@@ -132,16 +166,29 @@ def test_on_a_phone_nothing_is_cut_and_a_link_opens_its_run(phone, server, made)
     settle(phone)
     phone.locator("#train-status b").get_by_text("Finished").wait_for()
     # The run stands below the settings, and is brought into view.
-    inside = "() => { const {top, bottom} = document.getElementById('train-status').getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; }"
+    inside = (
+        "() => { const {top, bottom} = document.getElementById('train-status').getBoundingClientRect();"
+        " return top >= 0 && bottom <= innerHeight; }"
+    )
     phone.wait_for_function(inside)
-    for text in ("Choices a learner wants", "When to stop, and where the numbers go", "The same as a command line"):
+    for text in (
+        "Choices a learner wants",
+        "When to stop, and where the numbers go",
+        "The same as a command line",
+    ):
         phone.get_by_text(text).click()
     assert sideways_overflow(phone) <= 0
-    for name, landmark in (("All runs", "#runs-table .experiment"), ("Compare", "#compare-plot .js-plotly-plot")):
+    for name, landmark in (
+        ("All runs", "#runs-table .experiment"),
+        ("Compare", "#compare-plot .js-plotly-plot"),
+    ):
         phone.get_by_role("tab", name=name).click()
         phone.locator(landmark).wait_for()
         assert sideways_overflow(phone) <= 0, name
-    cut = "() => [...document.querySelectorAll('#runs-table tbody td, #runs-table tbody th')].filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"
+    cut = (
+        "() => [...document.querySelectorAll('#runs-table tbody td, #runs-table tbody th')]."
+        "filter(cell => cell.scrollWidth > cell.clientWidth + 1).length"
+    )
     phone.get_by_role("tab", name="All runs").click()
     assert phone.evaluate(cut) == 0
 

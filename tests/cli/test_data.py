@@ -30,7 +30,9 @@ def photos(tmp_path: Path) -> Path:
         for label in ("healthy", "rust"):
             (folder / split / label).mkdir(parents=True)
             for number in range(count):
-                Image.fromarray(rng.integers(0, 256, (130, 140, 3), dtype=np.uint8)).save(folder / split / label / f"{number}.png")
+                Image.fromarray(rng.integers(0, 256, (130, 140, 3), dtype=np.uint8)).save(
+                    folder / split / label / f"{number}.png"
+                )
     (folder / "test/rust/1.png").write_bytes((folder / "train/rust/0.png").read_bytes())
     Image.new("RGB", (130, 130), (3, 3, 3)).save(folder / "train/healthy/1.png")
     (folder / "train/healthy/2.png").write_bytes(b"no photo")
@@ -46,7 +48,12 @@ def run(*words: object, capsys: pytest.CaptureFixture[str]) -> tuple[int, str, s
 
 def path_of(photos: Path, ending: str) -> tuple[str, str]:
     """(split, path) of a photo as the data set names it."""
-    return next((split, path) for split, part in open_dataset(photos).items() for path in part["image_file_path"] if path.endswith(ending))
+    return next(
+        (split, path)
+        for split, part in open_dataset(photos).items()
+        for path in part["image_file_path"]
+        if path.endswith(ending)
+    )
 
 
 def test_each_kind_of_finding_has_a_sentence():
@@ -58,15 +65,22 @@ def test_check_prints_what_is_wrong_and_stops_when_it_was_decided(photos, capsys
     lines = out.splitlines()
     leak = next(number for number, line in enumerate(lines) if line.startswith("leakage: 1 found"))
     assert status == 0 and error == "" and lines[leak].endswith(MEANINGS["leakage"])
-    assert path_of(photos, "test/rust/1.png")[1] in lines[leak + 1] and lines[leak + 1].endswith("(the same pixels)")
-    assert lines[lines.index("dark: 1 found. The photo is too dark. Take it again in more light.") + 1].endswith("train/healthy/1.png")
+    assert path_of(photos, "test/rust/1.png")[1] in lines[leak + 1] and lines[leak + 1].endswith(
+        "(the same pixels)"
+    )
+    assert lines[
+        lines.index("dark: 1 found. The photo is too dark. Take it again in more light.") + 1
+    ].endswith("train/healthy/1.png")
     assert lines[lines.index(f"broken: 1 found. {MEANINGS['broken']}") + 1].endswith("train/healthy/2.png")
     for ending in ("test/rust/1.png", "train/healthy/1.png", "train/healthy/2.png"):
         journal_of(str(photos)).decide("exclude", path_of(photos, ending))
     # Decisions are about the source, however it is named.
     told = json.loads(run("check", f"{MENDED}{photos}", "--json", capsys=capsys)[1])
     assert (told["photos"], told["total"], told["rare_classes"]) == (14, 14, {})
-    gone = {tuple(path_of(photos, ending)) for ending in ("test/rust/1.png", "train/healthy/1.png", "train/healthy/2.png")}
+    gone = {
+        tuple(path_of(photos, ending))
+        for ending in ("test/rust/1.png", "train/healthy/1.png", "train/healthy/2.png")
+    }
     assert not gone & {tuple(photo) for finding in told["findings"] for photo in finding["photos"]}
     assert not {"dark", "broken"} & {finding["kind"] for finding in told["findings"]}
 
@@ -91,7 +105,9 @@ def test_decisions_are_listed_and_taken_back(photos, capsys):
     journal.decide("keep", ("train", "a/3.png"), "test/a/4.png", "leakage")
     lines = run("decisions", f"{MENDED}{photos}", capsys=capsys)[1].splitlines()
     assert [line[24:] for line in lines] == [
-        "exclude test: a/1.png  (leakage)", "relabel train: a/2.png to rust  (label)", "keep train: a/3.png and test/a/4.png  (leakage)",
+        "exclude test: a/1.png  (leakage)",
+        "relabel train: a/2.png to rust  (label)",
+        "keep train: a/3.png and test/a/4.png  (leakage)",
     ]
     assert [line.split()[0] for line in lines] == ["1", "2", "3"]
     status, out, _ = run("undo", photos, 2, capsys=capsys)
@@ -102,7 +118,10 @@ def test_decisions_are_listed_and_taken_back(photos, capsys):
 
 @pytest.mark.parametrize(
     ("number", "said"),
-    [("7", "There is no such decision to take back."), ("0", "Decisions are numbered from 1. See `data decisions` for the numbers of all.")],
+    [
+        ("7", "There is no such decision to take back."),
+        ("0", "Decisions are numbered from 1. See `data decisions` for the numbers of all."),
+    ],
 )
 def test_only_a_decision_in_force_is_taken_back(photos, capsys, number, said):
     journal_of(str(photos)).decide("exclude", ("test", "a/1.png"))
@@ -118,7 +137,11 @@ def test_the_mended_set_is_exported(photos, tmp_path, capsys, kind):
     out = tmp_path / "out"
     status, said, _ = run("export", f"{MENDED}{photos}", out, "--format", kind, capsys=capsys)
     mended = open_dataset(f"{MENDED}{photos}")
-    assert status == 0 and said == f"13 photos are in {out} (train 8, validation 2, test 3).\nFingerprint: {fingerprint(mended)}\n"
+    assert (
+        status == 0
+        and said
+        == f"13 photos are in {out} (train 8, validation 2, test 3).\nFingerprint: {fingerprint(mended)}\n"
+    )
     written = open_dataset(out)
     for split, part in mended.items():
         assert sorted(written[split]["labels"]) == sorted(part["labels"])
@@ -142,6 +165,11 @@ def test_a_set_is_pushed_where_one_is_logged_in(photos, tmp_path, capsys, monkey
     code = "def run(words):\n    from vit_demo.cli import main as cli\n    return cli.main(words)"
     with HubStub() as hub:
         hub.pushed, hub.token, hub.writers = tmp_path, "hf_good", {"hf_good": "me"}
-        assert hub.run(tmp_path / "hf", code, words=["data", "push", f"{MENDED}{photos}", "me/leaves"]) == {"result": 0}
+        assert hub.run(tmp_path / "hf", code, words=["data", "push", f"{MENDED}{photos}", "me/leaves"]) == {
+            "result": 0
+        }
         repo = hub.repos["dataset", "me/leaves"]
-        assert fingerprint(open_dataset(photos)) in (repo.folders[repo.commits["main"]] / "README.md").read_text()
+        assert (
+            fingerprint(open_dataset(photos))
+            in (repo.folders[repo.commits["main"]] / "README.md").read_text()
+        )

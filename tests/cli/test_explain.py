@@ -1,4 +1,6 @@
-"""``explain`` and ``faithfulness``: the map and all figures of a photo as files, and how far the maps can be trusted over a split."""
+"""``explain`` and ``faithfulness``: the map and all figures of a photo as files, and how far the maps can be
+trusted over a split.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +45,9 @@ def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def call(tiny_model: Path, photo: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Call:
+def call(
+    tiny_model: Path, photo: Path, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Call:
     """Run one command here, as its own process would; words after the line may hold spaces."""
 
     def main(line: str, *more: str) -> Outcome:
@@ -64,47 +68,76 @@ EXPLAIN = "explain --model {model} --device cpu {photo} "
 # One map
 
 
-def test_attention_is_written_with_its_settings(call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path) -> None:
+def test_attention_is_written_with_its_settings(
+    call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path
+) -> None:
     done = call(EXPLAIN + "--method attention --layer 0 --head 1 --json --out {folder}/map.npz")
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
     assert set(result) == {"photo", "out", "shape", "method", "class", "against", "probability", "cls_share"}
     assert result["photo"] == str(photo) and result["shape"] == [4, 4] and result["method"] == "attention"
     probabilities = classifier.probabilities([Image.open(photo)])[0]
-    assert result["class"] == classifier.labels[int(probabilities.argmax())] and result["probability"] == pytest.approx(float(probabilities.max()))
+    assert result["class"] == classifier.labels[int(probabilities.argmax())] and result[
+        "probability"
+    ] == pytest.approx(float(probabilities.max()))
     with np.load(result["out"]) as stored:
-        assert stored["map"].shape == (4, 4) and stored["method"] == "attention" and (stored["layer"], stored["head"]) == (0, 1)
+        assert (
+            stored["map"].shape == (4, 4)
+            and stored["method"] == "attention"
+            and (stored["layer"], stored["head"]) == (0, 1)
+        )
         assert stored["map"].sum() + result["cls_share"] == pytest.approx(1, abs=1e-5)
 
 
-def test_rollout_takes_a_patch_that_looks(call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path) -> None:
+def test_rollout_takes_a_patch_that_looks(
+    call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path
+) -> None:
     assert call(EXPLAIN + "--method rollout --query 3 --out {folder}/map.npz").status == 0
     with np.load(tmp_path / "map.npz") as stored:
-        np.testing.assert_allclose(stored["map"], explain(classifier, Image.open(photo), MapRequest(query=3)).map, rtol=1e-5)
+        np.testing.assert_allclose(
+            stored["map"], explain(classifier, Image.open(photo), MapRequest(query=3)).map, rtol=1e-5
+        )
         assert stored["query"] == 3 and (stored["layer"], stored["head"]) == (-1, -1)
 
 
 @pytest.mark.parametrize("method", [None, *(name for name, method in METHODS.items() if method.for_class)])
-def test_a_class_is_explained_by_each_method(call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path, method: str | None) -> None:
+def test_a_class_is_explained_by_each_method(
+    call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path, method: str | None
+) -> None:
     flag = "" if method is None else f"--method {method} "
     done = call(EXPLAIN + flag + "--json --against healthy --out {folder}/map.npz --class", "Bean rust")
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
-    assert (result["method"], result["class"], result["against"]) == (method or DEFAULT, "bean_rust", "healthy") and "cls_share" not in result
+    assert (result["method"], result["class"], result["against"]) == (
+        method or DEFAULT,
+        "bean_rust",
+        "healthy",
+    ) and "cls_share" not in result
     pixel_values = classifier.preprocess([Image.open(photo)])
     with np.load(tmp_path / "map.npz") as stored:
-        np.testing.assert_allclose(stored["map"], saliency(classifier, pixel_values, method or DEFAULT, Target(RUST, 2))[0], rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(
+            stored["map"],
+            saliency(classifier, pixel_values, method or DEFAULT, Target(RUST, 2))[0],
+            rtol=1e-4,
+            atol=1e-6,
+        )
         assert stored["label"] == "bean_rust" and stored["against"] == "healthy" and stored["patch_size"] == 8
-        assert stored["probability"] == pytest.approx(result["probability"]) and stored["image_size"].tolist() == [32, 32]
+        assert stored["probability"] == pytest.approx(result["probability"]) and stored[
+            "image_size"
+        ].tolist() == [32, 32]
 
 
-def test_a_csv_has_a_row_a_patch_and_a_png_the_photo(call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path) -> None:
+def test_a_csv_has_a_row_a_patch_and_a_png_the_photo(
+    call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path
+) -> None:
     done = call(EXPLAIN + "--class healthy --out {folder}/map.CSV")
     assert done.out.startswith(f"{tmp_path}/map.CSV: {DEFAULT} map of 4 x 4 patches for healthy (healthy: ")
     with open(tmp_path / "map.CSV", newline="") as file:
         rows = list(csv.DictReader(file))
     expected = saliency(classifier, classifier.preprocess([Image.open(photo)]), DEFAULT, Target(2))[0]
-    assert [(int(row["row"]), int(row["column"])) for row in rows] == [(index // 4, index % 4) for index in range(16)]
+    assert [(int(row["row"]), int(row["column"])) for row in rows] == [
+        (index // 4, index % 4) for index in range(16)
+    ]
     np.testing.assert_allclose([float(row["value"]) for row in rows], expected.flatten(), rtol=1e-5)
     assert call(EXPLAIN + "--out {folder}/map.png").status == 0
     with Image.open(tmp_path / "map.png") as picture:
@@ -112,7 +145,8 @@ def test_a_csv_has_a_row_a_patch_and_a_png_the_photo(call: Call, photo: Path, cl
 
 
 @pytest.mark.parametrize(
-    ("name", "index"), [("bean_rust", 1), ("Bean rust", 1), ("  BEAN   RUST", 1), ("Healthy", 2), ("angular leaf_spot", 0)],
+    ("name", "index"),
+    [("bean_rust", 1), ("Bean rust", 1), ("  BEAN   RUST", 1), ("Healthy", 2), ("angular leaf_spot", 0)],
 )
 def test_a_class_is_known_as_people_write_it(name: str, index: int) -> None:
     assert cli_explain.find_class(["angular_leaf_spot", "bean_rust", "healthy"], name) == index
@@ -189,11 +223,15 @@ class Page(HTMLParser):
         self.words += data
 
 
-def test_everything_of_a_photo_is_in_one_folder(call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path) -> None:
+def test_everything_of_a_photo_is_in_one_folder(
+    call: Call, photo: Path, classifier: LeafClassifier, tmp_path: Path
+) -> None:
     done = call(EXPLAIN + "--class healthy --everything {folder}/all --json")
     assert done.status == 0 and "Why this answer ..." in done.err
     result, folder = json.loads(done.out), tmp_path / "all"
-    assert result["class"] == "healthy" and sorted(result["files"]) == sorted(path.name for path in folder.iterdir())
+    assert result["class"] == "healthy" and sorted(result["files"]) == sorted(
+        path.name for path in folder.iterdir()
+    )
     page = Page((folder / "index.html").read_text(encoding="utf-8"))
     # Each file but plotly and the page itself is shown or linked, by its bare name.
     assert set(page.links) == set(result["files"]) - {"plotly.min.js", "index.html"}
@@ -215,13 +253,20 @@ def test_everything_of_a_photo_is_in_one_folder(call: Call, photo: Path, classif
     assert again.status == 2 and "is not empty" in again.err
 
 
-def test_everything_of_a_hybrid_and_nothing_of_a_label_is_markup(call: Call, tiny_model: Path, tmp_path: Path) -> None:
+def test_everything_of_a_hybrid_and_nothing_of_a_label_is_markup(
+    call: Call, tiny_model: Path, tmp_path: Path
+) -> None:
     labels = ["<script>alert(1)</script>", "b&b", "c"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        hybrid = LeafClassifier.open(tiny_model, device="cpu", labels=labels, hybrid="new", head_init="normal")
+        hybrid = LeafClassifier.open(
+            tiny_model, device="cpu", labels=labels, hybrid="new", head_init="normal"
+        )
     hybrid.save(tmp_path / "hybrid")
-    done = call("explain --model {folder}/hybrid --device cpu --class b&b --against c --everything {folder}/all {photo}")
+    done = call(
+        "explain --model {folder}/hybrid --device cpu --class b&b --against c --everything {folder}/all"
+        " {photo}"
+    )
     assert done.status == 0, done.err
     for file in (tmp_path / "all").glob("*.html"):
         text = file.read_text(encoding="utf-8")
@@ -233,10 +278,15 @@ def test_everything_of_a_hybrid_and_nothing_of_a_label_is_markup(call: Call, tin
 # Over a split
 
 
-def test_faithfulness_is_measured_printed_and_kept(call: Call, classifier: LeafClassifier, tmp_path: Path) -> None:
+def test_faithfulness_is_measured_printed_and_kept(
+    call: Call, classifier: LeafClassifier, tmp_path: Path
+) -> None:
     beans(tmp_path / "data")
     classifier.save(tmp_path / "own")
-    line = "faithfulness --model {folder}/own --device cpu --data {folder}/data --photos 3 --steps 4 --methods gradcam "
+    line = (
+        "faithfulness --model {folder}/own --device cpu --data {folder}/data --photos 3 --steps 4 --methods"
+        " gradcam "
+    )
     done = call(line + "--json --save")
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
@@ -257,7 +307,9 @@ def test_faithfulness_is_measured_printed_and_kept(call: Call, classifier: LeafC
     assert not (tmp_path / "own" / "faithfulness.json").exists()
 
 
-def test_the_copy_of_a_model_on_the_hub_stays_as_it_is(classifier: LeafClassifier, refusal: Callable[..., str]) -> None:
+def test_the_copy_of_a_model_on_the_hub_stays_as_it_is(
+    classifier: LeafClassifier, refusal: Callable[..., str]
+) -> None:
     there = dataclasses.replace(classifier.checkpoint, name="someone/leaves", revision="abc")
     found = LeafClassifier(classifier.model, classifier.processor, there)
     assert "someone/leaves is of the Hub" in refusal(cli_faithfulness.file_in, found)
@@ -274,7 +326,9 @@ def test_the_copy_of_a_model_on_the_hub_stays_as_it_is(classifier: LeafClassifie
         ("--split all", "invalid choice: 'all'"),
     ],
 )
-def test_a_mistake_in_what_is_measured_is_one_sentence(call: Call, tmp_path: Path, line: str, words: str) -> None:
+def test_a_mistake_in_what_is_measured_is_one_sentence(
+    call: Call, tmp_path: Path, line: str, words: str
+) -> None:
     beans(tmp_path / "data")
     done = call("faithfulness --model {model} --device cpu --data {folder}/data " + line)
     assert (done.status, done.out) == (2, "")

@@ -1,4 +1,6 @@
-"""The command line: results on standard output, all else on standard error, mistakes in one sentence and status 2."""
+"""The command line: results on standard output, all else on standard error, mistakes in one sentence and
+status 2.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ def call(place: Place, home: Path, capsys: pytest.CaptureFixture[str]) -> Callab
 
 
 COMMANDS = {
-    "train": "train --data {data} --model {model} --epochs 1 --batch-size 4 --device cpu --out {folder}/run --json",
+    "train": (
+        "train --data {data} --model {model} --epochs 1 --batch-size 4 --device cpu --out {folder}/run --json"
+    ),
     "evaluate": "evaluate --data {data} --model {model} --device cpu --json",
     "unknown model": "predict --model nobody/knows-this-model {photo}",
 }
@@ -41,7 +45,12 @@ def outcomes(place: Place, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     env = {**os.environ, "VIT_DEMO_HOME": str(tmp_path_factory.mktemp("home")), "VIT_DEMO_THREADS": "1"}
     started = {
         name: subprocess.Popen(
-            [sys.executable, "-m", "vit_demo", *place.arguments(line)], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "vit_demo", *place.arguments(line)],
+            cwd=ROOT,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for name, line in COMMANDS.items()
     }
@@ -60,7 +69,10 @@ def test_train_prints_its_result_alone_on_standard_output(outcomes: dict[str, Ou
     assert done.status == 0, done.err
     result = json.loads(done.out)
     assert {"validation_accuracy", "test_accuracy", "test_interval", "seconds", "model"} <= set(result)
-    assert Path(result["model"]) == (place.folder / "run" / "model").resolve() and (place.folder / "run" / "model" / "config.json").is_file()
+    assert (
+        Path(result["model"]) == (place.folder / "run" / "model").resolve()
+        and (place.folder / "run" / "model" / "config.json").is_file()
+    )
     assert "validation loss" in done.err and "Traceback" not in done.err
 
 
@@ -68,8 +80,21 @@ def test_evaluate_prints_its_result_alone_on_standard_output(outcomes: dict[str,
     done = outcomes["evaluate"]
     assert (done.status, done.err) == (0, "")
     result = json.loads(done.out)
-    assert {"accuracy", "interval", "loss", "n", "confusion", "labels", "broken", "classes", "calibration", "worst"} <= set(result)
-    assert [found["support"] for found in result["classes"]] == [2, 2, 2] and len(result["calibration"]["bins"]) == 15
+    assert {
+        "accuracy",
+        "interval",
+        "loss",
+        "n",
+        "confusion",
+        "labels",
+        "broken",
+        "classes",
+        "calibration",
+        "worst",
+    } <= set(result)
+    assert [found["support"] for found in result["classes"]] == [2, 2, 2] and len(
+        result["calibration"]["bins"]
+    ) == 15
     assert result["n"] == 6 and result["labels"] == list(LABELS) and result["broken"] == 0
     assert [sum(row) for row in result["confusion"]] == [2, 2, 2] and len(result["interval"]) == 2
 
@@ -82,23 +107,36 @@ def test_an_unknown_model_is_one_sentence_and_status_2(outcomes: dict[str, Outco
 
 
 def test_help_and_version_answer_without_torch() -> None:
-    code = (
-        "import sys\nfrom vit_demo.cli.main import main\n"
-        "for words in (['--help'], ['train', '--help'], ['explain', '--help'], ['--version'], ['train', '--epochs', 'x']):\n"
-        "    try: main(words)\n    except SystemExit as end: print('status', end.code)\n"
-        "print('heavy:', sorted({'torch', 'transformers', 'datasets', 'gradio', 'PIL'} & set(sys.modules)))"
-    )
+    code = """
+import sys
+from vit_demo.cli.main import main
+calls = ["--help"], ["train", "--help"], ["explain", "--help"], ["--version"], ["train", "--epochs", "x"]
+for words in calls:
+    try:
+        main(words)
+    except SystemExit as end:
+        print("status", end.code)
+print("heavy:", sorted({"torch", "transformers", "datasets", "gradio", "PIL"} & set(sys.modules)))
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == ["status 0"] * 4 + ["status 2"]
-    assert "heavy: []" in done.stdout and f"vit_demo {__version__}" in done.stdout and "--learning-rate" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("status")] == ["status 0"] * 4 + [
+        "status 2"
+    ]
+    assert (
+        "heavy: []" in done.stdout
+        and f"vit_demo {__version__}" in done.stdout
+        and "--learning-rate" in done.stdout
+    )
 
 
 def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
     """As in `predict ... | head -1`; the model is opened only after the reader has gone."""
     code = "import sys; from vit_demo.cli.main import main; sys.stdin.read(); sys.exit(main())"
     line = [sys.executable, "-c", code, *place.arguments("predict --device cpu --model {model} {photos}")]
-    process = subprocess.Popen(line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        line, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     process.stdout.close()
     process.stdin.close()
     assert (process.stderr.read(), process.wait()) == (b"", 0)
@@ -168,13 +206,23 @@ def test_evaluate_as_text_says_the_same(call, outcomes: dict[str, Outcome]) -> N
     first, *rows = done.out.splitlines()
     rows, classes, error = rows[:3], rows[4:7], rows[7]
     low, high = result["interval"]
-    assert first == f"Accuracy on test: {result['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, 6 photos)"
-    assert [row.split() for row in rows] == [[label, *map(str, row)] for label, row in zip(LABELS, result["confusion"])]
+    assert (
+        first
+        == f"Accuracy on test: {result['accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f}, 6 photos)"
+    )
+    assert [row.split() for row in rows] == [
+        [label, *map(str, row)] for label, row in zip(LABELS, result["confusion"])
+    ]
     for row, found in zip(classes, result["classes"]):
         assert row.split()[:2] == [found["label"], f"{found['recall']:.4f}"]
         assert row.endswith("never said" if found["precision"] is None else f" {found['precision']:.4f}")
-    assert error.startswith(f"Expected calibration error: {result['calibration']['expected_calibration_error']:.4f} ")
-    assert json.loads(call("evaluate --data {data} --model {model} --device cpu --split train --json").out)["n"] == 12
+    assert error.startswith(
+        f"Expected calibration error: {result['calibration']['expected_calibration_error']:.4f} "
+    )
+    assert (
+        json.loads(call("evaluate --data {data} --model {model} --device cpu --split train --json").out)["n"]
+        == 12
+    )
 
 
 def test_evaluate_tells_of_broken_photos_on_standard_error(call, tmp_path: Path) -> None:
@@ -187,14 +235,21 @@ def test_evaluate_tells_of_broken_photos_on_standard_error(call, tmp_path: Path)
 
 def test_serve_hands_on_host_and_port(call, monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setitem(sys.modules, "vit_demo.ui.app", types.SimpleNamespace(serve=lambda **options: calls.append(options)))
+    monkeypatch.setitem(
+        sys.modules, "vit_demo.ui.app", types.SimpleNamespace(serve=lambda **options: calls.append(options))
+    )
     assert call("serve").status == 0
     assert call("serve --host 0.0.0.0 --port 8000").status == 0
     assert calls == [{"host": None, "port": None}, {"host": "0.0.0.0", "port": 8000}]
 
 
-@pytest.mark.parametrize(("error", "status", "words"), [(UserError("Do this instead."), 2, "Do this instead.\n"), (KeyboardInterrupt(), 130, "")])
-def test_how_a_command_ends(call, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, words: str) -> None:
+@pytest.mark.parametrize(
+    ("error", "status", "words"),
+    [(UserError("Do this instead."), 2, "Do this instead.\n"), (KeyboardInterrupt(), 130, "")],
+)
+def test_how_a_command_ends(
+    call, monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int, words: str
+) -> None:
     def fail(**_: object) -> None:
         raise error
 

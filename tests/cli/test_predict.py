@@ -1,4 +1,6 @@
-"""The predict command: a few photos to standard output, very many to a file that survives any break, shared among processes."""
+"""The predict command: a few photos to standard output, very many to a file that survives any break, shared
+among processes.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,19 @@ from vit_demo.common.words import say
 from vit_demo.data.open.sources import open_dataset
 
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
-KEYS = {"photo", "label", "probability", "scores", "verdict", "prediction_set", "temperature", "distance", "quality", "language", "text"}
+KEYS = {
+    "photo",
+    "label",
+    "probability",
+    "scores",
+    "verdict",
+    "prediction_set",
+    "temperature",
+    "distance",
+    "quality",
+    "language",
+    "text",
+}
 
 
 @dataclass(frozen=True)
@@ -79,8 +93,16 @@ def test_json_is_one_object_a_photo_and_line(predict, photos, tmp_path):
     assert answers[0]["scores"] == pytest.approx(answers[3]["scores"], abs=1e-5)
     for answer in answers:
         assert set(answer) == KEYS and answer["language"] == "en"
-        assert answer["verdict"] is answer["prediction_set"] is answer["temperature"] is answer["distance"] is None  # this model was never taught when
-        assert set(answer["scores"]) == set(LABELS) and answer["scores"][answer["label"]] == answer["probability"] == max(answer["scores"].values())
+        assert (
+            answer["verdict"]
+            is answer["prediction_set"]
+            is answer["temperature"]
+            is answer["distance"]
+            is None
+        )  # this model was never taught when
+        assert set(answer["scores"]) == set(LABELS) and answer["scores"][answer["label"]] == answer[
+            "probability"
+        ] == max(answer["scores"].values())
     # The bad file is told and makes the status 2, and the photos after it are still answered.
     assert done.status == 2 and is_one_sentence(done.err) and done.err.startswith("text.jpg is not a photo.")
 
@@ -88,12 +110,16 @@ def test_json_is_one_object_a_photo_and_line(predict, photos, tmp_path):
 def test_text_says_the_same(predict, photos):
     answers = [json.loads(line) for line in predict("--json", *photos).out.splitlines()]
     done = predict(*photos)
-    assert done.out.splitlines() == [f"{answer['photo']}: {answer['label']} ({answer['probability']:.1%})" for answer in answers]
+    assert done.out.splitlines() == [
+        f"{answer['photo']}: {answer['label']} ({answer['probability']:.1%})" for answer in answers
+    ]
     assert (done.status, done.err) == (0, "")
 
 
 def test_without_a_model_the_embedded_one_answers(photos):
-    done = subprocess.run([sys.executable, "-m", "vit_demo", "predict", photos[0]], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-m", "vit_demo", "predict", photos[0]], cwd=ROOT, capture_output=True, text=True
+    )
     assert (done.returncode, done.stderr) == (0, "")
     name, _, answer = done.stdout.strip().rpartition(": ")
     label, share = answer.rstrip("%)").split(" (")
@@ -106,7 +132,9 @@ def test_a_photo_whose_name_is_no_text_is_answered(predict, photos, tmp_path):
     Image.open(photos[0]).save(name)
     assert json.loads(predict("--json", name).out)["photo"] == name
     assert predict(name, "--out", tmp_path / "r.jsonl").status == 0
-    assert [json.loads(line)["photo"] for line in (tmp_path / "r.jsonl").read_text().splitlines()] == [f"{tmp_path}/leaf-\\udcff.png"]
+    assert [json.loads(line)["photo"] for line in (tmp_path / "r.jsonl").read_text().splitlines()] == [
+        f"{tmp_path}/leaf-\\udcff.png"
+    ]
     assert "0 of them are new" in predict(name, "--out", tmp_path / "r.jsonl").err
 
 
@@ -117,15 +145,20 @@ def test_a_folder_and_a_zip_are_opened(predict, photos, tmp_path):
     answers = [json.loads(line) for line in done.out.splitlines()]
     assert [answer["photo"] for answer in answers] == [*photos, f"{tmp_path}/leaves.zip/field/leaf.png"]
     assert all("uwezekano" in answer["text"] for answer in answers)
-    assert answers[1]["scores"] == pytest.approx(answers[3]["scores"]) and {answer["language"] for answer in answers} == {"sw"}
+    assert answers[1]["scores"] == pytest.approx(answers[3]["scores"]) and {
+        answer["language"] for answer in answers
+    } == {"sw"}
 
 
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        ("{empty}", "There is no photo in"), ("{empty} --out {home}/r.csv", "There is no photo in"),
+        ("{empty}", "There is no photo in"),
+        ("{empty} --out {home}/r.csv", "There is no photo in"),
         ("{photo} --out {home}/r.txt", "written as .csv or .jsonl"),
-        ("{photo} --out {photo}/r.csv", "cannot be written"), ("{photo} --language de", "invalid choice: 'de'"), ("{home}/no.zip", "There is no file"),
+        ("{photo} --out {photo}/r.csv", "cannot be written"),
+        ("{photo} --language de", "invalid choice: 'de'"),
+        ("{home}/no.zip", "There is no file"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_status_2(predict, photos, home, tmp_path, line, words):
@@ -137,15 +170,21 @@ def test_a_mistake_is_one_sentence_and_status_2(predict, photos, home, tmp_path,
 
 def test_results_hold_each_photo_once_and_a_second_run_does_only_what_is_new(predict, photos, tmp_path):
     folder, out = Path(photos[0]).parent, tmp_path / "deep" / "r.csv"
-    answers = {answer["photo"]: answer for answer in map(json.loads, predict("--json", folder).out.splitlines())}
+    answers = {
+        answer["photo"]: answer for answer in map(json.loads, predict("--json", folder).out.splitlines())
+    }
     done = predict(folder, photos[0], "--out", out)
     assert (done.status, done.out, done.err) == (0, "", f"3 photos are in {out}; 3 of them are new.\n")
     found = rows(out)
     assert [row["photo"] for row in found] == photos
     for row in found:
         answer = answers[row["photo"]]
-        assert row["label"] == answer["label"] and float(row["probability"]) == pytest.approx(answer["probability"], abs=1e-6)
-        assert [float(row[f"score_{label}"]) for label in LABELS] == pytest.approx([answer["scores"][label] for label in LABELS], abs=1e-6)
+        assert row["label"] == answer["label"] and float(row["probability"]) == pytest.approx(
+            answer["probability"], abs=1e-6
+        )
+        assert [float(row[f"score_{label}"]) for label in LABELS] == pytest.approx(
+            [answer["scores"][label] for label in LABELS], abs=1e-6
+        )
         assert row["verdict"] == row["distance"] == row["error"] == "" and row["language"] == "en"
     kept = out.read_bytes()
     bad = tmp_path / "bad.jpg"
@@ -163,7 +202,12 @@ def test_rows_of_two_engines_never_stand_in_one_file(predict, photos, tmp_path):
     assert predict(photos[0], "--out", out).status == 0
     kept = out.read_bytes()
     refused = predict(photos[1], "--out", out, "--engine", "onnx")
-    assert refused.status == 2 and "was written with another engine" in refused.err and is_one_sentence(refused.err) and out.read_bytes() == kept
+    assert (
+        refused.status == 2
+        and "was written with another engine" in refused.err
+        and is_one_sentence(refused.err)
+        and out.read_bytes() == kept
+    )
 
 
 def test_two_runs_never_write_to_one_file_at_once(predict, photos, tiny_model, tmp_path):
@@ -171,21 +215,47 @@ def test_two_runs_never_write_to_one_file_at_once(predict, photos, tiny_model, t
     folder.mkdir()
     for number in range(2000):
         os.link(photos[number % 3], folder / f"{number:04}.png")
-    command = ["-m", "vit_demo", "predict", str(folder), "--model", str(tiny_model), "--device", "cpu", "--out", str(out)]
-    first = subprocess.Popen([sys.executable, *command], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, stderr=subprocess.DEVNULL)
+    command = [
+        "-m",
+        "vit_demo",
+        "predict",
+        str(folder),
+        "--model",
+        str(tiny_model),
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
+    first = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stderr=subprocess.DEVNULL,
+    )
     try:
         until = time.monotonic() + 60
         while not (out.exists() and out.stat().st_size > 1000) and time.monotonic() < until:
             time.sleep(0.01)
         os.kill(first.pid, signal.SIGSTOP)  # so that it cannot end before the second one is refused
         refused = predict(folder, "--out", out)
-        assert refused.status == 2 and "Another run is writing to" in refused.err and is_one_sentence(refused.err)
+        assert (
+            refused.status == 2
+            and "Another run is writing to" in refused.err
+            and is_one_sentence(refused.err)
+        )
     finally:
         first.kill()
         first.wait()
     # A run that was killed is in nobody's way, and none leaves a lock behind.
-    assert predict(folder, "--out", out).status == 0 and len({row["photo"] for row in rows(out)}) == len(rows(out)) == 2000
-    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith("r.csv")) == ["r.csv", "r.csv.about.json"]
+    assert (
+        predict(folder, "--out", out).status == 0
+        and len({row["photo"] for row in rows(out)}) == len(rows(out)) == 2000
+    )
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith("r.csv")) == [
+        "r.csv",
+        "r.csv.about.json",
+    ]
 
 
 def test_leaves_of_one_plant_get_one_answer(predict, photos, tmp_path):
@@ -194,8 +264,22 @@ def test_leaves_of_one_plant_get_one_answer(predict, photos, tmp_path):
     done = predict("--together", "--json", "--language", "fr", *photos, bad)
     answer = json.loads(done.out)
     alone = [json.loads(line) for line in predict("--json", "--language", "fr", *photos).out.splitlines()]
-    assert answer["leaves"] == [*alone, {"photo": str(bad), "error": answer["leaves"][3]["error"]}] and answer["voted"] == 3
-    assert set(answer) == {"verdict", "label", "probability", "scores", "prediction_set", "counts", "voted", "leaves", "language", "text"}
+    assert (
+        answer["leaves"] == [*alone, {"photo": str(bad), "error": answer["leaves"][3]["error"]}]
+        and answer["voted"] == 3
+    )
+    assert set(answer) == {
+        "verdict",
+        "label",
+        "probability",
+        "scores",
+        "prediction_set",
+        "counts",
+        "voted",
+        "leaves",
+        "language",
+        "text",
+    }
     assert (done.status, done.err) == (2, answer["leaves"][3]["error"] + "\n") and is_one_sentence(done.err)
     told = predict("--together", "--language", "fr", *photos)
     assert (told.status, told.err) == (0, "")
@@ -206,8 +290,12 @@ def test_leaves_of_one_plant_get_one_answer(predict, photos, tmp_path):
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("{many}", "These are 13 photos. Give at most 12"), ("{empty}", "There is no photo in"), ("{photo} --out {empty}/r.csv", "Leave --out away"),
-     ("{bad}", "is not a photo")],
+    [
+        ("{many}", "These are 13 photos. Give at most 12"),
+        ("{empty}", "There is no photo in"),
+        ("{photo} --out {empty}/r.csv", "Leave --out away"),
+        ("{bad}", "is not a photo"),
+    ],
 )
 def test_what_is_no_plant_is_one_sentence_and_status_2(predict, photos, tmp_path, line, words):
     many, empty, bad = tmp_path / "many", tmp_path / "empty", tmp_path / "text.jpg"
@@ -247,7 +335,9 @@ def test_several_processes_need_a_file(predict, photos, monkeypatch):
         monkeypatch.setenv("RANK", rank)
         assert predict(photos[0]) == Outcome(2, "", said)
     monkeypatch.setenv("RANK", "0")
-    assert predict("--together", photos[0]) == Outcome(2, "", "Photos are looked at --together by one process. Start it without a launcher.\n")
+    assert predict("--together", photos[0]) == Outcome(
+        2, "", "Photos are looked at --together by one process. Start it without a launcher.\n"
+    )
 
 
 def test_two_processes_are_killed_and_started_again_and_each_photo_has_one_row(tiny_model, photos, tmp_path):
@@ -257,16 +347,39 @@ def test_two_processes_are_killed_and_started_again_and_each_photo_has_one_row(t
         os.link(photos[number % 3], folder / f"{number:04}.png")
     (folder / "0100.png").unlink()
     (folder / "0100.png").write_text("no photo")
-    command = ["-m", "vit_demo", "predict", str(folder), "--model", str(tiny_model), "--device", "cpu", "--out", str(out)]
+    command = [
+        "-m",
+        "vit_demo",
+        "predict",
+        str(folder),
+        "--model",
+        str(tiny_model),
+        "--device",
+        "cpu",
+        "--out",
+        str(out),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    parts, until = [tmp_path / "r.csv.parts" / f"{rank}-of-2.csv" for rank in range(2)], time.monotonic() + 120
+    parts, until = (
+        [tmp_path / "r.csv.parts" / f"{rank}-of-2.csv" for rank in range(2)],
+        time.monotonic() + 120,
+    )
     with (tmp_path / "log").open("w") as log:
         # As a launcher starts them.
         started = [
-            subprocess.Popen([sys.executable, *command], cwd=ROOT, env={**environment, "RANK": rank, "WORLD_SIZE": "2"}, stdout=log, stderr=log)
+            subprocess.Popen(
+                [sys.executable, *command],
+                cwd=ROOT,
+                env={**environment, "RANK": rank, "WORLD_SIZE": "2"},
+                stdout=log,
+                stderr=log,
+            )
             for rank in ("0", "1")
         ]
-        while not any(part.exists() and part.stat().st_size > 3000 for part in parts) and time.monotonic() < until:
+        while (
+            not any(part.exists() and part.stat().st_size > 3000 for part in parts)
+            and time.monotonic() < until
+        ):
             time.sleep(0.01)
         for process in started:
             process.kill()
@@ -275,13 +388,32 @@ def test_two_processes_are_killed_and_started_again_and_each_photo_has_one_row(t
     before = sum(part.read_bytes().count(b"\n") - 1 for part in parts if part.exists())
     assert 0 < before < 3000
     # Two processes on a machine without GPUs too.
-    flags = ["--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--main_process_port", "0", "--mixed_precision", "no", "--dynamo_backend", "no"]
+    flags = [
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--main_process_port",
+        "0",
+        "--mixed_precision",
+        "no",
+        "--dynamo_backend",
+        "no",
+    ]
     launch = [sys.executable, "-m", "accelerate.commands.launch", *flags, *command]
     done = subprocess.run(launch, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert f"3000 photos are in {out}." in done.stderr
     found = rows(out)
-    assert sorted(row["photo"] for row in found) == [str(folder / f"{number:04}.png") for number in range(3000)]
+    assert sorted(row["photo"] for row in found) == [
+        str(folder / f"{number:04}.png") for number in range(3000)
+    ]
     assert [row["photo"] for row in found if row["error"]] == [str(folder / "0100.png")]
-    assert len({tuple(row.values())[1:] for row in found if not row["error"]}) == 3  # as many answers as leaves
-    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith("r.csv")) == ["r.csv", "r.csv.about.json"]
+    assert (
+        len({tuple(row.values())[1:] for row in found if not row["error"]}) == 3
+    )  # as many answers as leaves
+    assert sorted(file.name for file in tmp_path.iterdir() if file.name.startswith("r.csv")) == [
+        "r.csv",
+        "r.csv.about.json",
+    ]

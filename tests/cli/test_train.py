@@ -1,4 +1,6 @@
-"""Training from the command line: as a run, as several at once, by several processes, and gone on with after it was killed."""
+"""Training from the command line: as a run, as several at once, by several processes, and gone on with after
+it was killed.
+"""
 
 from __future__ import annotations
 
@@ -39,11 +41,19 @@ def test_a_refused_folder_is_left_as_it_was(call, place: Place, home: Path) -> N
 def test_train_without_out_is_a_run_under_home(call, home: Path) -> None:
     from vit_demo.training.run import runs
 
-    done = call("train --data {data} --model {model} --epochs 1 --device cpu --half --augment none --resolutions 16,24 --evaluate-every 1")
+    done = call(
+        "train --data {data} --model {model} --epochs 1 --device cpu --half --augment none --resolutions"
+        " 16,24 --evaluate-every 1"
+    )
     assert done.status == 0, done.err
     (run,) = runs.list_runs()
     config = run.config()
-    assert (config.half, config.augment, config.resolutions, config.evaluate_every) == (True, "none", (16, 24), 1)
+    assert (config.half, config.augment, config.resolutions, config.evaluate_every) == (
+        True,
+        "none",
+        (16, 24),
+        1,
+    )
     assert run.state()["status"] == "finished"
     scores = run.scores()["test"]
     low, high = scores["interval"]
@@ -57,7 +67,9 @@ def test_several_seeds_are_one_experiment(call, home: Path) -> None:
 
     from vit_demo.training.run import runs
 
-    done = call("train --data {data} --model {model} --epochs 1 --device cpu --film 0 --seed 7 --seeds 2 --json")
+    done = call(
+        "train --data {data} --model {model} --epochs 1 --device cpu --film 0 --seed 7 --seeds 2 --json"
+    )
     assert done.status == 0, done.err
     result = json.loads(done.out)
     found = {run.id: run for run in runs.list_runs()}
@@ -65,11 +77,21 @@ def test_several_seeds_are_one_experiment(call, home: Path) -> None:
     assert {run.experiment for run in found.values()} == {result["experiment"]} != {""}
     accuracies = [found[entry["id"]].scores()["test"]["accuracy"] for entry in result["runs"]]
     assert [entry["test_accuracy"] for entry in result["runs"]] == accuracies == result["accuracies"]
-    low, high = t.interval(0.95, 1, np.mean(accuracies), np.std(accuracies, ddof=1) / 2**0.5) if len(set(accuracies)) > 1 else (accuracies[0],) * 2
-    assert result["interval"] == pytest.approx([max(0, low), min(1, high)]) and result["mean"] == pytest.approx(np.mean(accuracies))
+    low, high = (
+        t.interval(0.95, 1, np.mean(accuracies), np.std(accuracies, ddof=1) / 2**0.5)
+        if len(set(accuracies)) > 1
+        else (accuracies[0],) * 2
+    )
+    assert result["interval"] == pytest.approx([max(0, low), min(1, high)]) and result[
+        "mean"
+    ] == pytest.approx(np.mean(accuracies))
     # All of them fail alike: one sentence a run, and none for people to take for a result.
     done = call("train --data {folder}/nowhere --model {model} --device cpu --seeds 2")
-    assert done.status == 2 and done.err.count("has no result. There is no folder") == 2 and done.out.startswith("None of the 2 runs")
+    assert (
+        done.status == 2
+        and done.err.count("has no result. There is no folder") == 2
+        and done.out.startswith("None of the 2 runs")
+    )
 
 
 # Several processes: started as a launcher starts them, each with its own streams
@@ -80,11 +102,22 @@ def together(line: list[str], home: Path) -> list[Outcome]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
-    env = {**os.environ, "VIT_DEMO_HOME": str(home), "OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    env = {
+        **os.environ,
+        "VIT_DEMO_HOME": str(home),
+        "OMP_NUM_THREADS": "1",
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": port,
+        "WORLD_SIZE": "2",
+    }
     started = [
         subprocess.Popen(
-            [sys.executable, "-m", "vit_demo", *line], cwd=ROOT, env={**env, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "vit_demo", *line],
+            cwd=ROOT,
+            env={**env, "RANK": rank, "LOCAL_RANK": rank},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         for rank in ("0", "1")
     ]
@@ -112,8 +145,14 @@ def test_several_processes_make_one_run_and_speak_with_one_voice(place: Place, t
     ("line", "words"),
     [
         ("train --epochs 0", "epochs"),  # before the processes meet
-        ("train --device cpu --out {folder}/full", "is not empty"),  # when the other one waits for the settings
-        ("train --device cpu --model {folder}/nowhere --data {data}", "There is no model folder"),  # in both of them
+        (
+            "train --device cpu --out {folder}/full",
+            "is not empty",
+        ),  # when the other one waits for the settings
+        (
+            "train --device cpu --model {folder}/nowhere --data {data}",
+            "There is no model folder",
+        ),  # in both of them
         ("train --device cpu --seeds 2", "Leave out --seeds"),
     ],
 )
@@ -133,10 +172,18 @@ def killed(place: Place, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run whose process was killed after some steps."""
     home = tmp_path_factory.mktemp("killed")
     folder = home / "runs" / "killed-run"
-    line = "train --data {data} --model {model} --epochs 150 --batch-size 4 --device cpu --film 0 --evaluate-every 150 --checkpoint-every 20 --out"
+    line = (
+        "train --data {data} --model {model} --epochs 150 --batch-size 4 --device cpu --film 0"
+        " --evaluate-every 150 --checkpoint-every 20 --out"
+    )
     env = {**os.environ, "VIT_DEMO_HOME": str(home), "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-m", "vit_demo", *place.arguments(line), str(folder)], cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [sys.executable, "-m", "vit_demo", *place.arguments(line), str(folder)],
+        cwd=ROOT,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     end = time.monotonic() + 120
     while not (folder / "checkpoint").is_dir() and time.monotonic() < end and process.poll() is None:
@@ -165,13 +212,18 @@ def test_a_killed_run_goes_on_from_its_checkpoint(call, killed: Path, tmp_path: 
     assert again.status == 2 and "is finished" in again.err and run.has_model()
 
 
-def test_what_cannot_go_on_is_told_and_left_as_it_was(call, place: Place, killed: Path, tmp_path: Path) -> None:
+def test_what_cannot_go_on_is_told_and_left_as_it_was(
+    call, place: Place, killed: Path, tmp_path: Path
+) -> None:
     from vit_demo.training.run.runs import Run
 
     kept = sorted(killed.rglob("*"))
     for more, words in (
-        (["--epochs", "3"], "Leave out --epochs"), (["--recipe", "fast"], "Leave out --recipe"), (["--no-half"], "Leave out --half"),
-        (["--out", "x"], "Leave out --out"), (["--seeds", "2"], "Leave out --seeds"),
+        (["--epochs", "3"], "Leave out --epochs"),
+        (["--recipe", "fast"], "Leave out --recipe"),
+        (["--no-half"], "Leave out --half"),
+        (["--out", "x"], "Leave out --out"),
+        (["--seeds", "2"], "Leave out --seeds"),
     ):
         done = call("train --resume", str(killed), *more)
         assert (done.status, done.out) == (2, "") and words in done.err
@@ -186,13 +238,25 @@ def test_what_cannot_go_on_is_told_and_left_as_it_was(call, place: Place, killed
 
 
 @pytest.mark.parametrize(("processes", "taken_down"), [("1", True), ("2", False)])
-def test_one_of_several_processes_ends_without_taking_python_down(tmp_path: Path, processes: str, taken_down: bool) -> None:
-    """Else a thread of their connection may kill it at its end, now and then; all it has said is there all the same."""
+def test_one_of_several_processes_ends_without_taking_python_down(
+    tmp_path: Path, processes: str, taken_down: bool
+) -> None:
+    """Else a thread of their connection may kill it at its end, now and then; all it has said is there all
+    the same.
+    """
     code = (
         "import atexit, sys; from vit_demo.cli.main import command; atexit.register(print, 'taken down'); "
         "sys.argv = ['vit_demo', 'runs', 'show', 'none']; command()"
     )
     env = {**os.environ, "VIT_DEMO_HOME": str(tmp_path), "WORLD_SIZE": processes}
-    ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=200, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
     assert ended.returncode == 2 and "none" in ended.stderr
     assert ("taken down" in ended.stdout) == taken_down

@@ -19,7 +19,10 @@ def test_what_is_written_is_read_as_it_was(home: Path) -> None:
     assert CACHE.read("key") is None
     CACHE.write("key", ARRAYS)
     found = CACHE.read("key")
-    assert found.keys() == ARRAYS.keys() and all(np.array_equal(found[name], array) and found[name].dtype == array.dtype for name, array in ARRAYS.items())
+    assert found.keys() == ARRAYS.keys() and all(
+        np.array_equal(found[name], array) and found[name].dtype == array.dtype
+        for name, array in ARRAYS.items()
+    )
     assert [file.name for file in CACHE.file("key").parent.iterdir()] == ["key.npz"]
 
 
@@ -51,7 +54,10 @@ def test_a_disk_that_takes_nothing_costs_nothing_but_the_file(home: Path) -> Non
 
 
 def test_a_key_changes_with_each_part_and_a_stamp_with_the_file(tmp_path: Path) -> None:
-    assert len(key_of(1, "a")) == KEY_LENGTH and len({key_of(1, "a"), key_of(1, "b"), key_of(2, "a"), key_of("1", "a")}) == 4
+    assert (
+        len(key_of(1, "a")) == KEY_LENGTH
+        and len({key_of(1, "a"), key_of(1, "b"), key_of(2, "a"), key_of("1", "a")}) == 4
+    )
     file = tmp_path / "leaf.jpg"
     assert stamp(file) == (str(file),)
     file.write_bytes(b"1")
@@ -64,9 +70,12 @@ def test_a_file_of_safetensors_is_the_same_bytes_for_the_same_values():
     arrays = {"b": np.arange(5, dtype=np.float32), "a": np.ones((2, 3), dtype=np.int64)}
     metadata = {name: name * 3 for name in ("format", "numbers", "layer", "labels", "ünï")}
     made = {safetensors_bytes(arrays, metadata) for _ in range(30)}
-    content, = made
+    (content,) = made
     read = safetensors.numpy.load(content)
-    assert all(np.array_equal(read[name], array) and read[name].dtype == array.dtype for name, array in arrays.items())
+    assert all(
+        np.array_equal(read[name], array) and read[name].dtype == array.dtype
+        for name, array in arrays.items()
+    )
     header = content[8 : 8 + int.from_bytes(content[:8], "little")]
     assert json.loads(header)["__metadata__"] == metadata and len(header) % 8 == 0
     # The library's own order is one of chance.

@@ -19,7 +19,9 @@ def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(tmp_path: P
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_where_it_fails_the_file_stays_as_it_was(tmp_path: Path, durable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_it_fails_the_file_stays_as_it_was(
+    tmp_path: Path, durable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = tmp_path / "state.json"
     write_atomically(file, "before")
 

@@ -8,17 +8,33 @@ from datasets import Dataset
 from torch.nn.functional import gelu, linear
 
 from vit_demo.common import compat
-from vit_demo.common.compat import GELU_AFTER, NOTHING_AFTER, dataset_stamp, laid_out, lerp_all, linear_then, onednn_fuses
+from vit_demo.common.compat import (
+    GELU_AFTER,
+    NOTHING_AFTER,
+    dataset_stamp,
+    laid_out,
+    lerp_all,
+    linear_then,
+    onednn_fuses,
+)
 
 
 def test_onednn_computes_a_product_with_gelu() -> None:
     if not onednn_fuses():
         pytest.skip("this torch or processor has no such product, and the plain way is taken")
-    values, weight, bias = torch.randn(2, 5, 64).bfloat16(), torch.randn(32, 64).bfloat16(), torch.randn(32).bfloat16()
+    values, weight, bias = (
+        torch.randn(2, 5, 64).bfloat16(),
+        torch.randn(32, 64).bfloat16(),
+        torch.randn(32).bfloat16(),
+    )
     expected = linear(values.float(), weight.float(), bias.float())
     for one in (weight, laid_out(weight)):
-        torch.testing.assert_close(linear_then(values, one, bias, NOTHING_AFTER).float(), expected, rtol=0.02, atol=0.1)
-        torch.testing.assert_close(linear_then(values, one, bias, GELU_AFTER).float(), gelu(expected), rtol=0.02, atol=0.1)
+        torch.testing.assert_close(
+            linear_then(values, one, bias, NOTHING_AFTER).float(), expected, rtol=0.02, atol=0.1
+        )
+        torch.testing.assert_close(
+            linear_then(values, one, bias, GELU_AFTER).float(), gelu(expected), rtol=0.02, atol=0.1
+        )
 
 
 @pytest.mark.parametrize("there", [True, False])

@@ -23,11 +23,20 @@ def test_a_job_tells_how_far_it_is_and_ends_with_its_result() -> None:
         return "made"
 
     job = kind.start(Job("a", about="what was asked"), work)
-    assert seen.wait(10) and (job.state, job.done, job.total, job.result, job.about) == (JobState.RUNNING, 2, 5, None, "what was asked") and job.is_going
+    assert (
+        seen.wait(10)
+        and (job.state, job.done, job.total, job.result, job.about)
+        == (JobState.RUNNING, 2, 5, None, "what was asked")
+        and job.is_going
+    )
     # Who asks for the same joins it, also when it is done.
     assert kind.start(Job("a"), work) is job
     go_on.set()
-    assert job.wait(10) and (job.state, job.result, job.error) == (JobState.DONE, "made", "") and not job.is_going
+    assert (
+        job.wait(10)
+        and (job.state, job.result, job.error) == (JobState.DONE, "made", "")
+        and not job.is_going
+    )
     assert kind.start(Job("a"), work) is kind.find("a") is job and kind.all() == [job]
 
 
@@ -51,9 +60,13 @@ def test_a_job_that_is_stopped_ends_where_it_looks_and_the_next_begins_anew() ->
         job.tell(1)
 
 
-@pytest.mark.parametrize(("raised", "said"), [
-    (UserError("Give another folder."), "Give another folder."), (ValueError("deep inside"), "The photos could not be read (ValueError). Try again."),
-])
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        (UserError("Give another folder."), "Give another folder."),
+        (ValueError("deep inside"), "The photos could not be read (ValueError). Try again."),
+    ],
+)
 def test_a_job_that_fails_says_why_and_can_be_started_again(raised: Exception, said: str) -> None:
     kind: Jobs[None] = Jobs("test", 3, "error.data.check_failed")
 
@@ -74,7 +87,11 @@ def test_why_a_job_failed_is_said_in_the_language_of_whoever_asks() -> None:
         job = kind.start(Job("a"), work)
     assert job.wait(10) and job.error == say("error.common.threads", "en", threads="many")
     with speaking("sw"):
-        assert job.error == say("error.common.threads", "sw", threads="many") != say("error.common.threads", "en", threads="many")
+        assert (
+            job.error
+            == say("error.common.threads", "sw", threads="many")
+            != say("error.common.threads", "en", threads="many")
+        )
 
 
 def test_of_those_that_have_ended_a_few_are_kept_and_none_that_is_under_way_goes() -> None:

@@ -1,4 +1,6 @@
-"""The words of the page: the same keys and placeholders in every language, none empty, none missing, none without use."""
+"""The words of the page: the same keys and placeholders in every language, none empty, none missing, none
+without use.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +14,24 @@ import pytest
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import DEFAULT_LANGUAGE, FOLDER, LANGUAGES, Sentence, percent, percent_in, pick_language, say, speaking, words
+from vit_demo.common.words import (
+    DEFAULT_LANGUAGE,
+    FOLDER,
+    LANGUAGES,
+    Sentence,
+    percent,
+    percent_in,
+    pick_language,
+    say,
+    speaking,
+    words,
+)
 
 PACKAGE = settings.PACKAGE
 TRANSLATED = {
     language: {
-        str(file.relative_to(FOLDER / language)): json.loads(file.read_text(encoding="utf-8")) for file in sorted((FOLDER / language).rglob("*.json"))
+        str(file.relative_to(FOLDER / language)): json.loads(file.read_text(encoding="utf-8"))
+        for file in sorted((FOLDER / language).rglob("*.json"))
     }
     for language in LANGUAGES
 }
@@ -32,7 +46,9 @@ SHARED = 3
 
 
 def python_keys(source: str) -> tuple[set[str], set[str], list[str]]:
-    """The keys that a module names, the beginnings of those that it puts together, and errors made of a sentence instead of a key."""
+    """The keys that a module names, the beginnings of those that it puts together, and errors made of a
+    sentence instead of a key.
+    """
     keys, begun, bad = set(), set(), []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr) and isinstance(node.values[0], ast.Constant):
@@ -40,7 +56,11 @@ def python_keys(source: str) -> tuple[set[str], set[str], list[str]]:
         elif isinstance(node, ast.Constant) and isinstance(node.value, str) and KEY.fullmatch(node.value):
             keys.add(node.value)
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in TAKES_A_KEY and node.args:
-            first = [part for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            first = [
+                part
+                for part in ast.walk(node.args[0])
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            ]
             bad += [part.value for part in first if " " in part.value]
     return keys, begun, bad
 
@@ -64,25 +84,47 @@ def test_every_key_is_used_and_errors_name_keys():
         bad += [f"{file.name}: {text}" for text in found[2]]
     assert bad == []
     families = tuple(one for one in begun if "." in one)
-    unused = {key for key in ENGLISH if not {key, key.removesuffix(".singular")} & keys and not key.startswith(families)}
+    unused = {
+        key
+        for key in ENGLISH
+        if not {key, key.removesuffix(".singular")} & keys and not key.startswith(families)
+    }
     assert unused == set()
     rooms = {key.split(".")[0] for key in ENGLISH}
-    missing = {key for key in keys if key.split(".")[0] in rooms and key not in ENGLISH and key.startswith("error.")}
+    missing = {
+        key for key in keys if key.split(".")[0] in rooms and key not in ENGLISH and key.startswith("error.")
+    }
     assert missing == set()
 
 
 def test_the_look_for_keys_sees_planted_ones():
-    source = 'say("diagnose.planted"); say(f"class.{label}"); words(x)["notes.other"]; UserError("Not a key."); UserError("error.a.b")'
-    assert python_keys(source) == ({"diagnose.planted", "notes.other", "error.a.b"}, {"class."}, ["Not a key."])
-    assert template_keys("{{ say('data.a', count=3) }}{{ say('data.kind.' ~ kind) }}")[:2] == ({"data.a"}, {"data.kind."})
+    source = (
+        'say("diagnose.planted"); say(f"class.{label}"); words(x)["notes.other"]; UserError("Not a key.");'
+        ' UserError("error.a.b")'
+    )
+    assert python_keys(source) == (
+        {"diagnose.planted", "notes.other", "error.a.b"},
+        {"class."},
+        ["Not a key."],
+    )
+    assert template_keys("{{ say('data.a', count=3) }}{{ say('data.kind.' ~ kind) }}")[:2] == (
+        {"data.a"},
+        {"data.kind."},
+    )
 
 
 def test_each_call_gives_its_text_what_it_needs():
-    """A literal key is called with the placeholders of its text, no more and no less, in the package and in the templates."""
+    """A literal key is called with the placeholders of its text, no more and no less, in the package and in
+    the templates.
+    """
     wrong = []
     for file in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and ast.unparse(node.func) in ("say", "say_html", "Told", "UserError") and node.args):
+            if not (
+                isinstance(node, ast.Call)
+                and ast.unparse(node.func) in ("say", "say_html", "Told", "UserError")
+                and node.args
+            ):
                 continue
             key, given = node.args[0], {word.arg for word in node.keywords}
             if not (isinstance(key, ast.Constant) and key.value in ENGLISH) or None in given:
@@ -100,13 +142,19 @@ def test_no_key_stands_in_two_files():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_language_has_all_keys_with_the_same_placeholders_and_says_something(language):
-    english = {name: texts for name, texts in TRANSLATED[DEFAULT_LANGUAGE].items() if language == DEFAULT_LANGUAGE or name not in ENGLISH_ONLY}
+    english = {
+        name: texts
+        for name, texts in TRANSLATED[DEFAULT_LANGUAGE].items()
+        if language == DEFAULT_LANGUAGE or name not in ENGLISH_ONLY
+    }
     assert TRANSLATED[language].keys() == english.keys()
     same = []
     for name, texts in english.items():
         own = TRANSLATED[language][name]
         # A language may need a sentence of its own for one, or none.
-        assert {key.removesuffix(".singular") for key in own} == {key.removesuffix(".singular") for key in texts}, name
+        assert {key.removesuffix(".singular") for key in own} == {
+            key.removesuffix(".singular") for key in texts
+        }, name
         for key, text in own.items():
             first = texts.get(key, texts[key.removesuffix(".singular")])
             assert set(placeholders(text)) - {"count"} == set(placeholders(first)) - {"count"}, (name, key)
@@ -120,10 +168,15 @@ def test_a_language_has_all_keys_with_the_same_placeholders_and_says_something(l
 def test_a_sentence_is_said_later_in_the_language_of_who_reads_it():
     kept = Sentence("diagnose.either", {"labels": Sentence("class.healthy")})
     assert Sentence.from_json(json.loads(json.dumps(kept.as_json()))) == kept
-    assert str(kept) == "Either healthy" and "healthy" not in say("diagnose.either", "sw", labels=Sentence("class.healthy"))
+    assert str(kept) == "Either healthy" and "healthy" not in say(
+        "diagnose.either", "sw", labels=Sentence("class.healthy")
+    )
     with speaking("sw"):
         assert str(kept) == say("diagnose.either", "sw", labels=say("class.healthy", "sw"))
-    assert Sentence.from_json({"key": "gone.now", "values": {}}) == "gone.now" and Sentence.from_json("said before") == "said before"
+    assert (
+        Sentence.from_json({"key": "gone.now", "values": {}}) == "gone.now"
+        and Sentence.from_json("said before") == "said before"
+    )
 
 
 def test_an_error_travels_between_processes_and_is_said_there():
@@ -134,8 +187,19 @@ def test_an_error_travels_between_processes_and_is_said_there():
 @pytest.mark.parametrize(
     ("accepted", "language"),
     [
-        ("sw-KE,sw;q=0.9,en;q=0.8", "sw"), ("zh-TW", "zh"), ("pt-BR, es;q=0.5", "pt"), ("de-DE,de;q=0.9,fr;q=0.7,en;q=0.6", "fr"), ("en;q=0.3, es;q=0.8", "es"),
-        ("FR", "fr"), ("fr;q=0, en;q=0.1", "en"), ("fr;q=nonsense", "en"), ("de", "en"), ("*", "en"), ("", "en"), (None, "en"), (",;=,q", "en"),
+        ("sw-KE,sw;q=0.9,en;q=0.8", "sw"),
+        ("zh-TW", "zh"),
+        ("pt-BR, es;q=0.5", "pt"),
+        ("de-DE,de;q=0.9,fr;q=0.7,en;q=0.6", "fr"),
+        ("en;q=0.3, es;q=0.8", "es"),
+        ("FR", "fr"),
+        ("fr;q=0, en;q=0.1", "en"),
+        ("fr;q=nonsense", "en"),
+        ("de", "en"),
+        ("*", "en"),
+        ("", "en"),
+        (None, "en"),
+        (",;=,q", "en"),
     ],
 )
 def test_the_browser_gets_the_language_that_it_likes_best(accepted, language):

@@ -23,7 +23,13 @@ def test_dangerous_members_are_rows_and_the_good_ones_are_answered(classifier, t
     link = zipfile.ZipInfo("link.png")
     link.external_attr = (stat.S_IFLNK | 0o777) << 16
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as out:
-        for name in ("../../evil.png", "/etc/evil.png", "C:\\evil.png", "..\\evil.png", "field/../../../evil.png"):
+        for name in (
+            "../../evil.png",
+            "/etc/evil.png",
+            "C:\\evil.png",
+            "..\\evil.png",
+            "field/../../../evil.png",
+        ):
             info = zipfile.ZipInfo(name)
             info.filename = name
             out.writestr(info, leaf(0))
@@ -36,12 +42,22 @@ def test_dangerous_members_are_rows_and_the_good_ones_are_answered(classifier, t
         out.writestr("tight.png", leaf(1), compress_type=zipfile.ZIP_LZMA)
         out.writestr("./good.png", leaf(2))
     answers = list(diagnose_many(classifier, [file]))
-    words = {answer.photo.rpartition("/")[2]: answer.error for answer in answers if isinstance(answer, Refusal)}
+    words = {
+        answer.photo.rpartition("/")[2]: answer.error for answer in answers if isinstance(answer, Refusal)
+    }
     assert [answer.photo for answer in answers if isinstance(answer, Diagnosis)] == [f"{file}/./good.png"]
     assert all(is_plain(text) for text in words.values()), words
-    assert sum("outside the archive" in answer.error for answer in answers if isinstance(answer, Refusal)) == 5
-    for name, text in (("link.png", "is a link"), ("inner.zip", "inside the archive"), ("disguised.png", "inside the archive"), ("bomb.png", "more tightly"),
-                       ("tight.png", "plain zip"), ("no photo.png", "not a photo")):
+    assert (
+        sum("outside the archive" in answer.error for answer in answers if isinstance(answer, Refusal)) == 5
+    )
+    for name, text in (
+        ("link.png", "is a link"),
+        ("inner.zip", "inside the archive"),
+        ("disguised.png", "inside the archive"),
+        ("bomb.png", "more tightly"),
+        ("tight.png", "plain zip"),
+        ("no photo.png", "not a photo"),
+    ):
         assert text in words[name]
     assert not list(tmp_path.rglob("evil*")) and not list(tmp_path.parent.glob("evil*"))
 
@@ -69,10 +85,14 @@ def test_locked_damaged_and_too_large_members_are_rows(classifier, tmp_path, mon
     torn.write_bytes(content)
     assert "is damaged inside torn.zip" in refusals(classifier, torn)[0]
     # The list says that it is small, and zipfile stops there: what it does not hold is never unpacked.
-    liar = patched(packed(tmp_path / "liar.zip", {"leaf.png": leaf(0) * 50}), b"leaf.png", 24, struct.pack("<I", 100))
+    liar = patched(
+        packed(tmp_path / "liar.zip", {"leaf.png": leaf(0) * 50}), b"leaf.png", 24, struct.pack("<I", 100)
+    )
     assert "damaged" in refusals(classifier, liar)[0]
     large = packed(tmp_path / "large.zip", {"leaf.png": leaf(0)})
-    monkeypatch.setattr(archive.settings, "load", lambda: settings.Settings(home=tmp_path, max_photo_bytes=2**11))
+    monkeypatch.setattr(
+        archive.settings, "load", lambda: settings.Settings(home=tmp_path, max_photo_bytes=2**11)
+    )
     assert "is larger than" in refusals(classifier, large)[0]
 
 
@@ -107,7 +127,12 @@ def test_members_that_share_their_bytes_are_refused(refusal, tmp_path):
     content = file.read_bytes()
     end, start = content.rindex(b"PK\x05\x06"), content.index(b"PK\x01\x02")
     entries = content[start:end] * 1000
-    file.write_bytes(content[:start] + entries + b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 1000, 1000, len(entries), start, 0))
+    file.write_bytes(
+        content[:start]
+        + entries
+        + b"PK\x05\x06"
+        + struct.pack("<HHHHIIH", 0, 0, 1000, 1000, len(entries), start, 0)
+    )
     assert "made to do harm" in refusal(lambda: list(walk([file])))
 
 

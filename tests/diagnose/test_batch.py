@@ -20,20 +20,39 @@ from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
 def test_folders_are_walked_in_a_fixed_order_without_what_is_hidden(tmp_path):
     for name in ("b.jpg", "a.jpg", "sub/deep/x.jpg", "sub/c.jpg", "another/d.jpg", "name.txt"):
         put(tmp_path / "in" / name, b"x")
-    for name in (".hidden.jpg", ".DS_Store", "Thumbs.db", ".ipynb_checkpoints/a.jpg", "__MACOSX/._a.jpg", "sub/.cache/z.jpg"):
+    for name in (
+        ".hidden.jpg",
+        ".DS_Store",
+        "Thumbs.db",
+        ".ipynb_checkpoints/a.jpg",
+        "__MACOSX/._a.jpg",
+        "sub/.cache/z.jpg",
+    ):
         put(tmp_path / "in" / name, b"x")
     (tmp_path / "in" / "sub" / "circle").symlink_to(tmp_path / "in")
     names = [Path(item.name).relative_to(tmp_path / "in").as_posix() for item in walk([tmp_path / "in"])]
-    assert names == ["a.jpg", "b.jpg", "name.txt", "another/d.jpg", "sub/c.jpg", "sub/circle", "sub/deep/x.jpg"]
+    assert names == [
+        "a.jpg",
+        "b.jpg",
+        "name.txt",
+        "another/d.jpg",
+        "sub/c.jpg",
+        "sub/circle",
+        "sub/deep/x.jpg",
+    ]
     assert [item.name for item in walk([tmp_path / "in" / "b.jpg", tmp_path / "in" / "another"])] == [
-        str(tmp_path / "in" / "b.jpg"), str(tmp_path / "in" / "another" / "d.jpg")
+        str(tmp_path / "in" / "b.jpg"),
+        str(tmp_path / "in" / "another" / "d.jpg"),
     ]
 
 
 def test_the_results_are_no_photo_of_the_folder_that_they_lie_in(tmp_path):
     for name in ("a.jpg", "r.csv", "r.csv.about.json", "r.csv.parts/0-of-2.csv", "sub/r.csv"):
         put(tmp_path / name, b"x")
-    assert [item.name for item in walk([tmp_path], out=tmp_path / "r.csv")] == [str(tmp_path / "a.jpg"), str(tmp_path / "sub" / "r.csv")]
+    assert [item.name for item in walk([tmp_path], out=tmp_path / "r.csv")] == [
+        str(tmp_path / "a.jpg"),
+        str(tmp_path / "sub" / "r.csv"),
+    ]
 
 
 def test_a_folder_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
@@ -48,7 +67,11 @@ def test_a_folder_that_cannot_be_read_is_a_row(tmp_path, monkeypatch):
 
     monkeypatch.setattr(os, "scandir", refuse)
     first, second = walk([tmp_path])
-    assert first.name == str(tmp_path / "closed") and is_plain(str(first.error)) and second.name == str(tmp_path / "open" / "b.jpg")
+    assert (
+        first.name == str(tmp_path / "closed")
+        and is_plain(str(first.error))
+        and second.name == str(tmp_path / "open" / "b.jpg")
+    )
 
 
 def test_folders_are_read_only_when_their_turn_comes(tmp_path, monkeypatch):
@@ -68,16 +91,28 @@ def test_folders_are_read_only_when_their_turn_comes(tmp_path, monkeypatch):
 def test_each_source_gives_the_answer_that_its_photo_has_alone(classifier, tmp_path):
     files = [put(tmp_path / "in" / f"{number:02}.png", leaf(number)) for number in range(20)]
     bad = put(tmp_path / "in" / "05-bad.png", b"no photo")
-    zipped = packed(tmp_path / "leaves.zip", {"field/z.png": leaf(99), "notes.txt": b"hello", "field/": b"", "__MACOSX/field/._z.png": b"x"})
+    zipped = packed(
+        tmp_path / "leaves.zip",
+        {"field/z.png": leaf(99), "notes.txt": b"hello", "field/": b"", "__MACOSX/field/._z.png": b"x"},
+    )
     answers = list(diagnose_many(classifier, [tmp_path / "in", zipped]))
-    assert [answer.photo for answer in answers] == [*map(str, sorted([*files, bad])), f"{zipped}/field/z.png", f"{zipped}/notes.txt"]
-    alone = {answer.photo: answer for answer in diagnose_files(classifier, [*files, put(tmp_path / "z.png", leaf(99))])}
+    assert [answer.photo for answer in answers] == [
+        *map(str, sorted([*files, bad])),
+        f"{zipped}/field/z.png",
+        f"{zipped}/notes.txt",
+    ]
+    alone = {
+        answer.photo: answer
+        for answer in diagnose_files(classifier, [*files, put(tmp_path / "z.png", leaf(99))])
+    }
     for answer in answers:
         if answer.photo in (str(bad), f"{zipped}/notes.txt"):
             assert isinstance(answer, Refusal) and "is not a photo" in answer.error and is_plain(answer.error)
         else:
             other = alone[str(tmp_path / "z.png") if answer.photo.endswith("z.png") else answer.photo]
-            assert answer.label == other.label and answer.probability == pytest.approx(other.probability, abs=1e-5)
+            assert answer.label == other.label and answer.probability == pytest.approx(
+                other.probability, abs=1e-5
+            )
 
 
 def test_few_photos_are_on_disk_at_a_time_and_none_is_left(classifier, tmp_path, monkeypatch):
@@ -89,7 +124,11 @@ def test_few_photos_are_on_disk_at_a_time_and_none_is_left(classifier, tmp_path,
         return sum(path.is_file() for path in (tmp_path / "temporary").rglob("*"))
 
     size, answered = settings.load().batch_size, []
-    for batch in diagnose_batches(lambda paths: diagnose_files(classifier, paths), walk([zipped]), look=lambda file: (file.name, files())):
+    for batch in diagnose_batches(
+        lambda paths: diagnose_files(classifier, paths),
+        walk([zipped]),
+        look=lambda file: (file.name, files()),
+    ):
         answered += [seen for _, seen in batch]
     assert [name for name, _ in answered] == [f"{number:03}.png" for number in range(150)]
     assert 0 < max(count for _, count in answered) <= 4 * size

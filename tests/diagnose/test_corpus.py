@@ -1,4 +1,6 @@
-"""Odd and hostile files: each gives an answer or one plain sentence, never a traceback, never more than 1 GB of memory."""
+"""Odd and hostile files: each gives an answer or one plain sentence, never a traceback, never more than 1 GB
+of memory.
+"""
 
 from __future__ import annotations
 
@@ -20,8 +22,8 @@ from vit_demo.common.errors import UserError
 from vit_demo.diagnose.photos import open_photo
 
 GIGABYTE = 10**9
-# Runs a module as `python -m` does and writes the most memory that it ever held (bytes) to the file named last. Not ru_maxrss:
-# a child begins with what its parent held when it was started.
+# Runs a module as `python -m` does and writes the most memory that it ever held (bytes) to the file named
+# last. Not ru_maxrss: a child begins with what its parent held when it was started.
 RUN = """
 import re, runpy, sys
 target = sys.argv.pop()
@@ -43,7 +45,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_corpus_is_large_and_takes_both_ways() -> None:
     assert len({odd.name for odd in CORPUS}) == len(CORPUS) >= 40
-    assert sum(odd.size is None for odd in CORPUS) >= 20 and sum(odd.colours is not None for odd in CORPUS) >= 20
+    assert (
+        sum(odd.size is None for odd in CORPUS) >= 20 and sum(odd.colours is not None for odd in CORPUS) >= 20
+    )
 
 
 @pytest.mark.parametrize("odd", CORPUS, ids=[odd.name for odd in CORPUS])
@@ -57,7 +61,10 @@ def test_an_odd_file_is_an_upright_photo_or_a_sentence(folder: Path, odd: Odd) -
     assert (photo.mode, photo.size) == ("RGB", odd.size)
     for place, colour in zip(PLACES, odd.colours or ()):
         there = tuple(at * side // whole for at, side, whole in zip(place, photo.size, SIZE))
-        assert all(abs(a - b) <= 45 for a, b in zip(photo.getpixel(there), colour, strict=True)), (place, photo.getpixel(there))
+        assert all(abs(a - b) <= 45 for a, b in zip(photo.getpixel(there), colour, strict=True)), (
+            place,
+            photo.getpixel(there),
+        )
 
 
 @dataclass(frozen=True)
@@ -71,7 +78,19 @@ class Done:
 
 
 def predict(model: Path, photos: list[Path], report: Path, *options: str) -> Done:
-    line = [sys.executable, "-c", RUN, "predict", "--device", "cpu", "--model", str(model), *options, *map(str, photos), str(report)]
+    line = [
+        sys.executable,
+        "-c",
+        RUN,
+        "predict",
+        "--device",
+        "cpu",
+        "--model",
+        str(model),
+        *options,
+        *map(str, photos),
+        str(report),
+    ]
     env = {**os.environ, "VIT_DEMO_HOME": str(report.parent), "VIT_DEMO_THREADS": "1"}
     done = subprocess.run(line, cwd=ROOT, env=env, capture_output=True, text=True)
     return Done(done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), int(report.read_text()))
@@ -80,7 +99,12 @@ def predict(model: Path, photos: list[Path], report: Path, *options: str) -> Don
 @pytest.fixture(scope="module")
 def done(folder: Path, tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """All files in one call."""
-    return predict(tiny_model, [folder / odd.name for odd in CORPUS], tmp_path_factory.mktemp("report") / "peak", "--json")
+    return predict(
+        tiny_model,
+        [folder / odd.name for odd in CORPUS],
+        tmp_path_factory.mktemp("report") / "peak",
+        "--json",
+    )
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads its memory from /proc")
@@ -96,7 +120,11 @@ def test_predict_answers_or_refuses_each_file_in_one_call(folder: Path, done: Do
     for odd, sentence in zip(refused, done.err):
         assert odd.name in sentence and re.search(odd.words, sentence) and is_plain(sentence)
     quality = {Path(answer["photo"]).name: answer["quality"] for answer in answers}
-    assert quality["dot.png"] == ["small", "leaf_small"] and quality["black.png"] == ["dark", "small"] and "small" not in quality["200 million.png"]
+    assert (
+        quality["dot.png"] == ["small", "leaf_small"]
+        and quality["black.png"] == ["dark", "small"]
+        and "small" not in quality["200 million.png"]
+    )
 
 
 @linux

@@ -64,12 +64,16 @@ def test_an_mpo_of_a_phone_opens_as_its_first_photo(tmp_path: Path) -> None:
     with Image.open(io.BytesIO(content)) as whole:
         assert whole.format == "MPO" and whole.n_frames == 2
     photo = open_photo(written(tmp_path, content))
-    assert photo.size == (40, 24) and near(photo.getpixel((8, 12)), RED) and near(photo.getpixel((32, 12)), BLUE)
+    assert (
+        photo.size == (40, 24) and near(photo.getpixel((8, 12)), RED) and near(photo.getpixel((32, 12)), BLUE)
+    )
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "TIFF"])
 def test_of_many_frames_the_first_counts(tmp_path: Path, kind: str) -> None:
-    content = encoded(two_halves(), kind, save_all=True, append_images=[Image.new("RGB", (40, 24), "white")] * 2)
+    content = encoded(
+        two_halves(), kind, save_all=True, append_images=[Image.new("RGB", (40, 24), "white")] * 2
+    )
     photo = open_photo(written(tmp_path, content))
     assert near(photo.getpixel((8, 12)), RED) and near(photo.getpixel((32, 12)), BLUE)
 
@@ -87,13 +91,21 @@ def test_one_pixel_is_a_photo(tmp_path: Path) -> None:
 
 
 def test_all_eight_orientations_come_out_upright(tmp_path: Path) -> None:
-    """What a camera stores for each, so that the right way up is red left and blue right, with a green corner top left."""
+    """What a camera stores for each, so that the right way up is red left and blue right, with a green corner
+    top left.
+    """
     upright = two_halves()
     upright.paste((40, 200, 60), (0, 0, 10, 10))
     turn = Image.Transpose
     stored = {
-        1: None, 2: turn.FLIP_LEFT_RIGHT, 3: turn.ROTATE_180, 4: turn.FLIP_TOP_BOTTOM,
-        5: turn.TRANSPOSE, 6: turn.ROTATE_90, 7: turn.TRANSVERSE, 8: turn.ROTATE_270,
+        1: None,
+        2: turn.FLIP_LEFT_RIGHT,
+        3: turn.ROTATE_180,
+        4: turn.FLIP_TOP_BOTTOM,
+        5: turn.TRANSPOSE,
+        6: turn.ROTATE_90,
+        7: turn.TRANSVERSE,
+        8: turn.ROTATE_270,
     }
     for orientation, how in stored.items():
         exif = Image.Exif()
@@ -118,7 +130,9 @@ def test_a_16_bit_photo_is_turned_too(tmp_path: Path) -> None:
 
 def exif_of(*entries: tuple[int, int, int, bytes]) -> bytes:
     """EXIF data of (tag, type, count, value) as they come, sound or not."""
-    rows = b"".join(struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0") for tag, kind, count, value in entries)
+    rows = b"".join(
+        struct.pack("<HHI", tag, kind, count) + value.ljust(4, b"\0") for tag, kind, count, value in entries
+    )
     return b"Exif\0\0II*\0" + struct.pack("<IH", 8, len(entries)) + rows + b"\0" * 4
 
 
@@ -128,7 +142,15 @@ def test_an_odd_tag_beside_the_orientation_does_no_harm(tmp_path: Path) -> None:
     assert open_photo(written(tmp_path, encoded(two_halves(), "JPEG", exif=exif))).size == (24, 40)
 
 
-@pytest.mark.parametrize("exif", [b"Exif\0\0garbage", b"Exif\0\0", exif_of((ORIENTATION, 2, 4, b"abc\0")), exif_of((ORIENTATION, 3, 1, b"\x63\0"))])
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"Exif\0\0garbage",
+        b"Exif\0\0",
+        exif_of((ORIENTATION, 2, 4, b"abc\0")),
+        exif_of((ORIENTATION, 3, 1, b"\x63\0")),
+    ],
+)
 def test_broken_exif_data_leave_the_photo_as_it_is(tmp_path: Path, exif: bytes) -> None:
     photo = open_photo(written(tmp_path, encoded(two_halves(), "JPEG", exif=exif)))
     assert photo.size == (40, 24) and near(photo.getpixel((8, 12)), RED)
@@ -136,7 +158,9 @@ def test_broken_exif_data_leave_the_photo_as_it_is(tmp_path: Path, exif: bytes) 
 
 def test_warnings_of_pillow_do_not_reach_the_terminal(tmp_path: Path) -> None:
     entry = exif_of((ORIENTATION, 3, 1, struct.pack("<H", 6)))
-    path = written(tmp_path, encoded(two_halves(), "JPEG", exif=entry[:14] + b"\x09" + entry[15:]))  # nine entries said, one there
+    path = written(
+        tmp_path, encoded(two_halves(), "JPEG", exif=entry[:14] + b"\x09" + entry[15:])
+    )  # nine entries said, one there
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         with Image.open(path) as photo:
@@ -153,7 +177,11 @@ def test_warnings_of_pillow_do_not_reach_the_terminal(tmp_path: Path) -> None:
 def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
     for kind in ("JPEG", "TIFF"):
         photo = open_photo(written(tmp_path, encoded(two_halves().convert("CMYK"), kind)))
-        assert photo.mode == "RGB" and near(photo.getpixel((8, 12)), RED, by=45) and near(photo.getpixel((32, 12)), BLUE, by=45)
+        assert (
+            photo.mode == "RGB"
+            and near(photo.getpixel((8, 12)), RED, by=45)
+            and near(photo.getpixel((32, 12)), BLUE, by=45)
+        )
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "PA"])
@@ -176,7 +204,9 @@ def test_other_modes_become_rgb(tmp_path: Path, mode: str) -> None:
         (np.int32, (0, 500_000, 1_000_000, 2_000_000), (0, 64, 128, 255)),
     ],
 )
-def test_grey_of_more_than_8_bit_is_scaled(tmp_path: Path, dtype: type, values: tuple, expected: tuple) -> None:
+def test_grey_of_more_than_8_bit_is_scaled(
+    tmp_path: Path, dtype: type, values: tuple, expected: tuple
+) -> None:
     path = written(tmp_path, encoded(Image.fromarray(np.array([values], dtype=dtype)), "TIFF"))
     photo = open_photo(path)
     assert [photo.getpixel((x, 0))[0] for x in range(4)] == pytest.approx(expected, abs=1)
@@ -206,7 +236,9 @@ def clear(mode: str) -> tuple[bytes, str]:
 def test_what_is_transparent_becomes_white(tmp_path: Path, mode: str) -> None:
     photo = open_photo(written(tmp_path, clear(mode)[0]))
     assert photo.mode == "RGB" and photo.getpixel((5, 12)) == (255, 255, 255)
-    assert photo.getpixel((32, 12)) == (BLUE if mode != "LA" else (two_halves().convert("L").getpixel((32, 12)),) * 3)
+    assert photo.getpixel((32, 12)) == (
+        BLUE if mode != "LA" else (two_halves().convert("L").getpixel((32, 12)),) * 3
+    )
 
 
 # What is no file
@@ -235,4 +267,7 @@ def test_a_pipe_is_no_file(tmp_path: Path) -> None:
 
 def test_what_is_no_photo_is_refused_with_its_name_and_what_to_do(tmp_path: Path) -> None:
     sentence = refused(written(tmp_path, b"Dear model, this is a letter.\n" * 20), "is not a photo")
-    assert sentence == "leaf.jpg is not a photo. Choose a picture file: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF."
+    assert (
+        sentence
+        == "leaf.jpg is not a photo. Choose a picture file: JPEG, PNG, WebP, HEIC, AVIF, GIF, BMP or TIFF."
+    )

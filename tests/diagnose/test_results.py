@@ -47,19 +47,59 @@ def test_results_are_gone_on_with_wherever_they_were_torn(tmp_path, suffix):
     for length in range(0, len(whole) + 1, 3):
         file.write_bytes(whole[:length])
         results = Results(file, ABOUT)
-        assert results.done == {name for name in "abc" if whole[:length].count(b"\n") > "abc".index(name) + (suffix == ".csv")}
+        assert results.done == {
+            name for name in "abc" if whole[:length].count(b"\n") > "abc".index(name) + (suffix == ".csv")
+        }
         add(results, ["a", "b", "c", "a"])
         assert results.finish("") and file.read_bytes() == whole
 
 
 def test_cells_hold_what_was_said_and_no_formula(tmp_path):
-    columns = ["photo", "verdict", "label", "probability", "prediction_set", "distance", "temperature", "quality", "language", "error", "score_healthy"]
-    unsure = Diagnosis("=1+1.jpg", "bean_rust", 0.5, {"bean_rust": 0.5, "healthy": 0.25}, "unsure", ["bean_rust", "healthy"], 1.25, 0.5, ["dark", "small"])
-    assert csv_row(unsure, "sw", columns) == [
-        "'=1+1.jpg", "unsure", "bean_rust", "0.500000", "bean_rust|healthy", "0.500000", "1.250000", "dark|small", "sw", "", "0.250000"
+    columns = [
+        "photo",
+        "verdict",
+        "label",
+        "probability",
+        "prediction_set",
+        "distance",
+        "temperature",
+        "quality",
+        "language",
+        "error",
+        "score_healthy",
     ]
-    assert csv_row(Refusal("a\nb.jpg", "It is no photo."), "en", columns) == ["a\\nb.jpg", *[""] * 7, "en", "It is no photo.", ""]
-    odd = ["=1+1", "'quoted", "-x", "a,\"b\"", "line\nend", "caf\xe9 \u4e2d", os.fsdecode(b"leaf-\xff")]
+    unsure = Diagnosis(
+        "=1+1.jpg",
+        "bean_rust",
+        0.5,
+        {"bean_rust": 0.5, "healthy": 0.25},
+        "unsure",
+        ["bean_rust", "healthy"],
+        1.25,
+        0.5,
+        ["dark", "small"],
+    )
+    assert csv_row(unsure, "sw", columns) == [
+        "'=1+1.jpg",
+        "unsure",
+        "bean_rust",
+        "0.500000",
+        "bean_rust|healthy",
+        "0.500000",
+        "1.250000",
+        "dark|small",
+        "sw",
+        "",
+        "0.250000",
+    ]
+    assert csv_row(Refusal("a\nb.jpg", "It is no photo."), "en", columns) == [
+        "a\\nb.jpg",
+        *[""] * 7,
+        "en",
+        "It is no photo.",
+        "",
+    ]
+    odd = ["=1+1", "'quoted", "-x", 'a,"b"', "line\nend", "caf\xe9 \u4e2d", os.fsdecode(b"leaf-\xff")]
     results = Results(tmp_path / "r.csv", ABOUT)
     add(results, odd)
     results.close()
@@ -74,7 +114,13 @@ def test_other_results_are_refused_and_left_as_they_are(tmp_path, refusal):
     add(results, ["a"])
     results.close()
     kept = file.read_bytes()
-    for key, word in (("model", "model"), ("weights", "model"), ("engine", "engine"), ("language", "language"), ("columns", "columns")):
+    for key, word in (
+        ("model", "model"),
+        ("weights", "model"),
+        ("engine", "engine"),
+        ("language", "language"),
+        ("columns", "columns"),
+    ):
         assert f"another {word}" in refusal(Results, file, {**ABOUT, key: ["photo"]}).replace("list of ", "")
     file.write_bytes(b"photo,mine\n" + kept)
     assert "columns" in refusal(Results, file, ABOUT)
@@ -118,7 +164,11 @@ def test_processes_write_parts_and_the_last_joins_them_in_the_order_of_the_photo
     for results, share in zip(running, shares):
         add(results, share)
     assert [results.finish("all") for results in running] == [False, False, True]
-    assert names_in(file) == photos and not (tmp_path / "r.csv.parts").exists() and not (tmp_path / "r.csv.joining").exists()
+    assert (
+        names_in(file) == photos
+        and not (tmp_path / "r.csv.parts").exists()
+        and not (tmp_path / "r.csv.joining").exists()
+    )
     assert Results(file, ABOUT).done == set(photos)
 
 

@@ -14,12 +14,35 @@ from vit_demo.diagnose.several import ALIKE, DOUBT, MOST, combine, effective, is
 LABELS = ("rust", "spot", "healthy")
 
 
-def leaf(label: str, probability: float = 0.99, verdict: str | None = "diagnosis", left: list[str] | None = None, photo: str = "leaf.jpg") -> Diagnosis:
+def leaf(
+    label: str,
+    probability: float = 0.99,
+    verdict: str | None = "diagnosis",
+    left: list[str] | None = None,
+    photo: str = "leaf.jpg",
+) -> Diagnosis:
     """A leaf that looks like one class, the rest shared three to one among the others."""
     others = [name for name in LABELS if name != label]
     scores = {label: probability, others[0]: 0.75 * (1 - probability), others[1]: 0.25 * (1 - probability)}
-    chosen = left if left is not None else [] if verdict == "not_known" else [label] if verdict == "diagnosis" else list(scores)[:2]
-    return Diagnosis(photo, label, probability, scores, verdict, chosen if verdict else None, 1.0 if verdict else None, 0.5 if verdict else None)
+    chosen = (
+        left
+        if left is not None
+        else []
+        if verdict == "not_known"
+        else [label]
+        if verdict == "diagnosis"
+        else list(scores)[:2]
+    )
+    return Diagnosis(
+        photo,
+        label,
+        probability,
+        scores,
+        verdict,
+        chosen if verdict else None,
+        1.0 if verdict else None,
+        0.5 if verdict else None,
+    )
 
 
 def test_leaves_that_agree_are_pooled_as_the_formula_says():
@@ -31,8 +54,14 @@ def test_leaves_that_agree_are_pooled_as_the_formula_says():
     total = sum(expected.values())
     found = combine(leaves)
     assert found.scores == pytest.approx({name: share / total for name, share in expected.items()})
-    assert list(found.scores) == sorted(expected, key=lambda name: -expected[name]) and math.isclose(sum(found.scores.values()), 1)
-    assert (found.label, found.counts, found.voted) == ("rust", {"rust": 1}, 3) and found.probability == found.scores["rust"]
+    assert list(found.scores) == sorted(expected, key=lambda name: -expected[name]) and math.isclose(
+        sum(found.scores.values()), 1
+    )
+    assert (found.label, found.counts, found.voted) == (
+        "rust",
+        {"rust": 1},
+        3,
+    ) and found.probability == found.scores["rust"]
 
 
 def test_more_leaves_never_count_for_more_than_they_are():
@@ -46,10 +75,19 @@ def test_more_leaves_never_count_for_more_than_they_are():
 
 
 def test_one_leaf_alone_says_what_it_says():
-    for one in (leaf("rust"), leaf("rust", 0.7, "unsure"), leaf("rust", 0.7, "not_known"), leaf("rust", 0.7, "unsure", ["spot", "rust"])):
+    for one in (
+        leaf("rust"),
+        leaf("rust", 0.7, "unsure"),
+        leaf("rust", 0.7, "not_known"),
+        leaf("rust", 0.7, "unsure", ["spot", "rust"]),
+    ):
         found = combine([one])
         assert (found.verdict, found.label, found.probability, found.scores, found.prediction_set) == (
-            one.verdict, one.label, one.probability, one.scores, one.prediction_set,
+            one.verdict,
+            one.label,
+            one.probability,
+            one.scores,
+            one.prediction_set,
         )
 
 
@@ -69,7 +107,12 @@ def test_two_diseases_are_both_named_the_more_frequent_first_whatever_the_order(
     leaves = [leaf("rust")] * 3 + [leaf("spot", 0.9999)] * 2
     for order in set(itertools.permutations(range(5), 5)):
         found = combine([leaves[index] for index in order])
-        assert (found.verdict, found.label, found.probability, found.counts) == ("mixed", "rust", 0.99, {"rust": 3, "spot": 2})
+        assert (found.verdict, found.label, found.probability, found.counts) == (
+            "mixed",
+            "rust",
+            0.99,
+            {"rust": 3, "spot": 2},
+        )
         assert list(found.counts) == found.prediction_set == ["rust", "spot"]
 
 
@@ -80,7 +123,11 @@ def test_doubt_that_allows_for_the_others_is_no_contradiction():
 
 def test_the_same_doubt_many_times_makes_no_certainty():
     found = combine([leaf("rust", 0.97, "unsure")] * MOST)
-    assert found.probability > 0.99 and (found.verdict, found.prediction_set, found.counts) == ("unsure", ["rust", "spot"], {})
+    assert found.probability > 0.99 and (found.verdict, found.prediction_set, found.counts) == (
+        "unsure",
+        ["rust", "spot"],
+        {},
+    )
 
 
 def test_photos_that_are_not_known_or_refused_do_not_vote_but_are_reported():
@@ -109,9 +156,21 @@ def test_a_model_that_was_never_taught_to_be_silent_still_tells_leaves_apart():
 def test_too_many_and_none_that_can_be_used_are_refused_with_a_sentence(refusal):
     assert str(MOST) in refusal(combine, [leaf("rust")] * (MOST + 1))
     refusal(combine, [])
-    assert refusal(combine, [Refusal("a.txt", "a.txt is not a photo. Send one."), Refusal("b.txt", "b")]) == "a.txt is not a photo. Send one."
+    assert (
+        refusal(combine, [Refusal("a.txt", "a.txt is not a photo. Send one."), Refusal("b.txt", "b")])
+        == "a.txt is not a photo. Send one."
+    )
 
 
-@pytest.mark.parametrize(("label", "expected"), [("healthy", True), ("Healthy leaf", True), ("Tomato___healthy", True), ("unhealthy", False), ("rust", False)])
+@pytest.mark.parametrize(
+    ("label", "expected"),
+    [
+        ("healthy", True),
+        ("Healthy leaf", True),
+        ("Tomato___healthy", True),
+        ("unhealthy", False),
+        ("rust", False),
+    ],
+)
 def test_healthy_is_told_by_its_name(label, expected):
     assert is_healthy(label) == expected

@@ -39,7 +39,13 @@ def pictures() -> Pictures:
     rng = np.random.default_rng(0)
     # As in a ViT, one feature is much larger than the others.
     features = rng.normal(size=(50, 8)) * np.array([300, 1, 1, 2, 0.1, 1, 1, 0]) + 0.5
-    return Pictures(2, features.astype(np.float32), rng.integers(0, 3, 50), [bytes([65 + number]) * (number + 1) for number in range(50)], LABELS)
+    return Pictures(
+        2,
+        features.astype(np.float32),
+        rng.integers(0, 3, 50),
+        [bytes([65 + number]) * (number + 1) for number in range(50)],
+        LABELS,
+    )
 
 
 @pytest.fixture
@@ -60,8 +66,12 @@ def run_folder(tiny_model: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_nearest_are_those_of_the_smallest_angle_between_scaled_features(pictures: Pictures, file: Path) -> None:
-    asked = np.random.default_rng(1).normal(size=8).astype(np.float32) * np.array([300, 1, 1, 2, 0.1, 1, 1, 1])
+def test_the_nearest_are_those_of_the_smallest_angle_between_scaled_features(
+    pictures: Pictures, file: Path
+) -> None:
+    asked = np.random.default_rng(1).normal(size=8).astype(np.float32) * np.array(
+        [300, 1, 1, 2, 0.1, 1, 1, 1]
+    )
     stored = pictures.features.astype(np.float16).astype(float)
     slowly = []
     for row in stored:
@@ -79,7 +89,9 @@ def test_the_nearest_are_those_of_the_smallest_angle_between_scaled_features(pic
 
 
 def test_features_beyond_half_precision_stay_numbers(tmp_path: Path) -> None:
-    Pictures(1, np.array([[1e6, 1.0], [-1.0, 1.0]], np.float32), [0, 1], [b"a", b"b"], LABELS).save(tmp_path / FILE)
+    Pictures(1, np.array([[1e6, 1.0], [-1.0, 1.0]], np.float32), [0, 1], [b"a", b"b"], LABELS).save(
+        tmp_path / FILE
+    )
     assert [one.jpeg for one in nearest(tmp_path / FILE, np.array([9e5, 1.0]), 2)] == [b"a", b"b"]
 
 
@@ -88,12 +100,18 @@ def test_what_is_broken_is_one_sentence(file: Path, refusal) -> None:
     metadata = {"format": neighbours.FORMAT, "layer": "2", "labels": json.dumps(LABELS)}
     arrays = load(whole)
     lies = {
-        "short ends": save({**arrays, "ends": arrays["ends"][:-1]}, metadata), "far ends": save({**arrays, "ends": arrays["ends"] + 9}, metadata),
+        "short ends": save({**arrays, "ends": arrays["ends"][:-1]}, metadata),
+        "far ends": save({**arrays, "ends": arrays["ends"] + 9}, metadata),
         "no pictures": save({name: array for name, array in arrays.items() if name != "jpegs"}, metadata),
-        "a class too many": save({**arrays, "targets": arrays["targets"] + 7}, metadata), "another file": save(arrays, {"format": "x"}),
-        "ends before the first byte": save({**arrays, "ends": np.concatenate([[-1], arrays["ends"][1:]])}, metadata),
+        "a class too many": save({**arrays, "targets": arrays["targets"] + 7}, metadata),
+        "another file": save(arrays, {"format": "x"}),
+        "ends before the first byte": save(
+            {**arrays, "ends": np.concatenate([[-1], arrays["ends"][1:]])}, metadata
+        ),
         "a class of -1": save({**arrays, "targets": arrays["targets"] - 3}, metadata),
-        "labels": save(arrays, {**metadata, "labels": "{"}), "half": whole[: len(whole) // 2], "nothing": b"",
+        "labels": save(arrays, {**metadata, "labels": "{"}),
+        "half": whole[: len(whole) // 2],
+        "nothing": b"",
     }
     for name, content in lies.items():
         file.write_bytes(content)
@@ -107,7 +125,11 @@ def test_what_is_broken_is_one_sentence(file: Path, refusal) -> None:
 def test_a_photo_that_it_learned_from_is_most_like_itself(run_folder: Path) -> None:
     classifier = LeafClassifier.open(run_folder, device="cpu")
     found = similar(classifier, photo(7))
-    assert len(found) == 3 and found[0].label == LABELS[7 % 3] and found[0].distance < 1e-3 < found[1].distance <= found[2].distance
+    assert (
+        len(found) == 3
+        and found[0].label == LABELS[7 % 3]
+        and found[0].distance < 1e-3 < found[1].distance <= found[2].distance
+    )
     assert found[0].jpeg == jpeg(photo(7)) and Image.open(io.BytesIO(found[0].jpeg)).size == (40, 40)
 
 
@@ -134,16 +156,29 @@ def test_the_embedded_model_shows_its_own_train_photos() -> None:
     classifier, train = LeafClassifier.open("embedded", device="cpu"), open_dataset("beans")["train"]
     for row in (0, 517, 1033):
         found = similar(classifier, train[row]["image"])
-        assert found[0].number == row and found[0].label == LABELS[train[row]["labels"]] and found[0].distance < 0.02 < found[1].distance
+        assert (
+            found[0].number == row
+            and found[0].label == LABELS[train[row]["labels"]]
+            and found[0].distance < 0.02 < found[1].distance
+        )
         shown, small = Image.open(io.BytesIO(found[0].jpeg)), train[row]["image"].copy()
         small.thumbnail((neighbours.SIDE, neighbours.SIDE))
-        assert shown.size == small.size and np.abs(np.asarray(shown, float) - np.asarray(small, float)).mean() < 6
+        assert (
+            shown.size == small.size
+            and np.abs(np.asarray(shown, float) - np.asarray(small, float)).mean() < 6
+        )
     test = open_dataset("beans")["test"]
-    right = [one.label == LABELS[test[row]["labels"]] for row in range(0, 128, 8) for one in similar(classifier, test[row]["image"])]
+    right = [
+        one.label == LABELS[test[row]["labels"]]
+        for row in range(0, 128, 8)
+        for one in similar(classifier, test[row]["image"])
+    ]
     assert sum(right) >= 0.9 * len(right)
 
 
-def test_where_the_file_of_the_embedded_model_is_broken_nobody_is_told_to_delete_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal) -> None:
+def test_where_the_file_of_the_embedded_model_is_broken_nobody_is_told_to_delete_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal
+) -> None:
     broken = tmp_path / "leaf-similar.safetensors"
     broken.write_bytes(settings.EMBEDDED_SIMILAR.read_bytes()[:1000])
     monkeypatch.setattr(settings, "EMBEDDED_SIMILAR", broken)

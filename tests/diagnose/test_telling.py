@@ -1,4 +1,6 @@
-"""An answer in words: its numbers as they are, and a sentence in each language that names all that is left."""
+"""An answer in words: its numbers as they are, and a sentence in each language that names all that is
+left.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,12 @@ def answer(verdict: str | None, chosen: list[str] | None) -> Diagnosis:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_sentence_names_what_is_left_in_the_language_and_the_numbers_stay(embedded, language):
     rust, spot = say("class.bean_rust", language), say("class.angular_leaf_spot", language)
-    for verdict, chosen in [(None, None), ("diagnosis", ["bean_rust"]), ("unsure", ["bean_rust", "angular_leaf_spot"]), ("not_known", [])]:
+    for verdict, chosen in [
+        (None, None),
+        ("diagnosis", ["bean_rust"]),
+        ("unsure", ["bean_rust", "angular_leaf_spot"]),
+        ("not_known", []),
+    ]:
         given = answer(verdict, chosen)
         found = json.loads(json.dumps(told(embedded, given, language)))
         text = found.pop("text")
@@ -38,9 +45,17 @@ def test_the_sentence_names_what_is_left_in_the_language_and_the_numbers_stay(em
 
 
 def test_classes_of_an_own_model_are_called_what_they_are_called(tiny_model):
-    assert told(LeafClassifier.open(tiny_model), answer(None, None), "zh")["text"].startswith("最可能是Bean rust")
+    assert told(LeafClassifier.open(tiny_model), answer(None, None), "zh")["text"].startswith(
+        "最可能是Bean rust"
+    )
 
 
 def test_in_english_it_reads_as_it_is_meant(embedded):
-    texts = [told(embedded, answer(*given), "en")["text"] for given in [("diagnosis", ["bean_rust"]), ("unsure", ["bean_rust", "healthy"])]]
-    assert texts == ["Most likely bean rust: 55.0\N{NO-BREAK SPACE}% probability.", "Not sure yet: either bean rust or healthy."]
+    texts = [
+        told(embedded, answer(*given), "en")["text"]
+        for given in [("diagnosis", ["bean_rust"]), ("unsure", ["bean_rust", "healthy"])]
+    ]
+    assert texts == [
+        "Most likely bean rust: 55.0\N{NO-BREAK SPACE}% probability.",
+        "Not sure yet: either bean rust or healthy.",
+    ]

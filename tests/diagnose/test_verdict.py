@@ -1,4 +1,6 @@
-"""Whether a photo gets a diagnosis: what is kept beside the model is applied to the logits and features of one forward."""
+"""Whether a photo gets a diagnosis: what is kept beside the model is applied to the logits and features of
+one forward.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,10 @@ def fp32() -> Iterator[None]:
 def pictures(count: int, seed: int, spread: int = 20) -> list[Image.Image]:
     rng = np.random.default_rng(seed)
     return [
-        Image.fromarray(np.clip(rng.integers(40, 200, 3) + rng.normal(0, spread, (32, 32, 3)), 0, 255).astype(np.uint8)) for _ in range(count)
+        Image.fromarray(
+            np.clip(rng.integers(40, 200, 3) + rng.normal(0, spread, (32, 32, 3)), 0, 255).astype(np.uint8)
+        )
+        for _ in range(count)
     ]
 
 
@@ -50,7 +55,11 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
     answers = []
     for seed in (0, 1):
         logits, tokens = classifier.logits_and_tokens(pictures(90, seed), LAYER)
-        answers.append(Answers(logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy() if seed else np.arange(90) % 3))
+        answers.append(
+            Answers(
+                logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy() if seed else np.arange(90) % 3
+            )
+        )
     fit(*answers, 2.0, LAYER, classifier.labels).save(folder)
     return folder
 
@@ -72,7 +81,9 @@ def test_the_fields_are_what_was_fitted_says(classifier: LeafClassifier) -> None
         # the same class as without a temperature, with a calibrated probability
         plain = (classifier.logits([photo])[0] / 2).softmax(dim=0)
         assert answer.scores == pytest.approx(dict(zip(classifier.labels, plain.tolist())), abs=1e-5)
-        assert answer.label == classifier.labels[int(plain.argmax())] and answer.probability == max(answer.scores.values())
+        assert answer.label == classifier.labels[int(plain.argmax())] and answer.probability == max(
+            answer.scores.values()
+        )
         assert json.loads(json.dumps(answer.to_dict())) == answer.to_dict()
         seen.add(answer.verdict)
     assert seen == set(VERDICTS)
@@ -80,7 +91,9 @@ def test_the_fields_are_what_was_fitted_says(classifier: LeafClassifier) -> None
 
 def test_one_forward_gives_the_answer(classifier: LeafClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
     sizes, forward = [], LeafClassifier.forward
-    monkeypatch.setattr(LeafClassifier, "forward", lambda self, pixels: sizes.append(len(pixels)) or forward(self, pixels))
+    monkeypatch.setattr(
+        LeafClassifier, "forward", lambda self, pixels: sizes.append(len(pixels)) or forward(self, pixels)
+    )
     diagnose(classifier, pictures(1, 9)[0])
     assert sizes == [1]
 
@@ -103,7 +116,9 @@ def test_a_model_taught_anew_is_believed_anew(classifier: LeafClassifier, folder
     assert diagnose(classifier, photo).verdict is None
 
 
-def test_the_file_of_another_model_is_told_and_not_used(classifier: LeafClassifier, folder: Path, refusal) -> None:
+def test_the_file_of_another_model_is_told_and_not_used(
+    classifier: LeafClassifier, folder: Path, refusal
+) -> None:
     Abstention(LAYER, 1.0, ("other", "classes"), None, None).save(folder)
     os.utime(folder / ABSTENTION, ns=(2, 2))
     assert "belongs to another model" in refusal(diagnose, classifier, pictures(1, 12)[0])
@@ -121,11 +136,27 @@ def test_saving_a_model_over_another_takes_its_limits_away(classifier: LeafClass
         (None, None, "rust (81.0%)"),
         ("diagnosis", ["rust"], "rust (81.0%)"),
         ("unsure", ["rust", "spot"], "unsure, rust or spot; most likely rust (81.0%)"),
-        ("not_known", [], "not known, it looks like none of the classes that the model learned (distance 1.50, above 1 is not known)"),
+        (
+            "not_known",
+            [],
+            (
+                "not known, it looks like none of the classes that the model learned (distance 1.50, above 1"
+                " is not known)"
+            ),
+        ),
     ],
 )
 def test_the_verdict_in_words(verdict: str | None, chosen: list[str] | None, expected: str) -> None:
-    answer = Diagnosis("leaf.jpg", "rust", 0.81, {"rust": 0.81, "spot": 0.19}, verdict, chosen, None if verdict is None else 1.0, 1.5 if verdict else None)
+    answer = Diagnosis(
+        "leaf.jpg",
+        "rust",
+        0.81,
+        {"rust": 0.81, "spot": 0.19},
+        verdict,
+        chosen,
+        None if verdict is None else 1.0,
+        1.5 if verdict else None,
+    )
     assert answer.in_words() == expected
 
 
@@ -148,23 +179,33 @@ def test_tokens_are_those_of_transformers(classifier: LeafClassifier, layer: int
     photos = pictures(20, 14)
     logits, tokens = classifier.logits_and_tokens(photos, layer)
     with torch.inference_mode():
-        expected = classifier.model(classifier.preprocess(photos), output_hidden_states=True).hidden_states[layer][:, 0]
+        expected = classifier.model(classifier.preprocess(photos), output_hidden_states=True).hidden_states[
+            layer
+        ][:, 0]
     torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(logits, classifier.logits(photos), atol=1e-4, rtol=1e-4)
     assert [len(part) for part in classifier.logits_and_tokens([], layer)] == [0, 0]
 
 
 @pytest.mark.parametrize(("hybrid", "side"), [("new", 32), (None, 48)])
-def test_a_hybrid_and_another_size_can_be_taught_too(tiny_model: Path, tmp_path: Path, hybrid: str | None, side: int) -> None:
+def test_a_hybrid_and_another_size_can_be_taught_too(
+    tiny_model: Path, tmp_path: Path, hybrid: str | None, side: int
+) -> None:
     made = LeafClassifier.open(tiny_model, device="cpu", hybrid=hybrid)
     made.processor.size = {"height": side, "width": side}
     made.save(tmp_path)
     classifier = LeafClassifier.open(tmp_path, device="cpu")
     own = [classifier.logits_and_tokens(pictures(60, seed), 2) for seed in (16, 17)]
-    train, validation = (Answers(logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy()) for logits, tokens in own)
+    train, validation = (
+        Answers(logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy()) for logits, tokens in own
+    )
     fit(train, validation, 1.0, 2, classifier.labels).save(tmp_path)
     answers = [diagnose(classifier, photo) for photo in pictures(60, 17)]
-    assert sum(answer.verdict != "not_known" for answer in answers) in (57, 58, 59)  # ceil(0.95 * 61) = 58, and rounding at the limit itself
+    assert sum(answer.verdict != "not_known" for answer in answers) in (
+        57,
+        58,
+        59,
+    )  # ceil(0.95 * 61) = 58, and rounding at the limit itself
     assert all(answer.distance > 0 for answer in answers)
 
 

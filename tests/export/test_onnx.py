@@ -20,7 +20,15 @@ from vit_demo.cli import main as cli
 from vit_demo.common import settings
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.export import onnx as exports
-from vit_demo.export.onnx import About, compare, engines_of_export, export, fingerprint, open_engine, read_about
+from vit_demo.export.onnx import (
+    About,
+    compare,
+    engines_of_export,
+    export,
+    fingerprint,
+    open_engine,
+    read_about,
+)
 from vit_demo.model.abstention import Abstention, abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.result.evaluation import evaluate
@@ -46,14 +54,26 @@ def exported(classifier: LeafClassifier, tmp_path_factory: pytest.TempPathFactor
 
 
 def photos_of(classifier: LeafClassifier, count: int) -> torch.Tensor:
-    return torch.randint(0, 256, (count, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(7))
+    return torch.randint(
+        0,
+        256,
+        (count, 3, *classifier.image_size),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(7),
+    )
 
 
 @pytest.mark.parametrize("count", [1, 3, 16])
-def test_fp32_is_torch_for_any_number_of_photos(classifier: LeafClassifier, exported: tuple[Path, About], count: int) -> None:
+def test_fp32_is_torch_for_any_number_of_photos(
+    classifier: LeafClassifier, exported: tuple[Path, About], count: int
+) -> None:
     photos = photos_of(classifier, count)
-    session = onnxruntime.InferenceSession(str(exported[0] / "model.onnx"), providers=["CPUExecutionProvider"])
-    logits, tokens = session.run(["logits", "cls_token"], {"pixel_values": classifier.normalise(photos).numpy()})
+    session = onnxruntime.InferenceSession(
+        str(exported[0] / "model.onnx"), providers=["CPUExecutionProvider"]
+    )
+    logits, tokens = session.run(
+        ["logits", "cls_token"], {"pixel_values": classifier.normalise(photos).numpy()}
+    )
     with torch.no_grad():
         wanted = classifier.model(classifier.normalise(photos), output_hidden_states=True)
         # Of transformers' last hidden state the final norm is part; the token is taken before it.
@@ -70,29 +90,50 @@ def test_int8_is_near_and_smaller(classifier: LeafClassifier, exported: tuple[Pa
     wanted = classifier.model(classifier.normalise(photos)).logits.detach()
     found = engine.logits_and_tokens(photos, LAYER)[0]
     assert 0 < float((found - wanted).abs().max()) < 0.2 * float(wanted.abs().max())
-    assert about.bytes["onnx-int8"] < about.bytes["onnx"] and 0 < about.difference <= 1e-4 < about.difference_int8
+    assert (
+        about.bytes["onnx-int8"] < about.bytes["onnx"]
+        and 0 < about.difference <= 1e-4 < about.difference_int8
+    )
     assert torch.allclose(engine.probabilities(photos), found.softmax(dim=1))
 
 
 def test_all_that_is_needed_lies_beside_it(classifier: LeafClassifier, exported: tuple[Path, About]) -> None:
     folder, about = exported
     assert {file.name for file in folder.iterdir()} == {
-        "model.onnx", "model-int8.onnx", "config.json", "preprocessor_config.json", "notes.json", "export.json", "README.md",
+        "model.onnx",
+        "model-int8.onnx",
+        "config.json",
+        "preprocessor_config.json",
+        "notes.json",
+        "export.json",
+        "README.md",
     }
-    assert json.loads((folder / "config.json").read_text())["id2label"] == {str(number): label for number, label in enumerate(classifier.labels)}
+    assert json.loads((folder / "config.json").read_text())["id2label"] == {
+        str(number): label for number, label in enumerate(classifier.labels)
+    }
     assert read_about(folder) == about and about.layer == LAYER and about.weights == fingerprint(classifier)
     assert [path.name for path in folder.parent.iterdir()] == ["leaf"]
 
 
-def test_the_readme_works_without_this_program(classifier: LeafClassifier, exported: tuple[Path, About], tmp_path: Path) -> None:
+def test_the_readme_works_without_this_program(
+    classifier: LeafClassifier, exported: tuple[Path, About], tmp_path: Path
+) -> None:
     code = re.search(r"```python\n(.*?)```", (exported[0] / "README.md").read_text(), re.DOTALL)[1]
     rng = np.random.default_rng(0)
     Image.fromarray(rng.integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(tmp_path / "photo.png")
-    ran = subprocess.run([sys.executable, "-I", "-c", code, tmp_path / "photo.png"], cwd=exported[0], capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        [sys.executable, "-I", "-c", code, tmp_path / "photo.png"],
+        cwd=exported[0],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     with Image.open(tmp_path / "photo.png") as photo, torch.no_grad():
         wanted = classifier.model(classifier.preprocess([photo])).logits[0].softmax(dim=0)
     said = dict(line.split() for line in ran.stdout.splitlines())
-    assert {label: float(value) for label, value in said.items()} == pytest.approx(dict(zip(classifier.labels, wanted.tolist())), abs=2e-4)
+    assert {label: float(value) for label, value in said.items()} == pytest.approx(
+        dict(zip(classifier.labels, wanted.tolist())), abs=2e-4
+    )
 
 
 def test_a_failed_export_leaves_what_was_there(
@@ -130,7 +171,9 @@ def test_an_export_that_cannot_be_put_in_place_leaves_the_earlier_one(
     assert (folder / "export.json").stat().st_mtime_ns == before and list(tmp_path.iterdir()) == [folder]
 
 
-def test_no_folder_of_another_kind_is_replaced(classifier: LeafClassifier, tmp_path: Path, refusal: Callable[..., str]) -> None:
+def test_no_folder_of_another_kind_is_replaced(
+    classifier: LeafClassifier, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "something else" in refusal(export, classifier, tmp_path / "mine")
@@ -147,7 +190,9 @@ def test_a_hybrid(tiny_model: Path, tmp_path: Path) -> None:
     assert np.abs(found.numpy() - hybrid.model(hybrid.normalise(photos)).logits.detach().numpy()).max() < 1e-4
 
 
-def test_an_engine_exports_once_and_again_for_other_weights(classifier: LeafClassifier, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_exports_once_and_again_for_other_weights(
+    classifier: LeafClassifier, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made: list[Path] = []
     real = exports.export
     monkeypatch.setattr(exports, "export", lambda model, folder: made.append(folder) or real(model, folder))
@@ -161,38 +206,75 @@ def test_an_engine_exports_once_and_again_for_other_weights(classifier: LeafClas
     assert len(made) == 2 and made[1].name == fingerprint(other) != made[0].name
 
 
-def test_the_export_beside_a_model_is_used(classifier: LeafClassifier, home: Path, exported: tuple[Path, About], tmp_path: Path) -> None:
+def test_the_export_beside_a_model_is_used(
+    classifier: LeafClassifier, home: Path, exported: tuple[Path, About], tmp_path: Path
+) -> None:
     shutil.copytree(classifier.checkpoint.folder, tmp_path / "model")
     shutil.copytree(exported[0], tmp_path / "model" / "onnx")
     opened = LeafClassifier.open(tmp_path / "model", device="cpu")
     engine = open_engine(opened, "onnx")
     assert not home.exists()
     photos = photos_of(opened, 2)
-    assert torch.allclose(engine.logits_and_tokens(photos, LAYER)[0], opened.model(opened.normalise(photos)).logits, atol=1e-4)
+    assert torch.allclose(
+        engine.logits_and_tokens(photos, LAYER)[0], opened.model(opened.normalise(photos)).logits, atol=1e-4
+    )
 
 
-def test_export_and_predict_by_command(classifier: LeafClassifier, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_and_predict_by_command(
+    classifier: LeafClassifier, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = tmp_path / "model"
     shutil.copytree(classifier.checkpoint.folder, model)
     Abstention(LAYER, 1.5, tuple(classifier.labels), None, None).save(model)
-    assert cli.main(["export", "--model", str(model), "--out", str(tmp_path / "leaf"), "--json", "--device", "cpu"]) == 0
+    assert (
+        cli.main(
+            ["export", "--model", str(model), "--out", str(tmp_path / "leaf"), "--json", "--device", "cpu"]
+        )
+        == 0
+    )
     told = json.loads(capsys.readouterr().out)
     assert set(told["engines"]) == {"torch", "onnx", "onnx-int8"} and told["difference"] <= 1e-4
     for row in told["engines"].values():
-        assert row["bytes"] > 10_000 and row["ms"] > 0 and row["interval"][0] <= row["accuracy"] <= row["interval"][1] and row["agreement"] > 0.5
+        assert (
+            row["bytes"] > 10_000
+            and row["ms"] > 0
+            and row["interval"][0] <= row["accuracy"] <= row["interval"][1]
+            and row["agreement"] > 0.5
+        )
     assert told["engines"]["torch"]["agreement"] == 1
     assert (tmp_path / "leaf" / "abstention.safetensors").is_file()
     Image.new("RGB", (60, 40), (30, 140, 50)).save(tmp_path / "leaf.png")
     answers = {}
     for engine in ("torch", "onnx", "onnx-int8"):
-        assert cli.main(["predict", "--model", str(model), "--engine", engine, "--json", "--device", "cpu", str(tmp_path / "leaf.png")]) == 0
+        assert (
+            cli.main(
+                [
+                    "predict",
+                    "--model",
+                    str(model),
+                    "--engine",
+                    engine,
+                    "--json",
+                    "--device",
+                    "cpu",
+                    str(tmp_path / "leaf.png"),
+                ]
+            )
+            == 0
+        )
         answers[engine] = json.loads(capsys.readouterr().out)
-    assert {(answer["label"], answer["temperature"]) for answer in answers.values()} == {(answers["torch"]["label"], 1.5)}
+    assert {(answer["label"], answer["temperature"]) for answer in answers.values()} == {
+        (answers["torch"]["label"], 1.5)
+    }
     assert answers["onnx"]["scores"] == pytest.approx(answers["torch"]["scores"], abs=0.05)
 
 
-def test_an_export_is_a_model_by_itself(classifier: LeafClassifier, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Its labels, processor and abstention are those of its own folder, with the model that it was made from gone."""
+def test_an_export_is_a_model_by_itself(
+    classifier: LeafClassifier, home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its labels, processor and abstention are those of its own folder, with the model that it was made from
+    gone.
+    """
     model, folder = tmp_path / "model", tmp_path / "leaf"
     shutil.copytree(classifier.checkpoint.folder, model)
     Abstention(LAYER, 1.5, tuple(classifier.labels), None, None).save(model)
@@ -208,13 +290,19 @@ def test_an_export_is_a_model_by_itself(classifier: LeafClassifier, home: Path, 
     shutil.rmtree(model)
     for engine in ("onnx", "onnx-int8"):
         found = told("predict", photo, "--engine", engine)
-        assert (found["label"], found["temperature"], found["verdict"]) == (wanted["label"], 1.5, wanted["verdict"])
+        assert (found["label"], found["temperature"], found["verdict"]) == (
+            wanted["label"],
+            1.5,
+            wanted["verdict"],
+        )
         assert found["scores"] == pytest.approx(wanted["scores"], abs=0.05)
     assert told("evaluate", "--engine", "onnx") == scored
     assert not (home / "exports").exists() or len(list((home / "exports").iterdir())) == 1
 
 
-def test_where_an_export_cannot_be_used_it_says_what_to_give(exported: tuple[Path, About], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_where_an_export_cannot_be_used_it_says_what_to_give(
+    exported: tuple[Path, About], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "leaf"
     shutil.copytree(exported[0], folder)
     Image.new("RGB", (60, 40)).save(tmp_path / "leaf.png")
@@ -223,7 +311,9 @@ def test_where_an_export_cannot_be_used_it_says_what_to_give(exported: tuple[Pat
         assert cli.main([*command, "--model", str(folder)]) == 2
         return capsys.readouterr().err
 
-    assert "Add --engine onnx" in said("predict", str(tmp_path / "leaf.png")) and "Add --engine onnx" in said("evaluate")
+    assert "Add --engine onnx" in said("predict", str(tmp_path / "leaf.png")) and "Add --engine onnx" in said(
+        "evaluate"
+    )
     assert "Give the model that it was made from" in said("export", "--out", str(tmp_path / "again"))
     (folder / "model.onnx").unlink()
     assert "Export it again" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx")
@@ -233,8 +323,12 @@ def test_where_an_export_cannot_be_used_it_says_what_to_give(exported: tuple[Pat
     assert "preprocessor_config.json" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx-int8")
 
 
-def test_each_engine_is_scored_by_its_own_file(classifier: LeafClassifier, exported: tuple[Path, About], tmp_path: Path) -> None:
-    """And not by torch, however torch computes here: the int8 file is put aside for one that always says the last class."""
+def test_each_engine_is_scored_by_its_own_file(
+    classifier: LeafClassifier, exported: tuple[Path, About], tmp_path: Path
+) -> None:
+    """And not by torch, however torch computes here: the int8 file is put aside for one that always says the
+    last class.
+    """
     other = LeafClassifier.open(classifier.checkpoint.folder, device="cpu")
     with torch.no_grad():
         other.model.classifier.bias[-1] += 100
@@ -244,10 +338,20 @@ def test_each_engine_is_scored_by_its_own_file(classifier: LeafClassifier, expor
     colours = dict(zip(classifier.labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60))))
     test = squares(tmp_path / "squares", train=1, validation=1, test=4, colours=colours)
     asked = []
-    rows = compare(classifier, tmp_path / "leaf", lambda model, name, layer: asked.append(name) or evaluate(model, open_dataset(test)["test"], layer=layer))
+    rows = compare(
+        classifier,
+        tmp_path / "leaf",
+        lambda model, name, layer: (
+            asked.append(name) or evaluate(model, open_dataset(test)["test"], layer=layer)
+        ),
+    )
     assert asked == list(rows) == ["torch", "onnx", "onnx-int8"]
     with torch.no_grad():
-        always = float((classifier.logits([row["image"] for row in open_dataset(test)["test"]]).argmax(dim=1) == 2).float().mean())
+        always = float(
+            (classifier.logits([row["image"] for row in open_dataset(test)["test"]]).argmax(dim=1) == 2)
+            .float()
+            .mean()
+        )
     assert rows["onnx"]["agreement"] == 1 and rows["onnx-int8"]["agreement"] == always < 1
     assert rows["onnx-int8"]["accuracy"] == pytest.approx(1 / 3) and rows["torch"]["n"] == 12
 
@@ -256,11 +360,16 @@ def test_each_engine_is_as_silent_as_torch_on_leaves(home: Path) -> None:
     """Of the real model, whose activations have the few large values that spoil a coarse scale."""
     classifier = LeafClassifier.open("embedded", device="cpu")
     test = open_dataset("beans")["test"]
-    photos, fitted = classifier.resize([test[row]["image"] for row in range(0, 128, 11)]), abstention_of(classifier)
+    photos, fitted = (
+        classifier.resize([test[row]["image"] for row in range(0, 128, 11)]),
+        abstention_of(classifier),
+    )
     logits, tokens = classifier.logits_and_tokens(photos, fitted.layer)
     wanted = fitted.judge(logits.numpy(), tokens.numpy())
     for name in ("onnx", "onnx-int8"):
-        found = fitted.judge(*(part.numpy() for part in open_engine(classifier, name).logits_and_tokens(photos, fitted.layer)))
+        found = fitted.judge(
+            *(part.numpy() for part in open_engine(classifier, name).logits_and_tokens(photos, fitted.layer))
+        )
         far = [abs(one.distance / other.distance - 1) for one, other in zip(found, wanted)]
         assert max(far) < 0.1, (name, far)
         assert sum(one.verdict == other.verdict for one, other in zip(found, wanted)) >= 11

@@ -1,4 +1,6 @@
-"""When to be silent: every number against the formula written the slow way or another library, and what was saved comes back or is refused."""
+"""When to be silent: every number against the formula written the slow way or another library, and what was
+saved comes back or is refused.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,19 @@ from safetensors.numpy import load_file, save_file
 from scipy.spatial.distance import mahalanobis
 from sklearn.covariance import LedoitWolf
 
-from vit_demo.model.abstention import COVERAGE, FEWEST, FORMAT, Abstention, Answers, Judgement, calibrated, fit, layer_of, load, prediction_set
+from vit_demo.model.abstention import (
+    COVERAGE,
+    FEWEST,
+    FORMAT,
+    Abstention,
+    Answers,
+    Judgement,
+    calibrated,
+    fit,
+    layer_of,
+    load,
+    prediction_set,
+)
 from vit_demo.model.checkpoints import ABSTENTION
 
 LABELS = ("blue", "green", "red")
@@ -20,7 +34,9 @@ WIDTH, BLOCKS, LAYER = 6, 12, 9
 
 
 def drawn(rng: np.random.Generator, count: int, shift: float = 0.0, sharpness: float = 3.0) -> Answers:
-    """Photos of three classes whose features lie round three places with one slanted covariance, and logits that are right more often than not."""
+    """Photos of three classes whose features lie round three places with one slanted covariance, and logits
+    that are right more often than not.
+    """
     targets = rng.integers(0, 3, count)
     slant = np.tril(np.ones((WIDTH, WIDTH))) * np.array([1, 200, 0.01, 1, 1, 5])
     features = (rng.normal(size=(count, WIDTH)) + 4 * np.eye(3, WIDTH)[targets] + shift) @ slant.T + 50
@@ -47,21 +63,37 @@ def fitted(train: Answers, validation: Answers) -> Abstention:
 
 
 def slow_distances(train: Answers, features: np.ndarray) -> np.ndarray:
-    """Lee et al. 2018, eq. 2, photo by photo, with scikit-learn's shrunk covariance of the features in units of their deviation."""
-    means = [train.features[train.targets == number].astype(float).mean(axis=0) for number in np.unique(train.targets)]
-    inside = np.concatenate([train.features[train.targets == number] - mean for number, mean in zip(np.unique(train.targets), means)])
+    """Lee et al. 2018, eq. 2, photo by photo, with scikit-learn's shrunk covariance of the features in units
+    of their deviation.
+    """
+    means = [
+        train.features[train.targets == number].astype(float).mean(axis=0)
+        for number in np.unique(train.targets)
+    ]
+    inside = np.concatenate(
+        [
+            train.features[train.targets == number] - mean
+            for number, mean in zip(np.unique(train.targets), means)
+        ]
+    )
     scale = np.sqrt((inside**2).mean(axis=0))
     precision = np.linalg.inv(LedoitWolf(assume_centered=True).fit(inside / scale).covariance_)
-    return np.array([min(mahalanobis(row / scale, mean / scale, precision) for mean in means) for row in features])
+    return np.array(
+        [min(mahalanobis(row / scale, mean / scale, precision) for mean in means) for row in features]
+    )
 
 
 def test_the_distance_is_that_of_the_paper(fitted: Abstention, train: Answers, validation: Answers) -> None:
     expected = slow_distances(train, validation.features)
     np.testing.assert_allclose(fitted.known.to_nearest(validation.features), expected, rtol=1e-3)
-    np.testing.assert_allclose(fitted.known.distances(validation.features), expected / np.sort(expected)[127], rtol=1e-3)
+    np.testing.assert_allclose(
+        fitted.known.distances(validation.features), expected / np.sort(expected)[127], rtol=1e-3
+    )
 
 
-def test_the_radius_holds_as_many_validation_photos_as_it_should(fitted: Abstention, validation: Answers) -> None:
+def test_the_radius_holds_as_many_validation_photos_as_it_should(
+    fitted: Abstention, validation: Answers
+) -> None:
     # ceil(0.95 * 134) = 128 of 133, and the farthest of them lies on the limit itself
     distances = fitted.known.distances(validation.features)
     assert (distances <= 1).sum() == 128 and np.sort(distances)[127] == pytest.approx(1, abs=1e-8)
@@ -69,24 +101,39 @@ def test_the_radius_holds_as_many_validation_photos_as_it_should(fitted: Abstent
 
 def test_a_class_without_photos_has_no_place(train: Answers, validation: Answers) -> None:
     some = train.targets != 1
-    found = fit(Answers(train.logits[some], train.features[some], train.targets[some]), validation, 1.0, LAYER, LABELS).known
+    found = fit(
+        Answers(train.logits[some], train.features[some], train.targets[some]), validation, 1.0, LAYER, LABELS
+    ).known
     assert found.centres.shape == (2, WIDTH)
     other = validation.targets == 1
-    assert np.median(found.to_nearest(validation.features[other])) > 1.5 * np.median(found.to_nearest(validation.features[~other]))
+    assert np.median(found.to_nearest(validation.features[other])) > 1.5 * np.median(
+        found.to_nearest(validation.features[~other])
+    )
 
 
 def test_units_of_a_feature_change_nothing(fitted: Abstention, train: Answers, validation: Answers) -> None:
     units = np.array([1, 1e3, 1e-3, 10, 1, 1], dtype=np.float32)
     other = fit(
-        Answers(train.logits, train.features * units, train.targets), Answers(validation.logits, validation.features * units, validation.targets), 1.5, LAYER,
+        Answers(train.logits, train.features * units, train.targets),
+        Answers(validation.logits, validation.features * units, validation.targets),
+        1.5,
+        LAYER,
         LABELS,
     )
-    np.testing.assert_allclose(other.known.distances(validation.features * units), fitted.known.distances(validation.features), rtol=1e-3)
+    np.testing.assert_allclose(
+        other.known.distances(validation.features * units),
+        fitted.known.distances(validation.features),
+        rtol=1e-3,
+    )
 
 
 def test_fewer_photos_than_features_still_give_a_distance() -> None:
     rng = np.random.default_rng(3)
-    wide = lambda count, shift=0: Answers(np.eye(2)[np.arange(count) % 2], rng.normal(size=(count, 100)) + shift, np.arange(count) % 2)  # noqa: E731
+
+    def wide(count: int, shift: float = 0) -> Answers:
+        classes = np.arange(count) % 2
+        return Answers(np.eye(2)[classes], rng.normal(size=(count, 100)) + shift, classes)
+
     found = fit(wide(24), wide(40), 1.0, 1, ("a", "b")).known
     assert np.isfinite(found.whitening).all() and (found.distances(wide(100).features) <= 1).mean() > 0.8
     assert (found.distances(wide(100, 5).features) > 1).all()
@@ -94,7 +141,11 @@ def test_fewer_photos_than_features_still_give_a_distance() -> None:
 
 def test_a_feature_that_never_varies_does_no_harm(train: Answers, validation: Answers) -> None:
     def still(answers: Answers) -> Answers:
-        return Answers(answers.logits, np.column_stack([answers.features, np.full(len(answers.targets), 7, np.float32)]), answers.targets)
+        return Answers(
+            answers.logits,
+            np.column_stack([answers.features, np.full(len(answers.targets), 7, np.float32)]),
+            answers.targets,
+        )
 
     found = fit(still(train), still(validation), 1.0, LAYER, LABELS).known
     assert np.isfinite(found.distances(still(validation).features)).all()
@@ -104,18 +155,31 @@ def test_a_feature_that_never_varies_does_no_harm(train: Answers, validation: An
 
 
 def test_new_photos_are_covered_as_promised() -> None:
-    """Split conformal prediction promises 95 % over the drawing of validation and new photos together (Vovk et al. 2005)."""
+    """Split conformal prediction promises 95 % over the drawing of validation and new photos together (Vovk
+    et al. 2005).
+    """
     inside, within, shares = [], [], []
     for seed in range(300):
         rng = np.random.default_rng(seed)
         found = fit(drawn(rng, 60), drawn(rng, 40), 1.0, LAYER, LABELS)
         new = drawn(rng, 200)
         probabilities = calibrated(new.logits, 1.0)
-        inside.append(np.mean([probabilities[row, target] >= found.least for row, target in enumerate(new.targets)]))
+        inside.append(
+            np.mean([probabilities[row, target] >= found.least for row, target in enumerate(new.targets)])
+        )
         within.append(np.mean(found.known.distances(new.features) <= 1))
-        shares.append(np.mean([target in prediction_set(row, found.least) for row, target in zip(probabilities, new.targets)]))
+        shares.append(
+            np.mean(
+                [
+                    target in prediction_set(row, found.least)
+                    for row, target in zip(probabilities, new.targets)
+                ]
+            )
+        )
     # of 40 photos the 39th is taken: 39 / 41 is the exact expectation
-    assert np.mean(inside) == pytest.approx(39 / 41, abs=0.006) and np.mean(within) == pytest.approx(39 / 41, abs=0.006)
+    assert np.mean(inside) == pytest.approx(39 / 41, abs=0.006) and np.mean(within) == pytest.approx(
+        39 / 41, abs=0.006
+    )
     assert np.mean(shares) >= np.mean(inside) >= COVERAGE - 0.005
 
 
@@ -155,7 +219,9 @@ def test_the_three_verdicts(fitted: Abstention, validation: Answers) -> None:
     assert (first.verdict, first.prediction_set) == ("diagnosis", (0,)) and first.distance < 1
     assert (second.verdict, second.prediction_set) == ("unsure", (1, 0))
     assert (third.verdict, third.prediction_set) == ("not_known", ()) and third.distance > 1
-    np.testing.assert_allclose(first.probabilities, np.exp([6, 0, 0]) / np.exp([6, 0, 0]).sum())  # temperature 1.5
+    np.testing.assert_allclose(
+        first.probabilities, np.exp([6, 0, 0]) / np.exp([6, 0, 0]).sum()
+    )  # temperature 1.5
 
 
 def test_features_that_are_no_numbers_are_not_known(fitted: Abstention) -> None:
@@ -172,7 +238,11 @@ def test_too_few_validation_photos_promise_nothing(train: Answers, count: int, e
     found = fit(train, drawn(np.random.default_rng(5), count), 1.0, LAYER, LABELS)
     assert (found.least is not None, found.known is not None) == (enough, enough)
     (judged,) = found.judge(np.array([[9.0, 0, 0]]), train.features[:1])
-    assert isinstance(judged, Judgement) and judged.verdict == "diagnosis" and (judged.distance is not None) == enough
+    assert (
+        isinstance(judged, Judgement)
+        and judged.verdict == "diagnosis"
+        and (judged.distance is not None) == enough
+    )
 
 
 def test_too_few_train_photos_give_no_distance(validation: Answers) -> None:
@@ -181,7 +251,12 @@ def test_too_few_train_photos_give_no_distance(validation: Answers) -> None:
 
 
 def test_train_photos_that_are_all_alike_give_no_distance(train: Answers, validation: Answers) -> None:
-    assert fit(Answers(train.logits, np.ones_like(train.features), train.targets), validation, 1.0, LAYER, LABELS).known is None
+    assert (
+        fit(
+            Answers(train.logits, np.ones_like(train.features), train.targets), validation, 1.0, LAYER, LABELS
+        ).known
+        is None
+    )
 
 
 @pytest.mark.parametrize(("blocks", "layer"), [(12, 9), (24, 18), (2, 2), (1, 1), (6, 4)])
@@ -192,7 +267,9 @@ def test_three_quarters_up(blocks: int, layer: int) -> None:
 # Kept beside the model
 
 
-def opened(folder: Path, labels: tuple[str, ...] = LABELS, width: int = WIDTH, blocks: int = BLOCKS) -> Abstention | None:
+def opened(
+    folder: Path, labels: tuple[str, ...] = LABELS, width: int = WIDTH, blocks: int = BLOCKS
+) -> Abstention | None:
     return load(folder, "mine", labels, width, blocks)
 
 
@@ -204,9 +281,22 @@ def folder(fitted: Abstention, tmp_path: Path) -> Path:
 
 def test_what_was_saved_says_the_same(fitted: Abstention, folder: Path, validation: Answers) -> None:
     back = opened(folder)
-    assert (back.layer, back.temperature, back.labels, back.least, back.known.radius) == (LAYER, 1.5, LABELS, fitted.least, fitted.known.radius)
-    for own, other in zip(fitted.judge(validation.logits, validation.features), back.judge(validation.logits, validation.features)):
-        assert (own.verdict, own.prediction_set, own.distance) == (other.verdict, other.prediction_set, other.distance)
+    assert (back.layer, back.temperature, back.labels, back.least, back.known.radius) == (
+        LAYER,
+        1.5,
+        LABELS,
+        fitted.least,
+        fitted.known.radius,
+    )
+    for own, other in zip(
+        fitted.judge(validation.logits, validation.features),
+        back.judge(validation.logits, validation.features),
+    ):
+        assert (own.verdict, own.prediction_set, own.distance) == (
+            other.verdict,
+            other.prediction_set,
+            other.distance,
+        )
     assert [path.name for path in folder.iterdir()] == [ABSTENTION]
 
 
@@ -230,7 +320,9 @@ def test_too_few_photos_come_back_as_such(train: Answers, tmp_path: Path) -> Non
     assert opened(tmp_path) == Abstention(LAYER, 2.0, LABELS, None, None)
 
 
-@pytest.mark.parametrize("options", [{"labels": ("red", "green", "blue")}, {"labels": LABELS[:2]}, {"width": 7}, {"blocks": 8}])
+@pytest.mark.parametrize(
+    "options", [{"labels": ("red", "green", "blue")}, {"labels": LABELS[:2]}, {"width": 7}, {"blocks": 8}]
+)
 def test_the_file_of_another_model_is_refused(folder: Path, refusal, options: dict) -> None:
     text = refusal(opened, folder, **options)
     assert "mine" in text and "belongs to another model" in text
@@ -254,8 +346,19 @@ GOOD = {"layer": LAYER, "temperature": 1.5, "labels": LABELS, "least": 0.5, "rad
 @pytest.mark.parametrize(
     "change",
     [
-        {"layer": 0}, {"layer": "many"}, {"temperature": 0}, {"temperature": float("nan")}, {"temperature": float("inf")}, {"least": 2}, {"least": -1},
-        {"least": float("nan")}, {"radius": 0}, {"radius": float("inf")}, {"radius": []}, {"labels": 7}, {"labels": None},
+        {"layer": 0},
+        {"layer": "many"},
+        {"temperature": 0},
+        {"temperature": float("nan")},
+        {"temperature": float("inf")},
+        {"least": 2},
+        {"least": -1},
+        {"least": float("nan")},
+        {"radius": 0},
+        {"radius": float("inf")},
+        {"radius": []},
+        {"labels": 7},
+        {"labels": None},
     ],
     ids=str,
 )
@@ -267,7 +370,16 @@ def test_numbers_that_make_no_sense_are_refused(folder: Path, refusal, change: d
     refusal(opened, folder)
 
 
-@pytest.mark.parametrize("metadata", [None, {"format": "pt"}, {"format": FORMAT}, {"format": FORMAT, "numbers": "{"}, {"format": FORMAT, "numbers": "[]"}])
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        None,
+        {"format": "pt"},
+        {"format": FORMAT},
+        {"format": FORMAT, "numbers": "{"},
+        {"format": FORMAT, "numbers": "[]"},
+    ],
+)
 def test_metadata_that_make_no_sense_are_refused(folder: Path, refusal, metadata: dict | None) -> None:
     save_file(load_file(folder / ABSTENTION), folder / ABSTENTION, metadata=metadata)
     refusal(opened, folder)
@@ -276,12 +388,19 @@ def test_metadata_that_make_no_sense_are_refused(folder: Path, refusal, metadata
 @pytest.mark.parametrize(
     ("name", "array"),
     [
-        ("origin", np.zeros(5, np.float32)), ("origin", np.zeros(WIDTH)), ("whitening", np.full((WIDTH, WIDTH), np.nan, np.float32)),
-        ("whitening", np.zeros((WIDTH, 5), np.float32)), ("centres", np.zeros((0, WIDTH), np.float32)), ("centres", np.zeros((4, WIDTH), np.float32)),
-        ("centres", np.zeros(WIDTH, np.float32)), ("centres", None),
+        ("origin", np.zeros(5, np.float32)),
+        ("origin", np.zeros(WIDTH)),
+        ("whitening", np.full((WIDTH, WIDTH), np.nan, np.float32)),
+        ("whitening", np.zeros((WIDTH, 5), np.float32)),
+        ("centres", np.zeros((0, WIDTH), np.float32)),
+        ("centres", np.zeros((4, WIDTH), np.float32)),
+        ("centres", np.zeros(WIDTH, np.float32)),
+        ("centres", None),
     ],
 )
-def test_arrays_that_do_not_fit_are_refused(folder: Path, refusal, name: str, array: np.ndarray | None) -> None:
+def test_arrays_that_do_not_fit_are_refused(
+    folder: Path, refusal, name: str, array: np.ndarray | None
+) -> None:
     arrays = {**load_file(folder / ABSTENTION), name: array}
     kept = {key: value for key, value in arrays.items() if value is not None}
     save_file(kept, folder / ABSTENTION, metadata={"format": FORMAT, "numbers": json.dumps(GOOD)})

@@ -22,7 +22,9 @@ def run(**options):
     import os
     from vit_demo.model.checkpoints import locate
     found = locate(**options)
-    return {"name": found.name, "revision": found.revision, "labels": found.labels, "files": sorted(os.listdir(found.folder)), "folder": str(found.folder)}
+    files = sorted(os.listdir(found.folder))
+    return {"name": found.name, "revision": found.revision, "labels": found.labels, "files": files,
+        "folder": str(found.folder)}
 """
 
 
@@ -69,7 +71,12 @@ def test_embedded_is_the_default_and_complete() -> None:
 def test_model_folder_as_text_or_path(tiny_model: Path) -> None:
     for spec in (tiny_model, str(tiny_model), f" {tiny_model}/ "):
         found = locate(spec)
-        assert (found.folder, found.name, found.revision, found.labels) == (tiny_model.resolve(), "model", None, BEANS)
+        assert (found.folder, found.name, found.revision, found.labels) == (
+            tiny_model.resolve(),
+            "model",
+            None,
+            BEANS,
+        )
 
 
 def test_run_folder_leads_to_its_model(tiny_model: Path, tmp_path: Path) -> None:
@@ -92,7 +99,9 @@ def test_choices_embedded_then_runs_newest_first_then_hub(home: Path, tiny_model
     (home / "runs" / "2026-04-01-unfinished").mkdir()
     (home / "runs" / "2026-04-01-unfinished" / CONFIG).write_text("{}")
     specs = [choice.spec for choice in checkpoints.list_choices()]
-    runs = [str((home / "runs" / name).resolve()) for name in ("2026-03-01-c", "2026-02-01-b", "2026-01-01-a")]
+    runs = [
+        str((home / "runs" / name).resolve()) for name in ("2026-03-01-c", "2026-02-01-b", "2026-01-01-a")
+    ]
     assert specs == ["embedded", *runs, *(name for name, _ in checkpoints.HUB_MODELS)]
     assert locate(specs[1]).name == "2026-03-01-c"
     assert all(choice.title for choice in checkpoints.list_choices())
@@ -100,14 +109,20 @@ def test_choices_embedded_then_runs_newest_first_then_hub(home: Path, tiny_model
 
 def test_choices_without_any_run(home: Path) -> None:
     assert not home.exists()
-    assert [choice.spec for choice in checkpoints.list_choices()] == ["embedded", *(name for name, _ in checkpoints.HUB_MODELS)]
+    assert [choice.spec for choice in checkpoints.list_choices()] == [
+        "embedded",
+        *(name for name, _ in checkpoints.HUB_MODELS),
+    ]
 
 
 def test_no_head_means_no_labels(model: Path) -> None:
     from safetensors.numpy import load_file, save_file
 
     tensors = load_file(model / WEIGHTS)
-    save_file({name: value for name, value in tensors.items() if not name.startswith("classifier.")}, model / WEIGHTS)
+    save_file(
+        {name: value for name, value in tensors.items() if not name.startswith("classifier.")},
+        model / WEIGHTS,
+    )
     found = locate(model)
     assert found.labels == () and not found.has_head
 
@@ -147,7 +162,11 @@ def test_truncated_weights(model: Path, refusal: Callable[..., str], kept: int) 
 
 
 @pytest.mark.parametrize("file", [CONFIG, PROCESSOR])
-@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"[" * 100_000], ids=["empty", "open", "list", "null", "bytes", "nested"])
+@pytest.mark.parametrize(
+    "garbage",
+    [b"", b"{", b"[]", b"null", b"\xff\xfe\x00", b"[" * 100_000],
+    ids=["empty", "open", "list", "null", "bytes", "nested"],
+)
 def test_garbage_instead_of_json(model: Path, refusal: Callable[..., str], file: str, garbage: bytes) -> None:
     (model / file).write_bytes(garbage)
     assert f"{file} of the model my-model is broken" in refusal(locate, model)
@@ -159,7 +178,9 @@ def test_garbage_instead_of_labels(model: Path, refusal: Callable[..., str], id2
     assert f"{CONFIG} of the model my-model is broken" in refusal(locate, model)
 
 
-@pytest.mark.parametrize("weight_map", [None, [], {}, "text", {"a": "sub/x"}, {"a": ""}, {"a": 3}, {"a": ".."}], ids=str)
+@pytest.mark.parametrize(
+    "weight_map", [None, [], {}, "text", {"a": "sub/x"}, {"a": ""}, {"a": 3}, {"a": ".."}], ids=str
+)
 def test_garbage_instead_of_an_index(model: Path, refusal: Callable[..., str], weight_map: object) -> None:
     (model / WEIGHTS).unlink()
     (model / INDEX).write_text(json.dumps({"weight_map": weight_map}))
@@ -167,7 +188,9 @@ def test_garbage_instead_of_an_index(model: Path, refusal: Callable[..., str], w
 
 
 @pytest.mark.parametrize("absolute", [False, True])
-def test_index_cannot_lead_out_of_the_folder(model: Path, tmp_path: Path, refusal: Callable[..., str], absolute: bool) -> None:
+def test_index_cannot_lead_out_of_the_folder(
+    model: Path, tmp_path: Path, refusal: Callable[..., str], absolute: bool
+) -> None:
     # The file outside is a good one, so only the check of its name can refuse it.
     shutil.move(model / WEIGHTS, tmp_path / "x.safetensors")
     outside = str(tmp_path / "x.safetensors") if absolute else "../x.safetensors"
@@ -195,10 +218,26 @@ def test_file_instead_of_folder(model: Path, refusal: Callable[..., str]) -> Non
     assert "is a file" in refusal(locate, model / WEIGHTS)
 
 
-@pytest.mark.parametrize("spec", [
-    "gpt2", "no such model", "a/b/c", "./here", "../x", "/no/such/folder", "~nobody-of-this-name/model", "a//b", "-a/b", "a\0b", "x" * 5000,
-    "https://example.org/model", "é/ü", "owner/model name", "C:\\models\\vit",
-])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "gpt2",
+        "no such model",
+        "a/b/c",
+        "./here",
+        "../x",
+        "/no/such/folder",
+        "~nobody-of-this-name/model",
+        "a//b",
+        "-a/b",
+        "a\0b",
+        "x" * 5000,
+        "https://example.org/model",
+        "é/ü",
+        "owner/model name",
+        "C:\\models\\vit",
+    ],
+)
 def test_nonsense_names(spec: str, refusal: Callable[..., str]) -> None:
     assert "There is no model folder" in refusal(locate, spec)
 
@@ -218,7 +257,13 @@ def hub(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
     with HubStub() as stub:
         stub.add("me/plain", published("plain"))
-        stub.add("me/plain", published("v1", lambda folder: edit_json(folder / CONFIG, id2label={"0": "x", "1": "y", "2": "z"})), revision="v1")
+        stub.add(
+            "me/plain",
+            published(
+                "v1", lambda folder: edit_json(folder / CONFIG, id2label={"0": "x", "1": "y", "2": "z"})
+            ),
+            revision="v1",
+        )
         stub.add("me/sharded", published("sharded", as_shards))
         for name in ("converted", "pickled"):
             stub.add(f"me/{name}", published(name, as_pickle))
@@ -227,7 +272,12 @@ def hub(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         stub.add_pull_request("me/converted", published("other"), title="Fix the model card")
         stub.add_pull_request("me/converted", published("conversion"))
         stub.add_pull_request("me/pickled", published("trap"), author="stranger")
-        stub.add("me/code", published("code", lambda folder: edit_json(folder / CONFIG, auto_map={"AutoModel": "modeling.Model"})))
+        stub.add(
+            "me/code",
+            published(
+                "code", lambda folder: edit_json(folder / CONFIG, auto_map={"AutoModel": "modeling.Model"})
+            ),
+        )
         stub.add("me/swin", published("swin", lambda folder: edit_json(folder / CONFIG, model_type="swin")))
         stub.add("me/no-config", published("no-config", lambda folder: (folder / CONFIG).unlink()))
         yield stub
@@ -241,14 +291,22 @@ def ask(hub: HubStub, tmp_path: Path) -> Callable[..., dict]:
         before = len(hub.downloads)
         answer = hub.run(tmp_path / "hf", LOCATE, spec=spec, revision=revision)
         assert is_plain(answer.get("refused", "Fine.")), answer
-        return {**answer.get("result", {}), "refused": answer.get("refused"), "downloads": hub.downloads[before:]}
+        return {
+            **answer.get("result", {}),
+            "refused": answer.get("refused"),
+            "downloads": hub.downloads[before:],
+        }
 
     return call
 
 
 def test_hub_model(hub: HubStub, ask: Callable[..., dict]) -> None:
     found = ask("me/plain")
-    assert (found["name"], found["revision"], found["labels"]) == ("me/plain", hub.repos["model", "me/plain"].commits["main"], list(BEANS))
+    assert (found["name"], found["revision"], found["labels"]) == (
+        "me/plain",
+        hub.repos["model", "me/plain"].commits["main"],
+        list(BEANS),
+    )
     assert sorted(found["downloads"]) == sorted([CONFIG, WEIGHTS, PROCESSOR])
     assert ask("me/plain")["downloads"] == []  # from the cache
 
@@ -256,13 +314,19 @@ def test_hub_model(hub: HubStub, ask: Callable[..., dict]) -> None:
 def test_hub_model_in_shards(ask: Callable[..., dict]) -> None:
     found = ask("me/sharded")
     assert found["labels"] == list(BEANS)
-    assert {INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"} <= set(found["files"])
+    assert {INDEX, "model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"} <= set(
+        found["files"]
+    )
 
 
 @pytest.mark.parametrize("way", ["in the name", "as an argument", "as a commit"])
 def test_hub_revision(hub: HubStub, ask: Callable[..., dict], way: str) -> None:
     commit = hub.repos["model", "me/plain"].commits["v1"]
-    found = {"in the name": lambda: ask("me/plain@v1"), "as an argument": lambda: ask("me/plain", "v1"), "as a commit": lambda: ask("me/plain", commit)}[way]()
+    found = {
+        "in the name": lambda: ask("me/plain@v1"),
+        "as an argument": lambda: ask("me/plain", "v1"),
+        "as a commit": lambda: ask("me/plain", commit),
+    }[way]()
     assert (found["revision"], found["labels"]) == (commit, ["x", "y", "z"])
 
 
@@ -274,27 +338,40 @@ def test_hub_conversion_to_safetensors_is_used(hub: HubStub, ask: Callable[..., 
     assert "pytorch_model.bin" not in hub.downloads
 
 
-@pytest.mark.parametrize(("spec", "why"), [
-    ("me/pickled", "only a stranger offers a conversion"),
-    ("me/converted@old", "the conversion was made from another revision"),
-])
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("me/pickled", "only a stranger offers a conversion"),
+        ("me/converted@old", "the conversion was made from another revision"),
+    ],
+)
 def test_hub_pickle_is_never_downloaded(hub: HubStub, ask: Callable[..., dict], spec: str, why: str) -> None:
     found = ask(spec)
     assert "no weights in safetensors format" in (found["refused"] or ""), why
     assert WEIGHTS not in found["downloads"] and "pytorch_model.bin" not in hub.downloads
 
 
-@pytest.mark.parametrize(("name", "sentence"), [("me/code", "wants to run its own code"), ("me/swin", "it is swin"), ("me/no-config", "has no config.json")])
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("me/code", "wants to run its own code"),
+        ("me/swin", "it is swin"),
+        ("me/no-config", "has no config.json"),
+    ],
+)
 def test_hub_refused_before_any_weights(ask: Callable[..., dict], name: str, sentence: str) -> None:
     found = ask(name)
     assert sentence in found["refused"] and name in found["refused"]
     assert set(found["downloads"]) <= {CONFIG}
 
 
-@pytest.mark.parametrize(("spec", "sentence"), [
-    ("me/nothing", "There is no model me/nothing on the Hugging Face Hub"),
-    ("me/plain@nothing", "has no revision nothing"),
-])
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("me/nothing", "There is no model me/nothing on the Hugging Face Hub"),
+        ("me/plain@nothing", "has no revision nothing"),
+    ],
+)
 def test_hub_unknown(ask: Callable[..., dict], spec: str, sentence: str) -> None:
     assert sentence in ask(spec)["refused"]
 
@@ -318,7 +395,9 @@ def test_hub_out_of_reach(tiny_model: Path, tmp_path: Path) -> None:
         online = hub.run(tmp_path / "hf", LOCATE, spec="me/plain")["result"]
         hub.run(tmp_path / "hf", LOCATE, spec="me/pickled")
         hub.stop()
-        assert hub.run(tmp_path / "hf", LOCATE, spec="me/plain")["result"] == online, "a model that was opened before opens offline"
+        assert hub.run(tmp_path / "hf", LOCATE, spec="me/plain")["result"] == online, (
+            "a model that was opened before opens offline"
+        )
         for name in ("me/other", "me/pickled"):
             text = hub.run(tmp_path / "hf", LOCATE, spec=name)["refused"]
             assert is_plain(text) and ("cannot be reached" in text or "Check the connection" in text)

@@ -1,4 +1,6 @@
-"""The packed forward gives transformers' own answers, as near as bfloat16 allows, also from several threads at once."""
+"""The packed forward gives transformers' own answers, as near as bfloat16 allows, also from several threads
+at once.
+"""
 
 from __future__ import annotations
 
@@ -39,12 +41,16 @@ def test_bf16_is_near_transformers_in_fp32(tiny: LeafClassifier, in_bf16: None, 
         assert found.shape == wanted.shape and found.dtype == torch.float32
         # bfloat16 has 8 bits: 1/256 at each of a few steps.
         assert scale(found - wanted) < 0.03 * scale(wanted)
-    assert torch.allclose(engine.probabilities(photos), engine.logits_and_tokens(photos, LAYER)[0].softmax(dim=1))
+    assert torch.allclose(
+        engine.probabilities(photos), engine.logits_and_tokens(photos, LAYER)[0].softmax(dim=1)
+    )
 
 
 @pytest.mark.parametrize("activation", [None, torch.nn.ReLU(), ACT2FN["gelu"], ACT2FN["gelu_new"]], ids=str)
 @pytest.mark.parametrize("laid_out", [True, False])
-def test_a_product_is_the_same_laid_out_for_onednn_or_not(activation: torch.nn.Module | None, laid_out: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_product_is_the_same_laid_out_for_onednn_or_not(
+    activation: torch.nn.Module | None, laid_out: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if laid_out and not onednn_fuses():
         pytest.skip("this torch has no oneDNN")
     monkeypatch.setattr(cpu_engine, "onednn_fuses", lambda: laid_out)
@@ -60,7 +66,9 @@ def test_a_product_is_the_same_laid_out_for_onednn_or_not(activation: torch.nn.M
 
 
 @pytest.mark.parametrize("broken", [RuntimeError, TypeError, None])
-def test_a_torch_whose_product_is_missing_or_another_is_found_out(broken: type[Exception] | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_torch_whose_product_is_missing_or_another_is_found_out(
+    broken: type[Exception] | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def other(values: torch.Tensor, *_: object) -> torch.Tensor:
         if broken:
             raise broken("no such function")
@@ -71,7 +79,9 @@ def test_a_torch_whose_product_is_missing_or_another_is_found_out(broken: type[E
 
 
 @pytest.mark.parametrize(("rescales", "normalises"), [(True, True), (True, False), (False, True)])
-def test_pixels_are_normalised_as_the_processor_says(tiny: LeafClassifier, in_bf16: None, rescales: bool, normalises: bool) -> None:
+def test_pixels_are_normalised_as_the_processor_says(
+    tiny: LeafClassifier, in_bf16: None, rescales: bool, normalises: bool
+) -> None:
     tiny.processor.image_mean, tiny.processor.image_std = [0.485, 0.456, 0.2], [0.229, 0.3, 0.225]
     tiny.processor.do_rescale, tiny.processor.do_normalize = rescales, normalises
     photos = photos_of(tiny, 3)
@@ -83,7 +93,9 @@ def test_no_farther_from_fp32_than_autocast(in_bf16: None) -> None:
     classifier = LeafClassifier.open(device="cpu")
     photos = photos_of(classifier, 2)
     wanted = classifier.model(classifier.normalise(photos)).logits.detach()
-    own, autocast = (scale(found.logits_and_tokens(photos, 9)[0] - wanted) for found in (engine_of(classifier), classifier))
+    own, autocast = (
+        scale(found.logits_and_tokens(photos, 9)[0] - wanted) for found in (engine_of(classifier), classifier)
+    )
     assert own < 2 * autocast + 0.01
 
 
@@ -114,13 +126,19 @@ def test_many_photos_at_once_are_as_a_few(tiny: LeafClassifier, in_bf16: None) -
         wanted_logits, wanted_tokens = engine.logits_and_tokens(photos[few], LAYER)
         torch.testing.assert_close(logits[few], wanted_logits, rtol=0, atol=0.02 * scale(wanted_logits))
         torch.testing.assert_close(tokens[few], wanted_tokens, rtol=0, atol=0.02 * scale(wanted_tokens))
-    torch.testing.assert_close(cpu_engine.cls_after(engine, photos, LAYER), tokens, rtol=0, atol=0.02 * scale(tokens))
+    torch.testing.assert_close(
+        cpu_engine.cls_after(engine, photos, LAYER), tokens, rtol=0, atol=0.02 * scale(tokens)
+    )
 
 
-def test_where_nothing_is_packed_the_classifier_answers(tiny: LeafClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_nothing_is_packed_the_classifier_answers(
+    tiny: LeafClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: False)
     photos = photos_of(tiny, 5)
-    for found, wanted in zip(cpu_engine.logits_and_tokens(tiny, photos, LAYER), tiny.logits_and_tokens(photos, LAYER)):
+    for found, wanted in zip(
+        cpu_engine.logits_and_tokens(tiny, photos, LAYER), tiny.logits_and_tokens(photos, LAYER)
+    ):
         assert torch.equal(found, wanted)
 
 

@@ -1,4 +1,6 @@
-"""Every engine gives transformers' own answers, as near as its numbers allow, also from several threads at once."""
+"""Every engine gives transformers' own answers, as near as its numbers allow, also from several threads at
+once.
+"""
 
 from __future__ import annotations
 
@@ -27,11 +29,19 @@ def test_the_real_diagnosis_is_the_same(in_bf16: None, monkeypatch: pytest.Monke
     fast = diagnose(classifier, photo)
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: False)
     exact = diagnose(classifier, photo)
-    assert (fast.verdict, fast.label, fast.prediction_set) == (exact.verdict, exact.label, exact.prediction_set)
-    assert fast.scores == pytest.approx(exact.scores, abs=0.01) and fast.distance == pytest.approx(exact.distance, rel=0.02)
+    assert (fast.verdict, fast.label, fast.prediction_set) == (
+        exact.verdict,
+        exact.label,
+        exact.prediction_set,
+    )
+    assert fast.scores == pytest.approx(exact.scores, abs=0.01) and fast.distance == pytest.approx(
+        exact.distance, rel=0.02
+    )
 
 
-def test_the_classifier_itself_where_bf16_is_emulated_or_the_size_is_another(tiny: LeafClassifier, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_classifier_itself_where_bf16_is_emulated_or_the_size_is_another(
+    tiny: LeafClassifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: False)
     assert engine_of(tiny) is tiny
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: True)
@@ -40,7 +50,9 @@ def test_the_classifier_itself_where_bf16_is_emulated_or_the_size_is_another(tin
     assert tiny.logits_and_tokens(photos_of(tiny, 1), LAYER)[0].shape == (1, 3)
 
 
-def test_files_side_by_side_are_answered_in_order_as_each_alone(tiny: LeafClassifier, in_bf16: None, tmp_path: Path) -> None:
+def test_files_side_by_side_are_answered_in_order_as_each_alone(
+    tiny: LeafClassifier, in_bf16: None, tmp_path: Path
+) -> None:
     colours = torch.randint(0, 256, (21, 3), generator=torch.Generator().manual_seed(5)).tolist()
     files = [tmp_path / f"{number}.png" for number in range(len(colours))]
     for file, colour in zip(files, colours):
@@ -63,7 +75,9 @@ def test_files_side_by_side_are_answered_in_order_as_each_alone(tiny: LeafClassi
     assert len({tuple(answer.scores.values()) for answer in together if answer.photo != str(files[4])}) > 10
 
 
-def test_whoever_wants_no_more_answers_ends_the_threads(tiny: LeafClassifier, in_bf16: None, tmp_path: Path) -> None:
+def test_whoever_wants_no_more_answers_ends_the_threads(
+    tiny: LeafClassifier, in_bf16: None, tmp_path: Path
+) -> None:
     Image.new("RGB", (40, 40), (90, 140, 60)).save(tmp_path / "leaf.png")
     begun: list[int] = []
 
@@ -85,12 +99,18 @@ def test_a_file_that_is_no_model(tiny: LeafClassifier, tmp_path: Path, refusal: 
     assert "cannot be read" in refusal(OnnxEngine, tmp_path / "model.onnx", LAYER, tiny)
 
 
-def test_huge_photos_are_opened_one_at_a_time(tiny: LeafClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_huge_photos_are_opened_one_at_a_time(
+    tiny: LeafClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     Image.new("L", (12_000, 8_000)).save(tmp_path / "huge.png")
     Image.new("RGB", (50, 40)).save(tmp_path / "small.jpg")
     (tmp_path / "none.jpg").write_text("no photo")
     huge, small, none = (bytes_to_open(tmp_path / name) for name in ("huge.png", "small.jpg", "none.jpg"))
-    assert huge > memory_budget.DECODE_BYTES / 2 and small < 2e6 and none == bytes_to_open(tmp_path / "missing") == memory_budget.DECODE_BYTES
+    assert (
+        huge > memory_budget.DECODE_BYTES / 2
+        and small < 2e6
+        and none == bytes_to_open(tmp_path / "missing") == memory_budget.DECODE_BYTES
+    )
     wanted: list[int] = []
     hold = MemoryBudget.hold
     monkeypatch.setattr(MemoryBudget, "hold", lambda self, size: wanted.append(size) or hold(self, size))

@@ -30,15 +30,26 @@ def test_decode_upright_rgb(tmp_path: Path) -> None:
     photo.save(file, "JPEG", exif=exif, quality=95)
     upright = decode({"bytes": file.getvalue(), "path": None})
     assert (upright.mode, upright.size) == ("RGB", (20, 40))
-    assert np.abs(np.subtract(upright.getpixel((10, 5)), (255, 0, 0))).max() < 20, "the left half is now on top"
+    assert np.abs(np.subtract(upright.getpixel((10, 5)), (255, 0, 0))).max() < 20, (
+        "the left half is now on top"
+    )
     (tmp_path / "photo.jpg").write_bytes(file.getvalue())
     assert decode({"bytes": None, "path": str(tmp_path / "photo.jpg")}).tobytes() == upright.tobytes()
 
 
-@pytest.mark.parametrize("stored", [
-    {"bytes": b"", "path": None}, {"bytes": None, "path": None}, {"bytes": b"no photo", "path": "x.jpg"}, {"bytes": None, "path": "/no/such/photo.jpg"},
-    {"bytes": picture(1)[:200], "path": None}, {"bytes": picture(1, "PNG")[:100], "path": None}, {"bytes": picture(1, "PNG")[:40] + b"\0" * 300, "path": None},
-], ids=str)
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"bytes": b"", "path": None},
+        {"bytes": None, "path": None},
+        {"bytes": b"no photo", "path": "x.jpg"},
+        {"bytes": None, "path": "/no/such/photo.jpg"},
+        {"bytes": picture(1)[:200], "path": None},
+        {"bytes": picture(1, "PNG")[:100], "path": None},
+        {"bytes": picture(1, "PNG")[:40] + b"\0" * 300, "path": None},
+    ],
+    ids=str,
+)
 def test_decode_broken(stored: dict) -> None:
     assert decode(stored) is None
 
@@ -47,15 +58,22 @@ def test_decode_broken(stored: dict) -> None:
 def test_formats_that_no_camera_writes_are_not_decoded_though_pillow_could(tmp_path: Path, kind: str) -> None:
     content = encoded(marked(), kind)
     (tmp_path / "photo.jpg").write_bytes(content)
-    assert decode({"bytes": content, "path": None}) is None and decode({"bytes": None, "path": str(tmp_path / "photo.jpg")}) is None
+    assert (
+        decode({"bytes": content, "path": None}) is None
+        and decode({"bytes": None, "path": str(tmp_path / "photo.jpg")}) is None
+    )
     assert thumbnails.make({"bytes": content, "path": None}) is None
 
 
-def test_a_large_photo_is_made_smaller_and_one_too_large_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_photo_is_made_smaller_and_one_too_large_is_not_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     stored = {"bytes": huge_jpeg(8000, 7000), "path": None}
     assert decode(stored).size == (2000, 1750) and decode(stored, 1_000_000).size == (1000, 875)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
-    assert decode({"bytes": resized_jpeg(20_000, 10_000, progressive=True, subsampling=0), "path": None}) is None
+    assert (
+        decode({"bytes": resized_jpeg(20_000, 10_000, progressive=True, subsampling=0), "path": None}) is None
+    )
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -18,7 +18,16 @@ from vit_demo.cli import main as cli
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose, diagnose_files
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.photos.quality import COLOURLESS, SIDE, WARNINGS, Quality, assess, leaf_share, sharpness, warning
+from vit_demo.photos.quality import (
+    COLOURLESS,
+    SIDE,
+    WARNINGS,
+    Quality,
+    assess,
+    leaf_share,
+    sharpness,
+    warning,
+)
 
 RNG = np.random.default_rng(3)
 GREY = (128, 128, 128)
@@ -35,7 +44,9 @@ def noise(width: int, height: int, low: int = 0, high: int = 256) -> Image.Image
 def test_sharpness_is_the_variance_of_the_laplacian_over_that_of_the_photo(shape: tuple[int, int]) -> None:
     grey = RNG.random(shape) * 255
     inside = ndimage.laplace(grey)[1:-1, 1:-1]
-    assert sharpness(grey.astype(np.float32)) == pytest.approx(((inside - inside.mean()) ** 2).mean() / ((grey - grey.mean()) ** 2).mean(), rel=1e-4)
+    assert sharpness(grey.astype(np.float32)) == pytest.approx(
+        ((inside - inside.mean()) ** 2).mean() / ((grey - grey.mean()) ** 2).mean(), rel=1e-4
+    )
 
 
 def test_sharpness_neither_knows_light_nor_contrast() -> None:
@@ -56,9 +67,15 @@ def test_where_nothing_can_be_said_of_sharpness_it_is_no_problem(shape: tuple[in
 
 def test_brightness_is_that_of_the_sorted_pixels() -> None:
     photo = noise(60, 40, 30, 200)
-    greys = sorted(int(0.299 * red + 0.587 * green + 0.114 * blue) for red, green, blue in np.asarray(photo).reshape(-1, 3).astype(float))
+    greys = sorted(
+        int(0.299 * red + 0.587 * green + 0.114 * blue)
+        for red, green, blue in np.asarray(photo).reshape(-1, 3).astype(float)
+    )
     found = assess(photo)
-    assert abs(found.lower_grey - greys[len(greys) // 4 - 1]) <= 1 and abs(found.upper_grey - greys[len(greys) * 3 // 4 - 1]) <= 1
+    assert (
+        abs(found.lower_grey - greys[len(greys) // 4 - 1]) <= 1
+        and abs(found.upper_grey - greys[len(greys) * 3 // 4 - 1]) <= 1
+    )
 
 
 def test_leaf_share_is_that_of_the_formulas_pixel_by_pixel() -> None:
@@ -75,11 +92,22 @@ def test_leaf_share_is_that_of_the_formulas_pixel_by_pixel() -> None:
 @pytest.mark.parametrize(
     ("colour", "is_leaf"),
     [
-        ((60, 120, 40), True), ((120, 160, 90), True), ((200, 180, 60), True), ((150, 110, 60), True), ((120, 70, 40), True), ((90, 50, 35), True),
-        ((200, 200, 203), False), ((120, 160, 220), False), ((60, 60, 64), False), ((200, 60, 60), False), ((250, 245, 240), False),
+        ((60, 120, 40), True),
+        ((120, 160, 90), True),
+        ((200, 180, 60), True),
+        ((150, 110, 60), True),
+        ((120, 70, 40), True),
+        ((90, 50, 35), True),
+        ((200, 200, 203), False),
+        ((120, 160, 220), False),
+        ((60, 60, 64), False),
+        ((200, 60, 60), False),
+        ((250, 245, 240), False),
     ],
 )
-def test_green_yellow_and_brown_are_leaf_and_sky_stone_and_paper_are_not(colour: tuple[int, ...], is_leaf: bool) -> None:
+def test_green_yellow_and_brown_are_leaf_and_sky_stone_and_paper_are_not(
+    colour: tuple[int, ...], is_leaf: bool
+) -> None:
     assert leaf_share(np.full((4, 4, 3), colour, dtype=np.float32).transpose(2, 0, 1)) == float(is_leaf)
 
 
@@ -100,7 +128,11 @@ def test_black_and_white_says_nothing_of_leaves() -> None:
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_any_photo_has_a_quality(size: tuple[int, int], mode: str) -> None:
     found = assess(Image.new("RGB", size, (90, 140, 60)).convert(mode))
-    assert found.side == min(size) and ("small" in found.problems) == (min(size) < 112) and set(found.problems) <= {"small", "leaf_small"}
+    assert (
+        found.side == min(size)
+        and ("small" in found.problems) == (min(size) < 112)
+        and set(found.problems) <= {"small", "leaf_small"}
+    )
 
 
 def test_a_quality_cannot_be_changed() -> None:
@@ -121,7 +153,9 @@ def leaf_on(background: tuple[int, ...], leaf: tuple[int, ...], radius: float) -
     return Image.fromarray(np.clip(np.asarray(photo) + grain, 0, 255).astype(np.uint8))
 
 
-@pytest.mark.parametrize("leaf", [(70, 130, 50), (190, 170, 60), (130, 85, 45)], ids=["green", "yellow", "brown"])
+@pytest.mark.parametrize(
+    "leaf", [(70, 130, 50), (190, 170, 60), (130, 85, 45)], ids=["green", "yellow", "brown"]
+)
 def test_a_leaf_on_white_paper_is_fine_and_one_far_away_is_small(leaf: tuple[int, ...]) -> None:
     assert assess(leaf_on((255, 255, 255), leaf, 150)).problems == ()
     assert assess(leaf_on(GREY, leaf, 150)).problems == ()
@@ -129,7 +163,9 @@ def test_a_leaf_on_white_paper_is_fine_and_one_far_away_is_small(leaf: tuple[int
 
 
 def test_a_large_photo_is_judged_as_small_as_a_model_sees_it() -> None:
-    """Blur that nobody sees at 256 pixels is no problem, and blur that is seen there is one whatever the size of the file."""
+    """Blur that nobody sees at 256 pixels is no problem, and blur that is seen there is one whatever the size
+    of the file.
+    """
     sharp = noise(SIDE // 8, SIDE // 8, 40, 200).resize((SIDE, SIDE), Image.Resampling.NEAREST)
     large = sharp.resize((SIDE * 6, SIDE * 6), Image.Resampling.NEAREST)
     assert "blurred" not in assess(large.filter(ImageFilter.GaussianBlur(2))).problems
@@ -160,7 +196,9 @@ def test_hardly_any_real_photo_is_flagged(beans: list[Image.Image]) -> None:
 
 def shrunk(photo: Image.Image) -> Image.Image:
     canvas = Image.new("RGB", photo.size, GREY)
-    canvas.paste(photo.resize((photo.width // 4, photo.height // 4)), (photo.width * 3 // 8, photo.height * 3 // 8))
+    canvas.paste(
+        photo.resize((photo.width // 4, photo.height // 4)), (photo.width * 3 // 8, photo.height * 3 // 8)
+    )
     return canvas
 
 
@@ -168,7 +206,10 @@ FAULTS: dict[str, tuple[Callable[[Image.Image], Image.Image], float]] = {
     "dark": (lambda photo: photo.point(lambda value: value * 0.3), 0.97),
     "bright": (lambda photo: photo.point(lambda value: min(255, value * 4)), 0.8),
     # At 320 px, since a camera's blur comes before a photo is made small enough to be judged.
-    "blurred": (lambda photo: photo.resize((320, 320), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2)), 0.95),
+    "blurred": (
+        lambda photo: photo.resize((320, 320), Image.Resampling.BICUBIC).filter(ImageFilter.GaussianBlur(2)),
+        0.95,
+    ),
     "small": (lambda photo: photo.resize((100, 100)), 1.0),
     "leaf_small": (shrunk, 0.97),
 }
@@ -218,16 +259,26 @@ def test_a_diagnosis_carries_the_problems(tiny_model: Path, gloomy: Path, tmp_pa
     noise(200, 200, 30, 200).save(tmp_path / "fine.png")
     (tmp_path / "text.jpg").write_text("no photo")
     answers = list(diagnose_files(classifier, [tmp_path / "text.jpg", gloomy, tmp_path / "fine.png", gloomy]))
-    assert [answer.to_dict().get("quality") for answer in answers] == [None, ["dark", "small"], [], ["dark", "small"]]
+    assert [answer.to_dict().get("quality") for answer in answers] == [
+        None,
+        ["dark", "small"],
+        [],
+        ["dark", "small"],
+    ]
     with Image.open(gloomy) as photo:
         assert diagnose(classifier, photo).quality == ["dark", "small"]
 
 
-def test_predict_warns_on_standard_error(tiny_model: Path, gloomy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_predict_warns_on_standard_error(
+    tiny_model: Path, gloomy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["predict", "--device", "cpu", "--model", str(tiny_model), str(gloomy)]) == 0
     told = capsys.readouterr()
     assert len(told.out.splitlines()) == 1
-    assert told.err.splitlines()[-2:] == [f"{gloomy}: the photo is too dark. Take it again in more light.", f"{gloomy}: {warning('small')}"]
+    assert told.err.splitlines()[-2:] == [
+        f"{gloomy}: the photo is too dark. Take it again in more light.",
+        f"{gloomy}: {warning('small')}",
+    ]
     assert cli.main(["predict", "--device", "cpu", "--json", "--model", str(tiny_model), str(gloomy)]) == 0
     told = capsys.readouterr()
     assert '"quality": ["dark", "small"]' in told.out and "too dark" not in told.err

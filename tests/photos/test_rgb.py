@@ -1,4 +1,6 @@
-"""A large picture is made smaller on its way to RGB: by whole factors, in strips, and equal to what is done in one."""
+"""A large picture is made smaller on its way to RGB: by whole factors, in strips, and equal to what is done
+in one.
+"""
 
 from __future__ import annotations
 
@@ -27,16 +29,30 @@ def halves(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("kind", "size", "kept"),
     [
-        ("JPEG", (1000, 400), (1000, 400)), ("JPEG", (1001, 400), (501, 200)), ("JPEG", (2001, 1500), (501, 375)), ("JPEG", (9000, 4000), (563, 250)),
-        ("JPEG", (7000, 6000), (438, 375)), ("PNG", (1000, 400), (1000, 400)), ("PNG", (1001, 400), (501, 200)), ("PNG", (2001, 1500), (667, 500)),
-        ("PNG", (400_001, 1), (200_001, 1)), ("PNG", (2, 600_000), (1, 300_000)),
+        ("JPEG", (1000, 400), (1000, 400)),
+        ("JPEG", (1001, 400), (501, 200)),
+        ("JPEG", (2001, 1500), (501, 375)),
+        ("JPEG", (9000, 4000), (563, 250)),
+        ("JPEG", (7000, 6000), (438, 375)),
+        ("PNG", (1000, 400), (1000, 400)),
+        ("PNG", (1001, 400), (501, 200)),
+        ("PNG", (2001, 1500), (667, 500)),
+        ("PNG", (400_001, 1), (200_001, 1)),
+        ("PNG", (2, 600_000), (1, 300_000)),
     ],
 )
-def test_sides_are_divided_by_the_smallest_factor_that_is_enough(kind: str, size: tuple[int, int], kept: tuple[int, int]) -> None:
+def test_sides_are_divided_by_the_smallest_factor_that_is_enough(
+    kind: str, size: tuple[int, int], kept: tuple[int, int]
+) -> None:
     photo = upright_rgb(opened(halves(*size), kind), 400_000)
     assert photo.size == kept and photo.width * photo.height <= 400_000
     if kept[0] > 2:
-        assert photo.getpixel((kept[0] // 5, kept[1] // 2))[2] < 5 < 250 < photo.getpixel((kept[0] * 4 // 5, kept[1] // 2))[2]
+        assert (
+            photo.getpixel((kept[0] // 5, kept[1] // 2))[2]
+            < 5
+            < 250
+            < photo.getpixel((kept[0] * 4 // 5, kept[1] // 2))[2]
+        )
 
 
 def sources() -> dict[str, Image.Image]:
@@ -49,10 +65,17 @@ def sources() -> dict[str, Image.Image]:
     exif = Image.Exif()
     exif[0x0112] = 6
     return {
-        "RGB": opened(colour, "PNG"), "RGBA": opened(clear, "PNG"), "LA": opened(clear.convert("LA"), "PNG"), "1": opened(colour.convert("1"), "PNG"),
-        "key": opened(colour.quantize(16), "PNG", transparency=3), "CMYK": opened(colour.convert("CMYK"), "TIFF"), "turned": opened(colour, "PNG", exif=exif),
-        "16": opened(Image.fromarray(grey), "PNG"), "16 big": opened(Image.fromarray(grey.astype(">u2")), "TIFF"),
-        "float": opened(Image.fromarray(grey.astype(np.float32) / 70_000), "TIFF"), "32": opened(Image.fromarray(grey.astype(np.int32) * 9), "TIFF"),
+        "RGB": opened(colour, "PNG"),
+        "RGBA": opened(clear, "PNG"),
+        "LA": opened(clear.convert("LA"), "PNG"),
+        "1": opened(colour.convert("1"), "PNG"),
+        "key": opened(colour.quantize(16), "PNG", transparency=3),
+        "CMYK": opened(colour.convert("CMYK"), "TIFF"),
+        "turned": opened(colour, "PNG", exif=exif),
+        "16": opened(Image.fromarray(grey), "PNG"),
+        "16 big": opened(Image.fromarray(grey.astype(">u2")), "TIFF"),
+        "float": opened(Image.fromarray(grey.astype(np.float32) / 70_000), "TIFF"),
+        "32": opened(Image.fromarray(grey.astype(np.int32) * 9), "TIFF"),
     }
 
 
@@ -61,7 +84,9 @@ def test_strips_give_what_the_whole_gives(monkeypatch: pytest.MonkeyPatch, name:
     whole = upright_rgb(sources()[name])
     monkeypatch.setattr(rgb, "STRIP_PIXELS", 400)  # two blocks high: 15 strips
     small = upright_rgb(sources()[name], 600)
-    expected = np.asarray(whole, dtype=float).reshape(whole.height // 3, 3, whole.width // 3, 3, 3).mean(axis=(1, 3))
+    expected = (
+        np.asarray(whole, dtype=float).reshape(whole.height // 3, 3, whole.width // 3, 3, 3).mean(axis=(1, 3))
+    )
     assert small.size == (whole.width // 3, whole.height // 3)
     assert np.abs(np.asarray(small) - expected).max() <= 1 and np.asarray(small).std() > 5
 

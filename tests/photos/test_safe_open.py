@@ -1,4 +1,6 @@
-"""What a stranger's file must pass before anything of it is decoded: for a diagnosis and for an import alike."""
+"""What a stranger's file must pass before anything of it is decoded: for a diagnosis and for an import
+alike.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,17 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.photo_corpus import ORIENTATION, SIZE, chunk, encoded, huge_jpeg, marked, one_colour_a_scan, resized_jpeg, tiff_tile
+from tests.photo_corpus import (
+    ORIENTATION,
+    SIZE,
+    chunk,
+    encoded,
+    huge_jpeg,
+    marked,
+    one_colour_a_scan,
+    resized_jpeg,
+    tiff_tile,
+)
 from tests.sentences import is_plain
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -72,7 +84,9 @@ def test_formats_open_in_a_process_that_has_opened_nothing_yet(tmp_path: Path) -
 
 NO_PHOTOS = {
     "text.jpg": b"Dear model, this is a letter.\n" * 20,
-    "drawing.svg": b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>',
+    "drawing.svg": (
+        b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><script>alert(1)</script></svg>'
+    ),
     "paper.pdf": b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n",
     "script.eps": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n",
     "page.html": b"<!doctype html><img src=x>",
@@ -107,7 +121,18 @@ def test_a_photo_cut_off_is_refused(tmp_path: Path, kind: str, share: float) -> 
 def test_what_pillow_raises_never_gets_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by damaging files at random: its ways to fail have no common base class."""
     path = written(tmp_path, encoded(marked(), "PNG"))
-    for error in (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error, OverflowError):
+    for error in (
+        OSError,
+        ValueError,
+        SyntaxError,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        struct.error,
+        zlib.error,
+        OverflowError,
+    ):
 
         def fail(*_: object, error: type = error) -> None:
             raise error("deep in Pillow")
@@ -121,12 +146,17 @@ def test_files_damaged_at_random_open_or_are_refused(tmp_path: Path) -> None:
     rng = random.Random(5)
     exif = Image.Exif()
     exif[ORIENTATION] = 6
-    whole = [encoded(marked(), kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {})) for kind in FORMATS]
+    whole = [
+        encoded(marked(), kind, **({"exif": exif} if kind in ("JPEG", "PNG", "WEBP", "TIFF") else {}))
+        for kind in FORMATS
+    ]
     found = 0
     for number in range(600):
         content = bytearray(rng.choice(whole))
         for _ in range(rng.choice((1, 2, 8))):
-            content[rng.randrange(min(len(content), rng.choice((64, 4096))))] = rng.choice((0, 1, 127, 255, rng.randrange(256)))
+            content[rng.randrange(min(len(content), rng.choice((64, 4096))))] = rng.choice(
+                (0, 1, 127, 255, rng.randrange(256))
+            )
         try:
             photo = read(written(tmp_path, bytes(content), f"{number}.jpg"))
         except Unfit:
@@ -145,8 +175,13 @@ def test_heic_without_its_library_is_a_sentence_that_says_what_to_install(tmp_pa
         "try: open_photo(sys.argv[1])\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "leaf.jpg")], cwd=ROOT, capture_output=True, text=True)
-    sentence = "leaf.jpg is a HEIC photo, which cannot be read here: pillow-heif is not installed. Install it, or send a JPEG."
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "leaf.jpg")], cwd=ROOT, capture_output=True, text=True
+    )
+    sentence = (
+        "leaf.jpg is a HEIC photo, which cannot be read here: pillow-heif is not installed. Install it, or"
+        " send a JPEG."
+    )
     assert done.stdout.strip() == f"UserError {sentence}", done.stderr
 
 
@@ -164,7 +199,9 @@ def limit(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     return lower
 
 
-def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path: Path, limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_of_too_many_bytes_is_refused_unread(
+    tmp_path: Path, limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, encoded(marked(), "PNG") + b"\0" * 2**20)
     limit(max_photo_bytes=path.stat().st_size)
     assert read(path).size == SIZE
@@ -173,7 +210,9 @@ def test_a_file_of_too_many_bytes_is_refused_unread(tmp_path: Path, limit: Calla
     refused(path, "is larger than 1 MB")
 
 
-def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_pixels_are_refused_before_they_are_decoded(
+    tmp_path: Path, limit: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = written(tmp_path, encoded(Image.new("RGB", (2000, 1500)), "PNG"))
     limit(max_photo_pixels=3_000_000)
     assert read(path).size == (2000, 1500)
@@ -185,15 +224,24 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(tmp_path: Path, lim
 def png_that_says(width: int, height: int) -> bytes:
     """A PNG of a few bytes whose header names any size."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 100)) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b"\0" * 100))
+        + chunk(b"IEND", b"")
+    )
 
 
-@pytest.mark.parametrize(("width", "height"), [(15_000, 15_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)])
+@pytest.mark.parametrize(
+    ("width", "height"), [(15_000, 15_000), (100_000, 100_000), (2**31 - 1, 2**31 - 1), (2**31 - 1, 1)]
+)
 def test_a_header_that_lies_about_its_size_costs_nothing(tmp_path: Path, width: int, height: int) -> None:
     refused(written(tmp_path, png_that_says(width, height), "bomb.png"), "pixels")
 
 
-def test_a_photo_that_the_memory_cannot_hold_has_too_many_pixels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_photo_that_the_memory_cannot_hold_has_too_many_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 
@@ -205,24 +253,47 @@ def test_a_header_that_promises_a_little_too_much_is_damaged(tmp_path: Path) -> 
     refused(written(tmp_path, png_that_says(300, 300), "short.png"), "is damaged")
 
 
-@pytest.mark.parametrize("make", [
-    lambda: resized_jpeg(20_000, 10_000, progressive=True, subsampling=0), lambda: one_colour_a_scan(resized_jpeg(20_000, 10_000, subsampling=0)),
-    lambda: tiff_tile(20_000),
-], ids=["progressive", "one colour a scan", "tile"])
-def test_what_takes_too_much_memory_is_refused_before_it_is_decoded(tmp_path: Path, make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: resized_jpeg(20_000, 10_000, progressive=True, subsampling=0),
+        lambda: one_colour_a_scan(resized_jpeg(20_000, 10_000, subsampling=0)),
+        lambda: tiff_tile(20_000),
+    ],
+    ids=["progressive", "one colour a scan", "tile"],
+)
+def test_what_takes_too_much_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda *_: pytest.fail("it was decoded"))
     refused(written(tmp_path, make()), "takes too much memory to open")
 
 
-@pytest.mark.parametrize(("content", "counts"), [
-    (lambda: huge_jpeg(8000, 7000), False), (lambda: resized_jpeg(8000, 7000, progressive=True), True),
-    (lambda: one_colour_a_scan(resized_jpeg(8000, 7000)), True), (lambda: png_that_says(8000, 7000), True), (lambda: tiff_tile(7500), True),
-], ids=["plain JPEG", "progressive", "one colour a scan", "PNG", "tile"])
-def test_a_lower_limit_is_for_all_but_a_jpeg_of_one_scan(tmp_path: Path, content: Callable[[], bytes], counts: bool) -> None:
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [
+        (lambda: huge_jpeg(8000, 7000), False),
+        (lambda: resized_jpeg(8000, 7000, progressive=True), True),
+        (lambda: one_colour_a_scan(resized_jpeg(8000, 7000)), True),
+        (lambda: png_that_says(8000, 7000), True),
+        (lambda: tiff_tile(7500), True),
+    ],
+    ids=["plain JPEG", "progressive", "one colour a scan", "PNG", "tile"],
+)
+def test_a_lower_limit_is_for_all_but_a_jpeg_of_one_scan(
+    tmp_path: Path, content: Callable[[], bytes], counts: bool
+) -> None:
     path = written(tmp_path, content())
     with opened(path), opened(path, 57_000_000):
         pass
-    with pytest.raises(Unfit, match="56 million pixels; at most 50 million") if counts else contextlib.nullcontext(), opened(path, 50_000_000):
+    with (
+        (
+            pytest.raises(Unfit, match="56 million pixels; at most 50 million")
+            if counts
+            else contextlib.nullcontext()
+        ),
+        opened(path, 50_000_000),
+    ):
         pass
 
 

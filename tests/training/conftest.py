@@ -41,7 +41,9 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def squares(folder: Path, train: int = 12, validation: int = 6, test: int = 6, seed: int = 0, colours: dict = COLOURS) -> Path:
+def squares(
+    folder: Path, train: int = 12, validation: int = 6, test: int = 6, seed: int = 0, colours: dict = COLOURS
+) -> Path:
     """An image folder split/colour/number.png of noisy squares, the given number a class."""
     rng = np.random.default_rng(seed)
     for split, count in (("train", train), ("validation", validation), ("test", test)):
@@ -67,13 +69,17 @@ def colours(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two classes that look alike: what is learned by heart makes validation worse and worse. 24 train photos, 24 for validation."""
+    """Two classes that look alike: what is learned by heart makes validation worse and worse. 24 train
+    photos, 24 for validation.
+    """
     folder, rng = tmp_path_factory.mktemp("noise"), np.random.default_rng(0)
     for split, count in (("train", 12), ("validation", 12), ("test", 2)):
         for label in ("a", "b"):
             (folder / split / label).mkdir(parents=True)
             for number in range(count):
-                Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(folder / split / label / f"{number}.png")
+                Image.fromarray(rng.integers(0, 255, (32, 32, 3), dtype=np.uint8)).save(
+                    folder / split / label / f"{number}.png"
+                )
     return folder
 
 
@@ -107,14 +113,41 @@ def wait_for() -> Callable[..., None]:
 
 # Said here in full, since the defaults are a recipe's and change with it.
 PLAIN = {
-    "device": "cpu", "epochs": 1, "batch_size": 8, "learning_rate": 2e-2, "warmup": 0.0, "weight_decay": 0.0, "layer_decay": 1.0, "label_smoothing": 0.0,
-    "average": 0.0, "overshoot": 0.0, "resolutions": (), "small_first": False, "patch_dropout": 0.0, "augment": "flips", "evaluate_every": 0, "film": 0,
+    "device": "cpu",
+    "epochs": 1,
+    "batch_size": 8,
+    "learning_rate": 2e-2,
+    "warmup": 0.0,
+    "weight_decay": 0.0,
+    "layer_decay": 1.0,
+    "label_smoothing": 0.0,
+    "average": 0.0,
+    "overshoot": 0.0,
+    "resolutions": (),
+    "small_first": False,
+    "patch_dropout": 0.0,
+    "augment": "flips",
+    "evaluate_every": 0,
+    "film": 0,
 }
 
-# All that is random in a step or kept from one to the next; 36 photos in batches of 7, of which the last is not whole.
+# All that is random in a step or kept from one to the next; 36 photos in batches of 7, of which the last is
+# not whole.
 EVERYTHING = {
-    "epochs": 2, "batch_size": 7, "learning_rate": 5e-3, "warmup": 0.1, "weight_decay": 0.01, "layer_decay": 0.7, "label_smoothing": 0.1, "average": 0.9,
-    "overshoot": 0.1, "patch_dropout": 0.25, "augment": "strong", "resolutions": (24, 32), "evaluate_every": 5, "precision": "fp32",
+    "epochs": 2,
+    "batch_size": 7,
+    "learning_rate": 5e-3,
+    "warmup": 0.1,
+    "weight_decay": 0.01,
+    "layer_decay": 0.7,
+    "label_smoothing": 0.1,
+    "average": 0.9,
+    "overshoot": 0.1,
+    "patch_dropout": 0.25,
+    "augment": "strong",
+    "resolutions": (24, 32),
+    "evaluate_every": 5,
+    "precision": "fp32",
 }
 
 
@@ -145,7 +178,11 @@ def weights_of(run: Run) -> dict:
     """Tensors of the saved model, by name."""
     from safetensors.torch import load_file
 
-    return {name: tensor for file in sorted(run.model_folder.glob("model*.safetensors")) for name, tensor in load_file(file).items()}
+    return {
+        name: tensor
+        for file in sorted(run.model_folder.glob("model*.safetensors"))
+        for name, tensor in load_file(file).items()
+    }
 
 
 @contextlib.contextmanager
@@ -169,18 +206,30 @@ def fp32() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def train(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFactory) -> Train:
-    """Fine-tune the tiny model on the coloured squares, in fp32 and by none of a recipe's arts; settings as named. run: one to go on with."""
+    """Fine-tune the tiny model on the coloured squares, in fp32 and by none of a recipe's arts; settings as
+    named. run: one to go on with.
+    """
 
-    def work(listener: Listener = lambda run, progress: None, before: Callable[[Run], None] = lambda run: None, run: Run | None = None, **settings) -> Done:
+    def work(
+        listener: Listener = lambda run, progress: None,
+        before: Callable[[Run], None] = lambda run: None,
+        run: Run | None = None,
+        **settings,
+    ) -> Done:
         from vit_demo.training.loop.finetune import fine_tune
 
         if run is None:
-            run = create(TrainingConfig(**{**PLAIN, "data": str(colours), "model": str(tiny_model), **settings}), tmp_path_factory.mktemp("run"))
+            run = create(
+                TrainingConfig(**{**PLAIN, "data": str(colours), "model": str(tiny_model), **settings}),
+                tmp_path_factory.mktemp("run"),
+            )
         run.claim()
         before(run)
         progress: list = []
         with no_bf16(), threads(1):  # the runs of a session come to the same bits
-            return Done(run, fine_tune(run, lambda step: (progress.append(step), listener(run, step))), progress)
+            return Done(
+                run, fine_tune(run, lambda step: (progress.append(step), listener(run, step))), progress
+            )
 
     return work
 

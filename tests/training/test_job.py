@@ -34,7 +34,9 @@ def classifier(tiny_model: Path) -> LeafClassifier:
         ({"small_first": True, "resolutions": (8,)}, None),  # below what the settings take
     ],
 )
-def test_the_sides_of_a_run(classifier: LeafClassifier, settings: dict, sides: tuple[int, ...] | None) -> None:
+def test_the_sides_of_a_run(
+    classifier: LeafClassifier, settings: dict, sides: tuple[int, ...] | None
+) -> None:
     if sides is None:
         with pytest.raises(UserError, match="from 16"):
             TrainingConfig(**settings)
@@ -44,15 +46,25 @@ def test_the_sides_of_a_run(classifier: LeafClassifier, settings: dict, sides: t
 
 def test_a_resolution_that_the_patches_do_not_divide(train: Train) -> None:
     folders: list[Run] = []
-    with pytest.raises(UserError, match="The resolution 36 is not a multiple of this model's patch size of 8 pixels"):
+    with pytest.raises(
+        UserError, match="The resolution 36 is not a multiple of this model's patch size of 8 pixels"
+    ):
         train(before=folders.append, resolutions=(24, 36))
-    assert sorted(path.name for path in folders[0].folder.iterdir()) == ["config.json", "events.jsonl", "state.json"]
+    assert sorted(path.name for path in folders[0].folder.iterdir()) == [
+        "config.json",
+        "events.jsonl",
+        "state.json",
+    ]
 
 
-@pytest.mark.parametrize(("photos", "batch", "epochs", "steps"), [(36, 8, 3, 15), (40, 8, 1, 5), (1, 64, 2, 2), (9, 1, 1, 9)])
+@pytest.mark.parametrize(
+    ("photos", "batch", "epochs", "steps"), [(36, 8, 3, 15), (40, 8, 1, 5), (1, 64, 2, 2), (9, 1, 1, 9)]
+)
 def test_the_steps_of_a_run(photos: int, batch: int, epochs: int, steps: int) -> None:
     rows = Photos(np.zeros((photos, 1, 1, 1), np.uint8), np.zeros(photos, np.int64), [""] * photos, [])
-    work = TrainingJob(None, TrainingConfig(batch_size=batch, epochs=epochs), None, rows, rows, (32,), None, None)
+    work = TrainingJob(
+        None, TrainingConfig(batch_size=batch, epochs=epochs), None, rows, rows, (32,), None, None
+    )
     assert work.total_steps == steps == work.steps_per_epoch * epochs
 
 

@@ -1,4 +1,6 @@
-"""``vit_demo calibrate``: teach a model that exists already when to keep silent, as the end of every fine-tune does."""
+"""``vit_demo calibrate``: teach a model that exists already when to keep silent, as the end of every
+fine-tune does.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +11,12 @@ from dataclasses import asdict
 from vit_demo.cli.options import DATA, Line, add_model, open_model
 from vit_demo.common.errors import UserError
 
-ABOUT = """Fit when a model should say "unsure" or "not known", and write it beside its weights as abstention.safetensors.
+ABOUT = """Fit when a model should say "unsure" or "not known", and write it as abstention.safetensors
+beside its weights.
 
-The temperature, the limit of the prediction sets and the limit of the distance are set on the validation photos, the distance
-is to the train photos; give those that the model learned from. A fine-tune does the same at its end. Test photos are only counted."""
+The temperature, the limit of the prediction sets and the limit of the distance are set on the validation
+photos, the distance is to the train photos; give those that the model learned from. A fine-tune does the
+same at its end. Test photos are only counted."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +25,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--data", required=True, help=DATA)
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
-    parser.add_argument("--extra-data", help="a second data set whose train photos the model learned from too")
+    parser.add_argument(
+        "--extra-data", help="a second data set whose train photos the model learned from too"
+    )
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
     parser.set_defaults(run=_calibrate)
@@ -43,22 +49,49 @@ def _calibrate(options: argparse.Namespace) -> None:
         data = merge_train(data, open_dataset(options.extra_data))
     line, layer = Line(), layer_of(classifier.blocks)
     validation, test = (
-        evaluate(classifier, data[split], lambda done, total, split=split: line(f"Scoring {split} photos", done, total), layer)
+        evaluate(
+            classifier,
+            data[split],
+            lambda done, total, split=split: line(f"Scoring {split} photos", done, total),
+            layer,
+        )
         for split in ("validation", "test")
     )
     validation = validation.at_temperature(fit_temperature(validation.logits, validation.targets))
-    abstention = fit_abstention(classifier, data["train"], validation, lambda done, total: line("Learning which photos it knows", done, total))
+    abstention = fit_abstention(
+        classifier,
+        data["train"],
+        validation,
+        lambda done, total: line("Learning which photos it knows", done, total),
+    )
     try:
         abstention.save(classifier.checkpoint.folder)
     except OSError as error:
-        raise UserError("error.cli.calibrate_unwritten", model=classifier.checkpoint.name, reason=error.strerror) from None
-    counts = {split: tally(abstention, found) for split, found in (("validation", validation), ("test", test))}
+        raise UserError(
+            "error.cli.calibrate_unwritten", model=classifier.checkpoint.name, reason=error.strerror
+        ) from None
+    counts = {
+        split: tally(abstention, found) for split, found in (("validation", validation), ("test", test))
+    }
     if options.json:
-        print(json.dumps({"temperature": abstention.temperature, **{split: asdict(found) for split, found in counts.items()}}))
+        print(
+            json.dumps(
+                {
+                    "temperature": abstention.temperature,
+                    **{split: asdict(found) for split, found in counts.items()},
+                }
+            )
+        )
         return
     print(f"Temperature: {abstention.temperature:.3f}")
     for split, found in counts.items():
         right = f" ({found.right} right)" if found.diagnosis else ""
-        print(f"Of {found.n} {split} photos: diagnosis {found.diagnosis}{right}, unsure {found.unsure}, not known {found.not_known}")
+        print(
+            f"Of {found.n} {split} photos: diagnosis {found.diagnosis}{right}, unsure {found.unsure}, not"
+            f" known {found.not_known}"
+        )
     if abstention.known is None:
-        print("Which photos the model does not know cannot be told: it needs at least 19 validation photos and more train photos.")
+        print(
+            "Which photos the model does not know cannot be told: it needs at least 19 validation photos and"
+            " more train photos."
+        )

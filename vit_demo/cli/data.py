@@ -1,4 +1,6 @@
-"""``vit_demo data``: bring photos into a data set of their own, see what was brought and what is wrong with it, mend it and take it away."""
+"""``vit_demo data``: bring photos into a data set of their own, see what was brought and what is wrong with
+it, mend it and take it away.
+"""
 
 from __future__ import annotations
 
@@ -33,21 +35,36 @@ def add_to(commands) -> None:
     about = "bring photos into a data set of their own, check and mend it, take it away"
     parser = commands.add_parser("data", help=about, description=f"{about[0].upper()}{about[1:]}.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    brought = actions.add_parser("import", help="take in photos", description="Take in photos; then give --data import:NAME.")
+    brought = actions.add_parser(
+        "import", help="take in photos", description="Take in photos; then give --data import:NAME."
+    )
     brought.add_argument(
-        "source", nargs="+", metavar="SOURCE",
-        help="a zip or tar file or a folder (class/photo, split/class/photo, photos with a CSV, or parquet files), a CSV of paths and labels, "
-             "or photos with --label",
+        "source",
+        nargs="+",
+        metavar="SOURCE",
+        help=(
+            "a zip or tar file or a folder (class/photo, split/class/photo, photos with a CSV, or parquet"
+            " files), a CSV of paths and labels, or photos with --label"
+        ),
     )
     brought.add_argument("--name", required=True, help="what the data set is called")
-    brought.add_argument("--label", help="the class that all these photos show; they are added where the data set is there already")
-    brought.add_argument("--anywhere", action="store_true", help="photos named in a CSV may lie outside its folder")
+    brought.add_argument(
+        "--label",
+        help="the class that all these photos show; they are added where the data set is there already",
+    )
+    brought.add_argument(
+        "--anywhere", action="store_true", help="photos named in a CSV may lie outside its folder"
+    )
     brought.add_argument("--json", action="store_true", help="print the result as JSON")
     brought.set_defaults(run=_import)
     listed = actions.add_parser("list", help="all imports", description="All imports.")
     listed.add_argument("--json", action="store_true", help="print them as JSON")
     listed.set_defaults(run=_list)
-    removed = actions.add_parser("remove", help="delete an import and its photos", description="Delete an import, its photos and what was decided about them.")
+    removed = actions.add_parser(
+        "remove",
+        help="delete an import and its photos",
+        description="Delete an import, its photos and what was decided about them.",
+    )
     removed.add_argument("name", metavar="NAME", help="as `data list` shows it")
     removed.add_argument("--yes", action="store_true", help="do not ask")
     removed.set_defaults(run=_remove)
@@ -57,28 +74,53 @@ def add_to(commands) -> None:
 def _add_mending(actions) -> None:
     """What can be done with any photos, however they are opened."""
     spec = {"metavar": "SPEC", "help": "as --data takes it: a folder, import:NAME, a name on the Hub, beans"}
-    checked = actions.add_parser("check", help="what is wrong with the photos", description="Find copies, leakage, wrong labels, and bad photos.")
+    checked = actions.add_parser(
+        "check",
+        help="what is wrong with the photos",
+        description="Find copies, leakage, wrong labels, and bad photos.",
+    )
     checked.add_argument("spec", **spec)
     add_model(checked)
     checked.add_argument("--json", action="store_true", help="print all findings as JSON")
     checked.set_defaults(run=_check)
-    decisions = actions.add_parser("decisions", help="what was decided about them", description="The decisions in force, which mended:SPEC applies.")
+    decisions = actions.add_parser(
+        "decisions",
+        help="what was decided about them",
+        description="The decisions in force, which mended:SPEC applies.",
+    )
     decisions.add_argument("spec", **spec)
     decisions.add_argument("--json", action="store_true", help="print them as JSON")
     decisions.set_defaults(run=_decisions)
-    undone = actions.add_parser("undo", help="take a decision back", description="Take a decision back, by default the last one.")
+    undone = actions.add_parser(
+        "undo", help="take a decision back", description="Take a decision back, by default the last one."
+    )
     undone.add_argument("spec", **spec)
     undone.add_argument("number", nargs="?", type=int, metavar="NUMBER", help="as `data decisions` shows it")
     undone.set_defaults(run=_undo)
-    exported = actions.add_parser("export", help="take photos away as files", description="Write photos and labels into a new folder.")
-    exported.add_argument("spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied")
+    exported = actions.add_parser(
+        "export", help="take photos away as files", description="Write photos and labels into a new folder."
+    )
+    exported.add_argument(
+        "spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied"
+    )
     exported.add_argument("out", metavar="OUT", type=Path, help="a folder that is not there yet")
-    exported.add_argument("--format", choices=("folder", "parquet"), default="folder", help="split/class/photo, or a parquet file for each split")
+    exported.add_argument(
+        "--format",
+        choices=("folder", "parquet"),
+        default="folder",
+        help="split/class/photo, or a parquet file for each split",
+    )
     exported.set_defaults(run=_export)
     about = "push photos to the Hugging Face Hub, private"
-    pushed = actions.add_parser("push", help=about, description=f"{about[0].upper()}{about[1:]}. Log in first, with `hf auth login`.")
-    pushed.add_argument("spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied")
-    pushed.add_argument("name", metavar="NAME", help="such as your-name/my-leaves; what an earlier push put there is replaced")
+    pushed = actions.add_parser(
+        "push", help=about, description=f"{about[0].upper()}{about[1:]}. Log in first, with `hf auth login`."
+    )
+    pushed.add_argument(
+        "spec", metavar="SPEC", help=f"{spec['help']}; mended:SPEC with the decisions applied"
+    )
+    pushed.add_argument(
+        "name", metavar="NAME", help="such as your-name/my-leaves; what an earlier push put there is replaced"
+    )
     pushed.set_defaults(run=_push)
 
 
@@ -93,7 +135,10 @@ def _import(options: argparse.Namespace) -> None:
     counts = ", ".join(f"{split} {sum(classes.values())}" for split, classes in result.counts.items())
     print(f"{result.photos} photos are in {result.spec} ({counts}).")
     if result.cut:
-        print(f"Set apart here: {' and '.join(result.cut)}. Copies of a photo ({result.copies} found) are on one side.")
+        print(
+            f"Set apart here: {' and '.join(result.cut)}. Copies of a photo ({result.copies} found) are on"
+            " one side."
+        )
     if result.skipped_count:
         print(f"{result.skipped_count} files were left out:")
         for entry in result.skipped[:SKIPPED_SHOWN]:
@@ -124,7 +169,12 @@ def _progress():
         nonlocal shown
         if sys.stderr.isatty() and int(100 * progress.share) != shown:
             shown = int(100 * progress.share)
-            print(f"\r{progress.done} photos taken, {shown} % of the source", end="", file=sys.stderr, flush=True)
+            print(
+                f"\r{progress.done} photos taken, {shown} % of the source",
+                end="",
+                file=sys.stderr,
+                flush=True,
+            )
 
     return tell
 
@@ -142,7 +192,15 @@ def _list(options: argparse.Namespace) -> None:
     rows = [("DATA", "PHOTOS", "CLASSES", "IMPORTED", "FROM")]
     for one in found:
         classes = {label for counts in one.counts.values() for label in counts}
-        rows.append((one.spec, str(one.photos), str(len(classes)), f"{datetime.fromtimestamp(one.time):%Y-%m-%d %H:%M}", one.source))
+        rows.append(
+            (
+                one.spec,
+                str(one.photos),
+                str(len(classes)),
+                f"{datetime.fromtimestamp(one.time):%Y-%m-%d %H:%M}",
+                one.source,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
@@ -151,7 +209,9 @@ def _list(options: argparse.Namespace) -> None:
 def _remove(options: argparse.Namespace) -> int | None:
     from vit_demo.data.importing.imports import remove
 
-    if not options.yes and not confirmed(f"Delete the import {options.name}, its photos and what was decided about them?"):
+    if not options.yes and not confirmed(
+        f"Delete the import {options.name}, its photos and what was decided about them?"
+    ):
         return 1
     remove(options.name)
     print(f"The import {options.name} is deleted.")
@@ -173,7 +233,16 @@ def _check(options: argparse.Namespace) -> None:
         rare = rare_classes(mend(data, decisions))
     if options.json:
         findings = [{**asdict(finding), "note": str(finding.note)} for finding in found]
-        print(json.dumps({"photos": len(reading.photos), "total": reading.total, "findings": findings, "rare_classes": rare}))
+        print(
+            json.dumps(
+                {
+                    "photos": len(reading.photos),
+                    "total": reading.total,
+                    "findings": findings,
+                    "rare_classes": rare,
+                }
+            )
+        )
         return
     for kind in KINDS:
         _print_kind(kind, [finding for finding in found if finding.kind == kind])
@@ -182,7 +251,10 @@ def _check(options: argparse.Namespace) -> None:
     if not found and not rare:
         print(f"{len(reading.photos)} photos were looked at, nothing was found.")
     if len(reading.photos) < reading.total:
-        print(f"{len(reading.photos)} of {reading.total} photos were looked at, drawn by chance.", file=sys.stderr)
+        print(
+            f"{len(reading.photos)} of {reading.total} photos were looked at, drawn by chance.",
+            file=sys.stderr,
+        )
 
 
 def _print_kind(kind: str, found: list) -> None:
@@ -216,7 +288,10 @@ def _decisions(options: argparse.Namespace) -> None:
 def _line(decision) -> str:
     to = f" {'and' if decision.action == 'keep' else 'to'} {decision.to}" if decision.to else ""
     why = f"  ({decision.why})" if decision.why else ""
-    return f"{decision.number:4}  {datetime.fromtimestamp(decision.time):%Y-%m-%d %H:%M}  {decision.action} {decision.split}: {decision.path}{to}{why}"
+    return (
+        f"{decision.number:4}  {datetime.fromtimestamp(decision.time):%Y-%m-%d %H:%M}  {decision.action}"
+        f" {decision.split}: {decision.path}{to}{why}"
+    )
 
 
 def _undo(options: argparse.Namespace) -> None:
@@ -235,7 +310,10 @@ def _export(options: argparse.Namespace) -> None:
     data = open_dataset(options.spec)
     total, line = sum(map(len, data.values())), Line()
     export(data, options.out, options.format, lambda done: line("Photos written", done, total))
-    print(f"{total} photos are in {options.out} ({', '.join(f'{split} {len(part)}' for split, part in data.items())}).")
+    print(
+        f"{total} photos are in {options.out}"
+        f" ({', '.join(f'{split} {len(part)}' for split, part in data.items())})."
+    )
     print(f"Fingerprint: {fingerprint(data)}")
 
 
@@ -246,7 +324,10 @@ def _push(options: argparse.Namespace) -> None:
 
     data = open_dataset(options.spec)
     total, line = sum(map(len, data.values())), Line()
-    print(f"{total} photos are at {push(data, options.name, lambda done: line('Photos packed', done, total))}, for you alone to see.")
+    print(
+        f"{total} photos are at {push(data, options.name, lambda done: line('Photos packed', done, total))},"
+        " for you alone to see."
+    )
     print(f"Fingerprint: {fingerprint(data)}")
 
 

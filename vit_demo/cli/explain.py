@@ -1,4 +1,6 @@
-"""``python -m vit_demo explain``: the map of a photo as numbers or as a picture, or all that Look inside shows of it."""
+"""``python -m vit_demo explain``: the map of a photo as numbers or as a picture, or all that Look inside
+shows of it.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 class Found:
     """A map (rows, columns) and what it is of. explanation: of attention and rollout, None of the others.
 
-    label: the class that is explained, or that the model says where the method does not ask for one. probability: of it.
-    against: the class that it is held against, None for none.
+    label: the class that is explained, or that the model says where the method does not ask for one.
+    probability: of it. against: the class that it is held against, None for none.
     """
 
     map: np.ndarray
@@ -44,18 +46,44 @@ class Found:
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its flags."""
-    parser.description = "Says which patches of a photo the model looked at (attention, rollout) or which speak for a class (relevance, gradcam, occlusion)."
+    parser.description = (
+        "Says which patches of a photo the model looked at (attention, rollout) or which speak for a class"
+        " (relevance, gradcam, occlusion)."
+    )
     add_model(parser)
-    parser.add_argument("--method", choices=list(METHODS), help="default: the most faithful that answers at once")
-    parser.add_argument("--class", dest="label", metavar="NAME", help="the class that is explained (default: the one that the model says)")
-    parser.add_argument("--against", metavar="NAME", help="another class: what speaks for the first and not for this one")
+    parser.add_argument(
+        "--method", choices=list(METHODS), help="default: the most faithful that answers at once"
+    )
+    parser.add_argument(
+        "--class",
+        dest="label",
+        metavar="NAME",
+        help="the class that is explained (default: the one that the model says)",
+    )
+    parser.add_argument(
+        "--against", metavar="NAME", help="another class: what speaks for the first and not for this one"
+    )
     parser.add_argument("--layer", type=int, help="for attention: 0 is the first, -1 the last (default)")
     parser.add_argument("--head", type=int, help="for attention: 0 is the first (default: the mean of all)")
-    parser.add_argument("--query", type=int, help="for attention and rollout: the patch that looks, counted row by row (default: the [CLS] token)")
+    parser.add_argument(
+        "--query",
+        type=int,
+        help="for attention and rollout: the patch that looks, counted row by row (default: the [CLS] token)",
+    )
     written = parser.add_mutually_exclusive_group(required=True)
-    written.add_argument("--out", metavar="FILE", help="the map as .npz (arrays), .csv (a row a patch) or .png (over the photo)")
-    written.add_argument("--everything", metavar="FOLDER", help="all figures and numbers that Look inside has of the photo, with an index.html")
-    parser.add_argument("--json", action="store_true", help="print as JSON what was written, the class and its probability")
+    written.add_argument(
+        "--out",
+        metavar="FILE",
+        help="the map as .npz (arrays), .csv (a row a patch) or .png (over the photo)",
+    )
+    written.add_argument(
+        "--everything",
+        metavar="FOLDER",
+        help="all figures and numbers that Look inside has of the photo, with an index.html",
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print as JSON what was written, the class and its probability"
+    )
     parser.add_argument("photo", metavar="PHOTO")
     parser.set_defaults(run=_explain)
 
@@ -77,13 +105,30 @@ def _explain(options: argparse.Namespace) -> None:
     rows, columns = found.map.shape
     if options.json:
         cls_share = {} if found.explanation is None else {"cls_share": found.explanation.cls_share}
-        print(json.dumps({
-            "photo": options.photo, "out": str(out), "shape": [rows, columns], "method": found.method, "class": found.label,
-            "against": found.against, "probability": found.probability, **cls_share,
-        }))
+        print(
+            json.dumps(
+                {
+                    "photo": options.photo,
+                    "out": str(out),
+                    "shape": [rows, columns],
+                    "method": found.method,
+                    "class": found.label,
+                    "against": found.against,
+                    "probability": found.probability,
+                    **cls_share,
+                }
+            )
+        )
     else:
-        said = "" if not METHODS[found.method].for_class else f" for {found.label}" + (f" against {found.against}" if found.against else "")
-        print(f"{out}: {found.method} map of {rows} x {columns} patches{said} ({found.label}: {found.probability:.1%})")
+        said = (
+            ""
+            if not METHODS[found.method].for_class
+            else f" for {found.label}" + (f" against {found.against}" if found.against else "")
+        )
+        print(
+            f"{out}: {found.method} map of {rows} x {columns} patches{said} ({found.label}:"
+            f" {found.probability:.1%})"
+        )
 
 
 def _check(options: argparse.Namespace) -> None:
@@ -99,7 +144,9 @@ def _check(options: argparse.Namespace) -> None:
         if options.label is not None or options.against is not None:
             others = _or([name for name, method in METHODS.items() if method.for_class])
             raise UserError("error.cli.explain_no_class", method=options.method, others=others)
-        wrong = {"rollout": ("layer", "head"), "attention": ()}.get(options.method, ("layer", "head", "query"))
+        wrong = {"rollout": ("layer", "head"), "attention": ()}.get(
+            options.method, ("layer", "head", "query")
+        )
     else:
         wrong = ("layer", "head", "query")
     for name in wrong:
@@ -118,7 +165,9 @@ def find_map(classifier: LeafClassifier, photo: Image.Image, options: argparse.N
     target, label, probability = find_target(classifier, photo, options)
     explanation = None
     if method in ATTENTION_VIEWS:
-        request = MapRequest(method, -1 if options.layer is None else options.layer, options.head, options.query)
+        request = MapRequest(
+            method, -1 if options.layer is None else options.layer, options.head, options.query
+        )
         explanation = explain(classifier, photo, request)
         heat = explanation.map
     elif method == "occlusion":
@@ -127,11 +176,17 @@ def find_map(classifier: LeafClassifier, photo: Image.Image, options: argparse.N
     else:
         heat = saliency(classifier, classifier.preprocess([photo]), method, target)[0].numpy()
     against = None if target.against is None else classifier.labels[target.against]
-    return Found(heat, method, label, probability, against, explanation, classifier.patch_size, classifier.image_size)
+    return Found(
+        heat, method, label, probability, against, explanation, classifier.patch_size, classifier.image_size
+    )
 
 
-def find_target(classifier: LeafClassifier, photo: Image.Image, options: argparse.Namespace) -> tuple[Target, str, float]:
-    """What is explained, the name of its class, and the probability of that class. Raises UserError for an unknown class."""
+def find_target(
+    classifier: LeafClassifier, photo: Image.Image, options: argparse.Namespace
+) -> tuple[Target, str, float]:
+    """What is explained, the name of its class, and the probability of that class. Raises UserError for an
+    unknown class.
+    """
     from vit_demo.explain.attribution.target import Target
 
     labels = classifier.labels
@@ -144,7 +199,9 @@ def find_target(classifier: LeafClassifier, photo: Image.Image, options: argpars
 
 
 def find_class(labels: Sequence[str], name: str) -> int:
-    """The index of a class by its name in the model, or as people write it: "Bean rust" is bean_rust. Raises UserError where there is none."""
+    """The index of a class by its name in the model, or as people write it: "Bean rust" is bean_rust. Raises
+    UserError where there is none.
+    """
     if name in labels:
         return labels.index(name)
     plain = [_plain(label) for label in labels]
@@ -162,7 +219,9 @@ def _or(names: Sequence[str]) -> str:
 
 
 def _write_npz(out: Path, found: Found, _photo: Image.Image) -> None:
-    """Of attention and rollout the arrays of explain.maps.save_npz; of the others the map, what it is of, and sizes in pixels. Needs no pickle."""
+    """Of attention and rollout the arrays of explain.maps.save_npz; of the others the map, what it is of, and
+    sizes in pixels. Needs no pickle.
+    """
     import numpy as np
 
     from vit_demo.explain.attribution.maps import save_npz
@@ -172,8 +231,14 @@ def _write_npz(out: Path, found: Found, _photo: Image.Image) -> None:
         return
     with out.open("wb") as file:
         np.savez_compressed(
-            file, map=found.map, method=found.method, label=found.label, against=found.against or "", probability=found.probability,
-            patch_size=found.patch_size, image_size=found.image_size,
+            file,
+            map=found.map,
+            method=found.method,
+            label=found.label,
+            against=found.against or "",
+            probability=found.probability,
+            patch_size=found.patch_size,
+            image_size=found.image_size,
         )
 
 
@@ -182,7 +247,9 @@ def _write_csv(out: Path, found: Found, _photo: Image.Image) -> None:
     with out.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("row", "column", "value"))
-        writer.writerows((row, column, float(found.map[row, column])) for row in range(rows) for column in range(columns))
+        writer.writerows(
+            (row, column, float(found.map[row, column])) for row in range(rows) for column in range(columns)
+        )
 
 
 def _write_png(out: Path, found: Found, photo: Image.Image) -> None:
@@ -214,6 +281,16 @@ def _write_everything(options: argparse.Namespace, photo: Image.Image) -> None:
     except OSError as error:
         raise UserError("error.cli.everything_unwritten", folder=str(folder), reason=error.strerror) from None
     if options.json:
-        print(json.dumps({"photo": options.photo, "folder": str(folder), "files": files, "class": label, "probability": probability}))
+        print(
+            json.dumps(
+                {
+                    "photo": options.photo,
+                    "folder": str(folder),
+                    "files": files,
+                    "class": label,
+                    "probability": probability,
+                }
+            )
+        )
     else:
         print(f"{folder / 'index.html'}: {len(files)} files ({label}: {probability:.1%})")

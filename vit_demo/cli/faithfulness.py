@@ -1,4 +1,6 @@
-"""``python -m vit_demo faithfulness``: how far the maps of each method can be trusted, measured over the photos of a split."""
+"""``python -m vit_demo faithfulness``: how far the maps of each method can be trusted, measured over the
+photos of a split.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,9 @@ FILE = "faithfulness.json"
 def add(parser: argparse.ArgumentParser) -> None:
     """Give the parser of the command its flags."""
     parser.description = (
-        "Covers the photos patch by patch in the order of each method's maps (deletion), brings them back (insertion), and compares the areas under the "
-        "curves of the class's probability with those of random and centred maps. Then draws the weights anew and looks whether the maps change."
+        "Covers the photos patch by patch in the order of each method's maps (deletion), brings them back"
+        " (insertion), and compares the areas under the curves of the class's probability with those of"
+        " random and centred maps. Then draws the weights anew and looks whether the maps change."
     )
     add_data(parser)
     add_model(parser)
@@ -38,10 +41,16 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 def add_plan(parser: argparse.ArgumentParser) -> None:
     """The flags that measure_split reads."""
-    parser.add_argument("--methods", metavar="A,B", help="methods of explain (default: all but occlusion, which is slow)")
-    parser.add_argument("--photos", type=int, metavar="COUNT", help="so many, evenly spread over the split (default: all)")
+    parser.add_argument(
+        "--methods", metavar="A,B", help="methods of explain (default: all but occlusion, which is slow)"
+    )
+    parser.add_argument(
+        "--photos", type=int, metavar="COUNT", help="so many, evenly spread over the split (default: all)"
+    )
     parser.add_argument("--steps", type=int, default=20, help="steps of each curve (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random maps and weights (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the random maps and weights (default: %(default)s)"
+    )
 
 
 def _run(options: argparse.Namespace) -> None:
@@ -50,7 +59,9 @@ def _run(options: argparse.Namespace) -> None:
 
     classifier = open_model(options)
     file = file_in(classifier) if options.save else None
-    found = measure_split(classifier, open_dataset(options.data, options.data_revision)[options.split], options)
+    found = measure_split(
+        classifier, open_dataset(options.data, options.data_revision)[options.split], options
+    )
     result = {"split": options.split, "data": _name(options.data), **found.to_dict()}
     if file is not None:
         try:
@@ -68,7 +79,9 @@ def measure_split(classifier: LeafClassifier, data: Dataset, options: argparse.N
         raise UserError("error.cli.measure_nothing", count=options.photos)
     given = {} if options.methods is None else {"methods": tuple(options.methods.split(","))}
     plan = Plan(steps=options.steps, seed=options.seed, **given)
-    return measure(classifier, reader(classifier, data), spread(len(data), options.photos or len(data)), plan, Line())
+    return measure(
+        classifier, reader(classifier, data), spread(len(data), options.photos or len(data)), plan, Line()
+    )
 
 
 def reader(classifier: LeafClassifier, data: Dataset) -> Read:
@@ -86,7 +99,9 @@ def reader(classifier: LeafClassifier, data: Dataset) -> Read:
 
 
 def file_in(classifier: LeafClassifier) -> Path:
-    """Where --save writes; looked at before minutes are spent. Raises UserError where nothing may be written."""
+    """Where --save writes; looked at before minutes are spent. Raises UserError where nothing may be
+    written.
+    """
     folder = classifier.checkpoint.folder
     if classifier.checkpoint.revision is not None:
         raise UserError("error.cli.save_hub", model=classifier.checkpoint.name)
@@ -96,22 +111,39 @@ def file_in(classifier: LeafClassifier) -> Path:
 
 
 def text(found: Trust) -> str:
-    """The result for people: a table of the areas, the differences with their verdicts, and the sanity check."""
+    """The result for people: a table of the areas, the differences with their verdicts, and the sanity
+    check.
+    """
     from vit_demo.explain.attribution.trust import DEFAULT, mean_of
 
     result = found.to_dict()
     lines = [
-        f"Areas under the curves of {found.photos} photos, {found.plan.steps} steps: mean (95 % interval of the mean, Student's t over photos)",
+        (
+            f"Areas under the curves of {found.photos} photos, {found.plan.steps} steps: mean (95 % interval"
+            " of the mean, Student's t over photos)"
+        ),
         f"  {'method':18}{'deletion, smaller is better':30}insertion, larger is better",
-        *(f"  {name:18}{_interval(mean_of(areas.deletion)):30}{_interval(mean_of(areas.insertion))}" for name, areas in found.areas.items()),
+        *(
+            f"  {name:18}{_interval(mean_of(areas.deletion)):30}{_interval(mean_of(areas.insertion))}"
+            for name, areas in found.areas.items()
+        ),
         f"{DEFAULT.capitalize()} less the other, photo by photo",
     ]
     for rival, (deletion, insertion) in found.differences.items():
         said = result["differences"][rival]["verdict"]
-        lines.append(f"  {rival:18}{_interval(deletion):30}{said['deletion']:12}{_interval(insertion):30}{said['insertion']}")
-    lines.append(f"Sanity check on {result['sanity']['photos']} photos: rank correlation with the map after weights were drawn anew (1: the map ignores them)")
+        lines.append(
+            f"  {rival:18}{_interval(deletion):30}{said['deletion']:12}{_interval(insertion):30}"
+            f"{said['insertion']}"
+        )
+    lines.append(
+        f"Sanity check on {result['sanity']['photos']} photos: rank correlation with the map after weights"
+        " were drawn anew (1: the map ignores them)"
+    )
     for method, parts in found.sanity.items():
-        lines.append(f"  {method:18}" + "  ".join(f"{part} {_interval(mean_of(values))}" for part, values in parts.items()))
+        lines.append(
+            f"  {method:18}"
+            + "  ".join(f"{part} {_interval(mean_of(values))}" for part, values in parts.items())
+        )
     return "\n".join(lines)
 
 

@@ -1,5 +1,5 @@
-"""The same things as on the page, without a browser:
-``python -m vit_demo train | runs | data | review | evaluate | calibrate | predict | export | explain | faithfulness | serve``.
+"""The same things as on the page, without a browser: ``python -m vit_demo train | runs | data | review |
+evaluate | calibrate | predict | export | explain | faithfulness | serve``.
 
 Results go to standard output (with --json as one object, or one object a photo and line),
 progress and warnings to standard error. A mistake of the user prints one sentence and exits 2.
@@ -40,8 +40,8 @@ class _Parser(argparse.ArgumentParser):
 def command() -> NoReturn:
     """The command line of this process, to its end.
 
-    One of several processes ends without taking Python down: threads of their connection may outlive it, and one
-    that wants Python back while that is being taken down kills the process after its work is done.
+    One of several processes ends without taking Python down: threads of their connection may outlive it, and
+    one that wants Python back while that is being taken down kills the process after its work is done.
     """
     status = main()
     if int(os.environ.get("WORLD_SIZE") or 1) > 1:
@@ -81,9 +81,16 @@ def _say_which_beans(options: argparse.Namespace) -> None:
 
     from vit_demo.data.names import BEANS, MENDED
 
-    named = [str(getattr(options, name, None) or "").partition("+")[0].strip().removeprefix(MENDED).strip() for name in ("data", "extra_data", "spec")]
+    named = [
+        str(getattr(options, name, None) or "").partition("+")[0].strip().removeprefix(MENDED).strip()
+        for name in ("data", "extra_data", "spec")
+    ]
     if BEANS in named and Path(BEANS).is_dir():
-        print(f"{BEANS} is read as the photos that come with the program. For the folder {BEANS} that is here, type ./{BEANS}.", file=sys.stderr)
+        print(
+            f"{BEANS} is read as the photos that come with the program. For the folder {BEANS} that is here,"
+            f" type ./{BEANS}.",
+            file=sys.stderr,
+        )
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,7 +107,9 @@ def parser() -> argparse.ArgumentParser:
     cli_predict.add(commands.add_parser("predict", help="diagnose photos"))
     cli_export.add(commands.add_parser("export", help="a model as ONNX, for use without this program"))
     cli_explain.add(commands.add_parser("explain", help="why the model says what it says of a photo"))
-    cli_faithfulness.add(commands.add_parser("faithfulness", help="how far such maps can be trusted, over a split"))
+    cli_faithfulness.add(
+        commands.add_parser("faithfulness", help="how far such maps can be trusted, over a split")
+    )
     _add_serve(commands.add_parser("serve", help="start the page"))
     return whole
 
@@ -132,16 +141,26 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps(result.to_dict()))
         return
     low, high = result.interval
-    print(f"Accuracy on {options.split}: {result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f}, {result.n} photos)")
+    print(
+        f"Accuracy on {options.split}: {result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f},"
+        f" {result.n} photos)"
+    )
     width = max(map(len, result.labels))
     for label, row in zip(result.labels, result.confusion):
         print(f"  {label:{width}}  " + "  ".join(f"{count:4d}" for count in row))
     print("Each class: recall with its 95 % interval, precision")
     for found in result.classes:
-        recall = "no photo" if found.recall is None else "{:.4f} ({:.4f} to {:.4f})".format(found.recall, *found.recall_interval)
+        recall = (
+            "no photo"
+            if found.recall is None
+            else "{:.4f} ({:.4f} to {:.4f})".format(found.recall, *found.recall_interval)
+        )
         precision = "never said" if found.precision is None else f"{found.precision:.4f}"
         print(f"  {found.label:{width}}  {recall:25}  {precision}")
-    print(f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS} bins)")
+    print(
+        f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS}"
+        " bins)"
+    )
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

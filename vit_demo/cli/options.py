@@ -1,4 +1,6 @@
-"""What several commands share: the flags of model, data and device, opening the model, a question, and a line of progress."""
+"""What several commands share: the flags of model, data and device, opening the model, a question, and a line
+of progress.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +8,21 @@ import argparse
 import sys
 
 # What --data takes.
-DATA = "beans (the photos that come with the program), a folder of parquet files, an image folder, or a name on the Hub"
+DATA = (
+    "beans (the photos that come with the program), a folder of parquet files, an image folder, or a name on"
+    " the Hub"
+)
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
     """The flags that open_model reads, and the device."""
     from vit_demo.training.run.config import DEVICES
 
-    parser.add_argument("--model", default="embedded", help="run or model folder, or a name on the Hugging Face Hub (default: the embedded model)")
+    parser.add_argument(
+        "--model",
+        default="embedded",
+        help="run or model folder, or a name on the Hugging Face Hub (default: the embedded model)",
+    )
     parser.add_argument("--model-revision", help="branch, tag or commit on the Hub")
     parser.add_argument("--device", choices=DEVICES, help="default: the fastest there is")
 
@@ -22,17 +31,26 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """The flags that say where the photos are, and which split of them is meant."""
     parser.add_argument("--data", default="beans", help=f"{DATA} (default: %(default)s)")
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
-    parser.add_argument("--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s")
+    parser.add_argument(
+        "--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s"
+    )
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:
     """The flag that says who computes; with it, --model may name an export."""
     engines = ("torch", "onnx", "onnx-int8")
-    parser.add_argument("--engine", default="torch", choices=engines, help="what computes: torch, or an export (default: %(default)s)")
+    parser.add_argument(
+        "--engine",
+        default="torch",
+        choices=engines,
+        help="what computes: torch, or an export (default: %(default)s)",
+    )
 
 
 def open_model(options: argparse.Namespace):
-    """The classifier that the flags of add_model name; of a command that has add_engine, the folder of an export too."""
+    """The classifier that the flags of add_model name; of a command that has add_engine, the folder of an
+    export too.
+    """
     from vit_demo.model.checkpoints import locate_export
     from vit_demo.model.classifier import LeafClassifier
 
@@ -60,4 +78,9 @@ class Line:
 
     def __call__(self, text: str, done: int, total: int) -> None:
         if self._terminal:
-            print(f"\r\033[K{text} {done}/{total}", end="\n" if done >= total else "\r", file=sys.stderr, flush=True)
+            print(
+                f"\r\033[K{text} {done}/{total}",
+                end="\n" if done >= total else "\r",
+                file=sys.stderr,
+                flush=True,
+            )

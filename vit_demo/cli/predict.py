@@ -1,7 +1,8 @@
 """``python -m vit_demo predict``: diagnose photos, few or very many.
 
-With --out the rows go to a file that is gone on with after a break, and ``accelerate launch -m vit_demo predict DIR --out FILE``
-shares the photos among its processes. These never have to meet: each takes every n-th photo and writes a part of its own.
+With --out the rows go to a file that is gone on with after a break, and ``accelerate launch -m vit_demo
+predict DIR --out FILE`` shares the photos among its processes. These never have to meet: each takes every
+n-th photo and writes a part of its own.
 """
 
 from __future__ import annotations
@@ -27,11 +28,25 @@ QUIET_SECONDS = 30
 def add(parser: argparse.ArgumentParser) -> None:
     """The flags of the command."""
     add_model(parser)
-    parser.add_argument("photos", nargs="+", metavar="PHOTO", help="photo files, folders of photos, zip files of photos")
+    parser.add_argument(
+        "photos", nargs="+", metavar="PHOTO", help="photo files, folders of photos, zip files of photos"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object a photo and line")
-    parser.add_argument("--language", default=DEFAULT_LANGUAGE, choices=LANGUAGES, help="of the answers in words (default: %(default)s)")
-    parser.add_argument("--out", type=Path, metavar="FILE", help="write to FILE.csv or FILE.jsonl; photos that are in it already are not done again")
-    parser.add_argument("--together", action="store_true", help="the photos show one plant: up to 12 leaves, one answer")
+    parser.add_argument(
+        "--language",
+        default=DEFAULT_LANGUAGE,
+        choices=LANGUAGES,
+        help="of the answers in words (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE",
+        help="write to FILE.csv or FILE.jsonl; photos that are in it already are not done again",
+    )
+    parser.add_argument(
+        "--together", action="store_true", help="the photos show one plant: up to 12 leaves, one answer"
+    )
     add_engine(parser)
     parser.set_defaults(run=_predict)
 
@@ -39,7 +54,13 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        return _print_together(options) if options.together else _write(options, 0, 1) if options.out else _print(options)
+        return (
+            _print_together(options)
+            if options.together
+            else _write(options, 0, 1)
+            if options.out
+            else _print(options)
+        )
     try:
         if options.together:
             raise UserError("error.cli.together_processes")
@@ -110,7 +131,9 @@ def _print_one(answer) -> None:
 
 
 def _write(options: argparse.Namespace, rank: int, size: int) -> int:
-    """Answers to a file, those of every size-th photo from the one numbered rank; what has a row already is left out."""
+    """Answers to a file, those of every size-th photo from the one numbered rank; what has a row already is
+    left out.
+    """
     from vit_demo.diagnose.results import Results, about
 
     classifier = _open_on_own_device(options)
@@ -129,7 +152,11 @@ def _fill(options: argparse.Namespace, classifier, results) -> int:
     total, to_do, seen = _count(options, lambda number, name: number % size == rank and name not in results)
     _check_any(total, options.photos)
     pace, new, refused = Pace(to_do, "" if size == 1 else f"Process {rank + 1} of {size}: "), 0, 0
-    items = (item for number, item in enumerate(_walk(options)) if number % size == rank and results.is_new(item.name))
+    items = (
+        item
+        for number, item in enumerate(_walk(options))
+        if number % size == rank and results.is_new(item.name)
+    )
     engine = open_engine(classifier, options.engine)
     for batch in diagnose_batches(lambda paths: diagnose_files(classifier, paths, engine), items):
         answers = [answer for answer, _ in batch]
@@ -139,7 +166,11 @@ def _fill(options: argparse.Namespace, classifier, results) -> int:
         pace(len(answers))
     if results.finish(seen):
         bad = f", {refused} of these could not be used" if refused else ""
-        what = f"{len(results.done)} photos are in {options.out}; {new} of them are new{bad}." if size == 1 else f"{total} photos are in {options.out}."
+        what = (
+            f"{len(results.done)} photos are in {options.out}; {new} of them are new{bad}."
+            if size == 1
+            else f"{total} photos are in {options.out}."
+        )
         print(what, file=sys.stderr)
     # A launcher takes any other status for a crash, and ends the processes that are still at work.
     return 2 if refused and size == 1 else 0
@@ -161,7 +192,9 @@ def _walk(options: argparse.Namespace) -> Iterator:
 
 
 def _count(options: argparse.Namespace, is_mine: Callable[[int, str], bool]) -> tuple[int, int, str]:
-    """How many photos there are, how many of them are for this process to do, and a text that stands for the names of all."""
+    """How many photos there are, how many of them are for this process to do, and a text that stands for the
+    names of all.
+    """
     mine = number = digest = 0
     for number, item in enumerate(_walk(options), 1):
         mine += is_mine(number - 1, item.name)
@@ -175,7 +208,9 @@ def _check_any(count: int, sources: list[str]) -> None:
 
 
 class Pace:
-    """Progress on standard error: how many of how many, photos a second, time left. Each call says how many more are done."""
+    """Progress on standard error: how many of how many, photos a second, time left. Each call says how many
+    more are done.
+    """
 
     def __init__(self, total: int, who: str = ""):
         self._total, self._who, self._done = total, who, 0
@@ -188,10 +223,18 @@ class Pace:
         if not self._terminal and now - self._said < QUIET_SECONDS:
             return
         self._said = now
-        print(self._line(now - self._start), file=sys.stderr, flush=True, end="" if self._terminal and self._done < self._total else "\n")
+        print(
+            self._line(now - self._start),
+            file=sys.stderr,
+            flush=True,
+            end="" if self._terminal and self._done < self._total else "\n",
+        )
 
     def _line(self, seconds: float) -> str:
         speed = self._done / max(seconds, 1e-9)
         minutes, left = divmod(int((self._total - self._done) / max(speed, 1e-9)), 60)
-        line = f"{self._who}Photo {self._done} of {self._total}, {speed:.1f} photos/s, {minutes // 60}:{minutes % 60:02}:{left:02} left"
+        line = (
+            f"{self._who}Photo {self._done} of {self._total}, {speed:.1f} photos/s,"
+            f" {minutes // 60}:{minutes % 60:02}:{left:02} left"
+        )
         return f"\r\033[K{line}" if self._terminal else line

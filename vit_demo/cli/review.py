@@ -1,4 +1,6 @@
-"""The photos that people corrected, without a browser: ``python -m vit_demo review list | remove | clear | path``."""
+"""The photos that people corrected, without a browser: ``python -m vit_demo review list | remove | clear |
+path``.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,22 @@ def _list(options: argparse.Namespace) -> None:
     rows = [("ID", "LABEL", "MODEL SAID", "PROBABILITY", "MODEL", "STORED", "NOTE")]
     for one in found:
         moment = datetime.fromtimestamp(one.time).strftime("%Y-%m-%d %H:%M")
-        said = one.said.label if one.said.verdict in (None, Verdict.DIAGNOSIS) else f"{one.said.label} ({one.said.verdict})"
-        rows.append((one.id[:ID_SHOWN], one.label, said, f"{one.said.probability:.3f}", one.said.model, moment, one.note))
+        said = (
+            one.said.label
+            if one.said.verdict in (None, Verdict.DIAGNOSIS)
+            else f"{one.said.label} ({one.said.verdict})"
+        )
+        rows.append(
+            (
+                one.id[:ID_SHOWN],
+                one.label,
+                said,
+                f"{one.said.probability:.3f}",
+                one.said.model,
+                moment,
+                one.note,
+            )
+        )
     widths = [max(map(len, column)) for column in zip(*rows)]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
@@ -67,7 +83,9 @@ def _remove(options: argparse.Namespace) -> None:
 def _clear(options: argparse.Namespace) -> int | None:
     from vit_demo.data.corrections import review_set
 
-    if not options.yes and not confirmed(f"Delete all {len(review_set.corrections())} photos of the review set?"):
+    if not options.yes and not confirmed(
+        f"Delete all {len(review_set.corrections())} photos of the review set?"
+    ):
         return 1
     print(f"{review_set.clear()} photos are deleted.")
     return None

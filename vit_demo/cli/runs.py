@@ -1,4 +1,6 @@
-"""The list of runs without a browser: ``python -m vit_demo runs list | show | resume | stop | rename | delete | export | again``."""
+"""The list of runs without a browser: ``python -m vit_demo runs list | show | resume | stop | rename | delete
+| export | again``.
+"""
 
 from __future__ import annotations
 
@@ -21,20 +23,30 @@ def add_to(commands) -> None:
     _action(actions, "list", "all runs, the newest first", _list)
     _action(actions, "show", "where a run stands, its settings and its result", _show, "run_id")
     _action(actions, "resume", "let a stopped or broken-off run go on in the background", _resume, "run_id")
-    _action(actions, "stop", "end a run and keep its best model, or take it out of the queue", _stop, "run_id")
-    _action(actions, "rename", "give a run a name", _rename, "run_id").add_argument("name", metavar="NAME", help="an empty one takes the name away")
+    _action(
+        actions, "stop", "end a run and keep its best model, or take it out of the queue", _stop, "run_id"
+    )
+    _action(actions, "rename", "give a run a name", _rename, "run_id").add_argument(
+        "name", metavar="NAME", help="an empty one takes the name away"
+    )
     delete = _action(actions, "delete", "remove runs with their models", _delete, "run_ids")
     delete.add_argument("--yes", action="store_true", help="do not ask")
-    export = _action(actions, "export", "the settings and the exact command line of a run, as JSON", _export, "run_id")
+    export = _action(
+        actions, "export", "the settings and the exact command line of a run, as JSON", _export, "run_id"
+    )
     export.add_argument("--out", help="file to write (default: standard output)")
-    again = _action(actions, "again", "the same settings with another seed, in the background", _again, "run_id")
+    again = _action(
+        actions, "again", "the same settings with another seed, in the background", _again, "run_id"
+    )
     again.add_argument("--seed", type=int, help="default: the next one")
 
 
 def _action(actions, name: str, about: str, function, takes: str = "") -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     if takes:
-        parser.add_argument(takes, metavar="RUN", help=LATEST, **({"nargs": "+"} if takes == "run_ids" else {}))
+        parser.add_argument(
+            takes, metavar="RUN", help=LATEST, **({"nargs": "+"} if takes == "run_ids" else {})
+        )
     if name != "export":
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=function)
@@ -56,7 +68,9 @@ def _find(run_id: str):
 
 
 def describe(run) -> dict:
-    """A run for programs: id, name, experiment, status, message, settings, and the result where there is one."""
+    """A run for programs: id, name, experiment, status, message, settings, and the result where there is
+    one.
+    """
     from vit_demo.training.run.runs import ON_DRAWINGS
 
     state, scores = run.state(), run.scores()
@@ -66,12 +80,25 @@ def describe(run) -> dict:
         config = None
     result = state.get("result") or {}
     return {
-        "id": run.id, "name": run.name, "experiment": run.experiment, "status": state["status"], "message": state.get("message", ""),
+        "id": run.id,
+        "name": run.name,
+        "experiment": run.experiment,
+        "status": state["status"],
+        "message": state.get("message", ""),
         "note": str(ON_DRAWINGS) if run.learned_from_drawings() else "",
-        "created": state.get("created"), "started": state.get("started"), "ended": state.get("ended"), "place": state.get("place", 0),
-        "done": state.get("done"), "total": state.get("total"), "can_resume": run.can_resume(),
-        "test_accuracy": scores.get("test", {}).get("accuracy"), "validation_accuracy": scores.get("validation", {}).get("accuracy"),
-        "seconds": result.get("seconds"), "folder": str(run.folder), "model": str(run.model_folder) if run.has_model() else None, "config": config,
+        "created": state.get("created"),
+        "started": state.get("started"),
+        "ended": state.get("ended"),
+        "place": state.get("place", 0),
+        "done": state.get("done"),
+        "total": state.get("total"),
+        "can_resume": run.can_resume(),
+        "test_accuracy": scores.get("test", {}).get("accuracy"),
+        "validation_accuracy": scores.get("validation", {}).get("accuracy"),
+        "seconds": result.get("seconds"),
+        "folder": str(run.folder),
+        "model": str(run.model_folder) if run.has_model() else None,
+        "config": config,
     }
 
 
@@ -82,11 +109,21 @@ def _list(options: argparse.Namespace) -> None:
     described = [describe(run) for run in found]
     counts = Counter(entry["experiment"] for entry in described if entry["experiment"])
     summaries = {
-        experiment: experiments.summary([run for run, entry in zip(found, described) if entry["experiment"] == experiment])
-        for experiment, count in counts.items() if count > 1
+        experiment: experiments.summary(
+            [run for run, entry in zip(found, described) if entry["experiment"] == experiment]
+        )
+        for experiment, count in counts.items()
+        if count > 1
     }
     if options.json:
-        print(json.dumps({"runs": described, "experiments": {name: summary.to_dict() for name, summary in summaries.items()}}))
+        print(
+            json.dumps(
+                {
+                    "runs": described,
+                    "experiments": {name: summary.to_dict() for name, summary in summaries.items()},
+                }
+            )
+        )
         return
     if not found:
         print("There are no runs yet.")
@@ -101,13 +138,24 @@ def _list(options: argparse.Namespace) -> None:
 
 def _row(entry: dict) -> tuple[str, ...]:
     config = entry["config"] or {}
-    status = f"waiting ({entry['place']})" if entry["status"] == "waiting" and entry["place"] else entry["status"]
+    status = (
+        f"waiting ({entry['place']})" if entry["status"] == "waiting" and entry["place"] else entry["status"]
+    )
     if entry["status"] == "training" and entry["total"]:
         status = f"training {100 * (entry['done'] or 0) // entry['total']} %"
     test = "" if entry["test_accuracy"] is None else f"{entry['test_accuracy']:.4f}"
     seconds = "" if entry["seconds"] is None else f"{entry['seconds']:.0f}"
     name = "" if entry["name"] == entry["id"] else entry["name"]
-    return entry["id"], status, test, seconds, str(config.get("seed", "")), str(config.get("data", "")), str(config.get("model", "")), name
+    return (
+        entry["id"],
+        status,
+        test,
+        seconds,
+        str(config.get("seed", "")),
+        str(config.get("data", "")),
+        str(config.get("model", "")),
+        name,
+    )
 
 
 def _show(options: argparse.Namespace) -> None:
@@ -117,8 +165,15 @@ def _show(options: argparse.Namespace) -> None:
         print(json.dumps(entry))
         return
     rows = {
-        "Run": run.id, "Name": run.name if run.name != run.id else "", "Experiment": run.experiment, "Status": entry["status"], " ": entry["message"],
-        "Note": entry["note"], "Created": _moment(entry["created"]), "Ended": _moment(entry["ended"]), "Folder": entry["folder"],
+        "Run": run.id,
+        "Name": run.name if run.name != run.id else "",
+        "Experiment": run.experiment,
+        "Status": entry["status"],
+        " ": entry["message"],
+        "Note": entry["note"],
+        "Created": _moment(entry["created"]),
+        "Ended": _moment(entry["ended"]),
+        "Folder": entry["folder"],
     }
     for title, text in rows.items():
         if text:
@@ -163,11 +218,15 @@ def _delete(options: argparse.Namespace) -> int | None:
     from vit_demo.training.run import runs
 
     found = {run.id: run for run in map(_find, options.run_ids)}
-    if not options.yes and not confirmed(f"Delete {', '.join(found)} with all models in {'it' if len(found) == 1 else 'them'}?"):
+    if not options.yes and not confirmed(
+        f"Delete {', '.join(found)} with all models in {'it' if len(found) == 1 else 'them'}?"
+    ):
         return 1
     for run in found.values():
         runs.delete(run)
-        print(json.dumps({"id": run.id, "deleted": True}) if options.json else f"The run {run.id} is deleted.")
+        print(
+            json.dumps({"id": run.id, "deleted": True}) if options.json else f"The run {run.id} is deleted."
+        )
     return None
 
 

@@ -1,4 +1,5 @@
-"""``python -m vit_demo train``: one run, or one for each of several seeds, with each setting of TrainingConfig.
+"""``python -m vit_demo train``: one run, or one for each of several seeds, with each setting of
+TrainingConfig.
 
 Started by ``accelerate launch`` or ``torchrun``, all processes come here: the main one has the run,
 the others help it.
@@ -37,7 +38,9 @@ SETTINGS = {
         "layer_decay": "factor on the rate for each layer further from the last; 1 is none",
         "label_smoothing": "share of each label that is spread over all classes",
         "average": "decay per step of a moving average of the weights, which is then the model; 0 is none",
-        "overshoot": "share by which the end weights are also tried further on; validation decides; 0 is none",
+        "overshoot": (
+            "share by which the end weights are also tried further on; validation decides; 0 is none"
+        ),
         "seed": "of order, augmentation and patch dropout",
         "resolutions": "sides in pixels for equal parts of the run, e.g. 112,160,224",
         "small_first": "begin with small photos and let them grow",
@@ -59,16 +62,26 @@ SETTINGS = {
 
 
 def add(parser: argparse.ArgumentParser) -> None:
-    """Give the parser of the command its flags: one for each setting, so that a config's command line is read back whole."""
+    """Give the parser of the command its flags: one for each setting, so that a config's command line is read
+    back whole.
+    """
     from vit_demo.training.run import config
     from vit_demo.training.run.trackers import TRACKERS
 
     choices = {
-        "engine": config.ENGINES, "augment": config.AUGMENTATIONS, "precision": config.PRECISIONS, "head_init": config.HEAD_INITS,
-        "report_to": TRACKERS, "device": config.DEVICES,
+        "engine": config.ENGINES,
+        "augment": config.AUGMENTATIONS,
+        "precision": config.PRECISIONS,
+        "head_init": config.HEAD_INITS,
+        "report_to": TRACKERS,
+        "device": config.DEVICES,
     }
     default = config.TrainingConfig()
-    parser.add_argument("--recipe", choices=list(config.RECIPES), help="a set of the settings below (default: fast); those that you give yourself count more")
+    parser.add_argument(
+        "--recipe",
+        choices=list(config.RECIPES),
+        help="a set of the settings below (default: fast); those that you give yourself count more",
+    )
     for title, settings_of_group in SETTINGS.items():
         group = parser.add_argument_group(title)
         for name, about in settings_of_group.items():
@@ -80,10 +93,26 @@ def add(parser: argparse.ArgumentParser) -> None:
             else:
                 kind = {"type": _sides if isinstance(value, tuple) else str if value is None else type(value)}
             # Absent unless given, so that a recipe's value is not mistaken for one that was typed.
-            group.add_argument("--" + name.replace("_", "-"), default=argparse.SUPPRESS, help=f"{about} (default: {_in_words(value)})", **kind)
-    parser.add_argument("--seeds", type=int, metavar="COUNT", help="so many runs that differ in the seed alone, with the mean of their test accuracies")
-    parser.add_argument("--resume", metavar="RUN", help="let a stopped or broken-off run, given by its id or folder, go on here with its own settings")
-    parser.add_argument("--out", help="new folder for the run (default: one under the home folder, listed on the page)")
+            group.add_argument(
+                "--" + name.replace("_", "-"),
+                default=argparse.SUPPRESS,
+                help=f"{about} (default: {_in_words(value)})",
+                **kind,
+            )
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        metavar="COUNT",
+        help="so many runs that differ in the seed alone, with the mean of their test accuracies",
+    )
+    parser.add_argument(
+        "--resume",
+        metavar="RUN",
+        help="let a stopped or broken-off run, given by its id or folder, go on here with its own settings",
+    )
+    parser.add_argument(
+        "--out", help="new folder for the run (default: one under the home folder, listed on the page)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=train)
 
@@ -101,7 +130,9 @@ def _sides(text: str) -> tuple[int, ...]:
     try:
         return tuple(int(side) for side in text.split(",") if side.strip())
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a list of whole numbers such as 96,128,224") from None
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a list of whole numbers such as 96,128,224"
+        ) from None
 
 
 def train(options: argparse.Namespace) -> int:
@@ -146,7 +177,10 @@ def _train(options: argparse.Namespace, processes: int) -> int:
         return 0
     low, high = result["test_interval"]
     print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
-    print(f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in {result['model']}")
+    print(
+        f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in"
+        f" {result['model']}"
+    )
     return 0
 
 
@@ -217,7 +251,11 @@ def _help_training() -> int:
     from vit_demo.training.loop.finetune import fine_tune
 
     try:
-        with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+        with (
+            open(os.devnull, "w", encoding="utf-8") as nowhere,
+            contextlib.redirect_stdout(nowhere),
+            contextlib.redirect_stderr(nowhere),
+        ):
             fine_tune(None)
     except (UserError, DistError):
         return 2  # the main process says it, or is gone
@@ -247,14 +285,28 @@ def _train_seeds(options: argparse.Namespace, config, processes: int) -> int:
     scored = [run for run in going if run.scores()]
     for run in going:
         if run not in scored:
-            print(f"The run {run.id} (seed {run.config().seed}) has no result. {run.state().get('message', '')}".rstrip(), file=sys.stderr)
+            why = (
+                f"The run {run.id} (seed {run.config().seed}) has no result. {run.state().get('message', '')}"
+            )
+            print(why.rstrip(), file=sys.stderr)
     summary = experiments.summary(going)
     if options.json:
-        each = [{"id": run.id, "seed": run.config().seed, "test_accuracy": run.scores()["test"]["accuracy"], "model": str(run.model_folder)} for run in scored]
+        each = [
+            {
+                "id": run.id,
+                "seed": run.config().seed,
+                "test_accuracy": run.scores()["test"]["accuracy"],
+                "model": str(run.model_folder),
+            }
+            for run in scored
+        ]
         print(json.dumps({"experiment": going[0].experiment, "runs": each, **summary.to_dict()}))
     else:
         for run in scored:
-            print(f"Seed {run.config().seed}: test accuracy {run.scores()['test']['accuracy']:.4f}, run {run.id}")
+            print(
+                f"Seed {run.config().seed}: test accuracy {run.scores()['test']['accuracy']:.4f}, run"
+                f" {run.id}"
+            )
         print(summary.sentence())
     return 0 if summary.n == len(going) else 2
 
@@ -274,7 +326,14 @@ def _wait(going: list) -> None:
             return
         busy = next((state for state in left if state["status"] != WAITING), left[0])
         number = states.index(busy) + 1
-        line(Progress(busy["status"], busy.get("done", 0), busy.get("total", 0), f"Run {number} of {len(going)}: {busy.get('message') or busy['status']}"))
+        line(
+            Progress(
+                busy["status"],
+                busy.get("done", 0),
+                busy.get("total", 0),
+                f"Run {number} of {len(going)}: {busy.get('message') or busy['status']}",
+            )
+        )
         time.sleep(0.5)
 
 
@@ -294,4 +353,9 @@ class _Line:
 
     def __call__(self, progress) -> None:
         if self._terminal:
-            print(f"\r\033[K{progress.message or progress.status} {progress.done}/{progress.total}", end="\r", file=sys.stderr, flush=True)
+            print(
+                f"\r\033[K{progress.message or progress.status} {progress.done}/{progress.total}",
+                end="\r",
+                file=sys.stderr,
+                flush=True,
+            )

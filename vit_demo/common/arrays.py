@@ -1,4 +1,6 @@
-"""Arrays that took long to compute, kept as files in the home folder under a key that stands for what they were made from."""
+"""Arrays that took long to compute, kept as files in the home folder under a key that stands for what they
+were made from.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,9 @@ def stamp(file: str | Path) -> tuple:
 
 
 def safetensors_bytes(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> bytes:
-    """A file of the safetensors format, the same bytes for the same values: the library writes the metadata in an order of chance."""
+    """A file of the safetensors format, the same bytes for the same values: the library writes the metadata
+    in an order of chance.
+    """
     from safetensors.numpy import save
 
     content = save(arrays, metadata=metadata)
@@ -48,7 +52,9 @@ def safetensors_bytes(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -
 
 @dataclass(frozen=True)
 class ArrayCache:
-    """Files of arrays below a folder of the home folder; those written longest ago go where there are more than ``keep`` or too many bytes."""
+    """Files of arrays below a folder of the home folder; those written longest ago go where there are more
+    than ``keep`` or too many bytes.
+    """
 
     folder: str
     keep: int
@@ -67,7 +73,9 @@ class ArrayCache:
             return None
 
     def write(self, key: str, arrays: dict[str, np.ndarray]) -> None:
-        """Put them on disk as a whole; a disk that is full or read-only costs only the next server its time."""
+        """Put them on disk as a whole; a disk that is full or read-only costs only the next server its
+        time.
+        """
         file = self.file(key)
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
@@ -77,7 +85,9 @@ class ArrayCache:
 
     def _sweep(self, folder: Path) -> None:
         total = 0
-        for number, old in enumerate(sorted(folder.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns, reverse=True)):
+        for number, old in enumerate(
+            sorted(folder.glob("*.npz"), key=lambda one: one.stat().st_mtime_ns, reverse=True)
+        ):
             total += old.stat().st_size
             if number >= self.keep or number and total > self.most_bytes:
                 old.unlink(missing_ok=True)

@@ -21,7 +21,9 @@ def read_object(file: Path) -> dict:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A new file beside ``path``, which takes its place when the block ends; where the block fails, ``path`` stays as it was."""
+    """A new file beside ``path``, which takes its place when the block ends; where the block fails, ``path``
+    stays as it was.
+    """
     new = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.new")
     try:
         yield new
@@ -33,7 +35,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: Path, content: str | bytes, durable: bool = False) -> None:
-    """Replace a file as a whole; OSError where that fails, and it stays as it was. durable: also if the power is cut right after."""
+    """Replace a file as a whole; OSError where that fails, and it stays as it was. durable: also if the power
+    is cut right after.
+    """
     with replacing(path) as new, open(new, "wb") as file:
         file.write(content.encode() if isinstance(content, str) else content)
         if durable:

@@ -10,8 +10,9 @@ from vit_demo.common.words import Sentence
 class UserError(Exception):
     """A mistake of the person at the page or the prompt.
 
-    key: of one plain sentence (or two) of vit_demo/text/<language>/errors that says what is wrong and what to do. values: what is filled in.
-    ``str`` of it is the sentence in the language of whoever is being answered. The page shows it; the command line prints it and exits with 2.
+    key: of one plain sentence (or two) of vit_demo/text/<language>/errors that says what is wrong and what to
+    do. values: what is filled in. ``str`` of it is the sentence in the language of whoever is being answered.
+    The page shows it; the command line prints it and exits with 2.
     """
 
     def __init__(self, key: str, /, **values: Any):

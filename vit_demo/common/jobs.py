@@ -36,9 +36,10 @@ class Stopped(Exception):
 class Job(Generic[Result]):
     """One piece of work.
 
-    total, done: how many photos there are, and are done. about: what it was asked for. step: which part of the work is under way.
-    progress: what the work tells of itself beside the counts. result: what it made; of some kinds a first part is there before the end.
-    began: when it began, by ``time.monotonic``. watchers: when each page last asked for it.
+    total, done: how many photos there are, and are done. about: what it was asked for. step: which part of
+    the work is under way. progress: what the work tells of itself beside the counts. result: what it made; of
+    some kinds a first part is there before the end. began: when it began, by ``time.monotonic``. watchers:
+    when each page last asked for it.
     """
 
     key: str
@@ -93,11 +94,14 @@ class Job(Generic[Result]):
 class Jobs(Generic[Result]):
     """All jobs of one kind on this server, the last used last.
 
-    name: of their threads. keep: so many that have ended are kept. failed: the key of the sentence for what is no UserError, with {error} in it.
-    one_at_a_time: two would only halve the speed of both, and that of the page.
+    name: of their threads. keep: so many that have ended are kept. failed: the key of the sentence for what
+    is no UserError, with {error} in it. one_at_a_time: two would only halve the speed of both, and that of
+    the page.
     """
 
-    def __init__(self, name: str, keep: int, failed: str = "error.common.job_failed", one_at_a_time: bool = False):
+    def __init__(
+        self, name: str, keep: int, failed: str = "error.common.job_failed", one_at_a_time: bool = False
+    ):
         self._name, self._keep, self._failed = name, keep, failed
         self._jobs: OrderedDict[str, Job[Result]] = OrderedDict()
         self._lock = threading.RLock()
@@ -124,7 +128,9 @@ class Jobs(Generic[Result]):
             self._jobs.clear()
 
     def add(self, job: Job[Result]) -> Job[Result]:
-        """Keep a job, in place of an earlier one of its key; of those that have ended the ones used longest ago are forgotten."""
+        """Keep a job, in place of an earlier one of its key; of those that have ended the ones used longest
+        ago are forgotten.
+        """
         with self._lock:
             self._jobs[job.key] = job
             self._jobs.move_to_end(job.key)
@@ -138,14 +144,20 @@ class Jobs(Generic[Result]):
         with self._lock:
             self._jobs.pop(key, None)
 
-    def start(self, job: Job[Result], work: Callable[[Job[Result]], Result], visitor: str = "") -> Job[Result]:
-        """The job of this key that is under way or done, else this one, in a thread of its own. visitor: as in :meth:`find`.
+    def start(
+        self, job: Job[Result], work: Callable[[Job[Result]], Result], visitor: str = ""
+    ) -> Job[Result]:
+        """The job of this key that is under way or done, else this one, in a thread of its own. visitor: as
+        in :meth:`find`.
 
-        work: makes the result, calls ``job.tell`` or ``job.check`` often, and raises UserError for what a person can mend.
+        work: makes the result, calls ``job.tell`` or ``job.check`` often, and raises UserError for what a
+        person can mend.
         """
         with self._lock:  # two pages that ask at once must not begin two
             known = self.find(job.key, visitor)
-            if known is not None and (known.state is JobState.DONE or known.is_going and not known.stop_asked.is_set()):
+            if known is not None and (
+                known.state is JobState.DONE or known.is_going and not known.stop_asked.is_set()
+            ):
                 return known
             self.add(job)
             self.find(job.key, visitor)
@@ -175,7 +187,9 @@ class Jobs(Generic[Result]):
             job.end(JobState.STOPPED)
         except UserError as error:
             job.end(JobState.FAILED, error.sentence)
-        except Exception as error:  # shown on the page, which must not wait for ever: a thread has no other way to say it
+        except (
+            Exception
+        ) as error:  # shown on the page, which must not wait for ever: a thread has no other way to say it
             job.end(JobState.FAILED, Sentence(self._failed, {"error": type(error).__name__}))
 
     def _work(self, job: Job[Result], work: Callable[[Job[Result]], Result]) -> None:

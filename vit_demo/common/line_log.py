@@ -9,7 +9,9 @@ from pathlib import Path
 
 
 def append(path: Path, values: dict) -> None:
-    """Add one line, which is on the disk when this returns; where the disk does not take it, OSError, and the file is as it was."""
+    """Add one line, which is on the disk when this returns; where the disk does not take it, OSError, and the
+    file is as it was.
+    """
     # A name of a file may hold what is no text: in JSON its escape is read back as it was.
     line = (json.dumps(values, ensure_ascii=False) + "\n").encode(errors="backslashreplace")
     with open(path, "ab", buffering=0) as file:
@@ -26,7 +28,9 @@ def append(path: Path, values: dict) -> None:
 
 
 def read(path: Path) -> Iterator[dict]:
-    """The objects in their order; lines that are torn or hold no object are left out. None where there is no file."""
+    """The objects in their order; lines that are torn or hold no object are left out. None where there is no
+    file.
+    """
     try:
         lines = path.read_bytes().split(b"\n")
     except OSError:

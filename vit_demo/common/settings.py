@@ -22,12 +22,11 @@ EMBEDDED_SIMILAR = ASSETS / "models" / "leaf-vit-tiny-similar.safetensors"
 class Settings:
     """What a deployment may change; read from the environment by :func:`load`.
 
-    home: folder that holds all runs and caches (``VIT_DEMO_HOME``).
-    threads: CPU threads for torch, 0 leaves torch's own choice (``VIT_DEMO_THREADS``).
-    max_photo_bytes, max_photo_pixels: a larger photo is refused before it is decoded.
-    max_archive_bytes: a larger file is not taken in at all, be it a zip of photos.
-    batch_size: photos that are diagnosed at a time.
-    review: whether corrections may be stored and opened (``VIT_DEMO_REVIEW``, "off" for a page that strangers use).
+    home: folder that holds all runs and caches (``VIT_DEMO_HOME``). threads: CPU threads for torch, 0 leaves
+    torch's own choice (``VIT_DEMO_THREADS``). max_photo_bytes, max_photo_pixels: a larger photo is refused
+    before it is decoded. max_archive_bytes: a larger file is not taken in at all, be it a zip of photos.
+    batch_size: photos that are diagnosed at a time. review: whether corrections may be stored and opened
+    (``VIT_DEMO_REVIEW``, "off" for a page that strangers use).
     """
 
     home: Path

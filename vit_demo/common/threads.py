@@ -14,19 +14,27 @@ from typing import TypeVar
 import torch
 
 Given, Made = TypeVar("Given"), TypeVar("Made")
-# Decoding leaves Python's lock, so threads do; more than these hardly help, since one forward waits for all of them.
+# Decoding leaves Python's lock, so threads do; more than these hardly help, since one forward waits for all
+# of them.
 MOST_THREADS = 8
 
 
 def in_order(
-    make: Callable[[Given], Made], items: Iterable[Given], ahead: int, threads: int | None = None, begin: Callable[[], None] | None = None
+    make: Callable[[Given], Made],
+    items: Iterable[Given],
+    ahead: int,
+    threads: int | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Iterator[Made]:
-    """make(item) of each item, in their order, at most ``ahead`` of them before they are asked for; an error is raised in its turn.
+    """make(item) of each item, in their order, at most ``ahead`` of them before they are asked for; an error
+    is raised in its turn.
 
     threads: None for one a core. begin: what each thread does first.
     """
     waiting: deque[Future[Made]] = deque()
-    pool = ThreadPoolExecutor(threads or min(os.cpu_count() or 1, MOST_THREADS), thread_name_prefix="photos", initializer=begin)
+    pool = ThreadPoolExecutor(
+        threads or min(os.cpu_count() or 1, MOST_THREADS), thread_name_prefix="photos", initializer=begin
+    )
     try:
         for item in items:
             waiting.append(pool.submit(make, item))
@@ -41,8 +49,8 @@ def in_order(
 def map_threads(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
     """:func:`in_order` with a thread for each of torch's, each of which computes alone.
 
-    So no core waits for another, as they do at the end of each step of a computation that is spread over them, and what is computed
-    stays in its core's cache.
+    So no core waits for another, as they do at the end of each step of a computation that is spread over
+    them, and what is computed stays in its core's cache.
     """
     usual = torch.get_num_threads()
     threads = min(usual, MOST_THREADS)
@@ -50,17 +58,23 @@ def map_threads(make: Callable[[Given], Made], items: Iterable[Given], ahead: in
 
 
 def compute_alone(threads: int, others: int) -> None:
-    """Let this thread compute with so many of torch's threads, and all that come later with as many as the others."""
-    torch.get_num_threads()  # a thread takes the number of all when it first asks for it, which would undo the next line
+    """Let this thread compute with so many of torch's threads, and all that come later with as many as the
+    others.
+    """
+    # A thread takes the number of all when it first asks for it, which would undo the next line.
+    torch.get_num_threads()
     torch.set_num_threads(threads)
-    # What is set by any thread holds for it and for those that come after; one that ends at once sets it back for these.
+    # What is set by any thread holds for it and for those that come after; one that ends at once sets it back
+    # for these.
     setter = threading.Thread(target=torch.set_num_threads, args=(others,))
     setter.start()
     setter.join()
 
 
 class MemoryBudget:
-    """Memory that several threads share: who wants more than is left waits; who wants more than there is at all has it alone."""
+    """Memory that several threads share: who wants more than is left waits; who wants more than there is at
+    all has it alone.
+    """
 
     def __init__(self, most: int):
         self._most, self._used, self._freed = most, 0, threading.Condition()

@@ -1,6 +1,8 @@
-"""What is said to people, by key and language: vit_demo/text/<language>/ has a folder for each tab and one for the errors.
+"""What is said to people, by key and language: vit_demo/text/<language>/ has a folder for each tab and one
+for the errors.
 
-A key with ``.singular`` at its end is the same sentence for a ``count`` of 1, in languages that need another one.
+A key with ``.singular`` at its end is the same sentence for a ``count`` of 1, in languages that need another
+one.
 """
 
 from __future__ import annotations
@@ -38,7 +40,9 @@ _of_caller: list[Callable[[], str]] = []
 
 
 def ask_caller(language: Callable[[], str]) -> None:
-    """From now on texts are in the language that this tells, which is of whoever is being answered; without it in English."""
+    """From now on texts are in the language that this tells, which is of whoever is being answered; without
+    it in English.
+    """
     _of_caller[:] = [language]
 
 
@@ -58,7 +62,9 @@ def speaking(language: str) -> Iterator[None]:
 
 
 def text_of(key: str, language: str | None = None, count: object = None) -> str:
-    """One text with its {placeholders}, by default in the current language. count: what is counted in it, if anything is."""
+    """One text with its {placeholders}, by default in the current language. count: what is counted in it, if
+    anything is.
+    """
     texts = words(language or current_language())
     return texts.get(key + SINGULAR, texts[key]) if count == 1 else texts[key]
 
@@ -71,7 +77,9 @@ def say(key: str, language: str | None = None, /, **values: Any) -> str:
 
 @dataclass(frozen=True)
 class Sentence:
-    """A text that is said later, in the language of whoever reads it. values: texts, numbers, and other sentences."""
+    """A text that is said later, in the language of whoever reads it. values: texts, numbers, and other
+    sentences.
+    """
 
     key: str
     values: Mapping[str, Any] = field(default_factory=dict)
@@ -85,7 +93,13 @@ class Sentence:
 
     def as_json(self) -> dict:
         """As it is kept in a file."""
-        return {"key": self.key, "values": {name: value.as_json() if isinstance(value, Sentence) else value for name, value in self.values.items()}}
+        return {
+            "key": self.key,
+            "values": {
+                name: value.as_json() if isinstance(value, Sentence) else value
+                for name, value in self.values.items()
+            },
+        }
 
     @classmethod
     def from_json(cls, kept: Any) -> Sentence | str:
@@ -94,7 +108,13 @@ class Sentence:
             return str(kept)
         if kept["key"] not in words():  # of another version of the program
             return kept["key"]
-        return cls(kept["key"], {name: cls.from_json(value) if isinstance(value, dict) else value for name, value in kept["values"].items()})
+        return cls(
+            kept["key"],
+            {
+                name: cls.from_json(value) if isinstance(value, dict) else value
+                for name, value in kept["values"].items()
+            },
+        )
 
 
 def pick_language(accepted: str | None) -> str:
@@ -122,7 +142,9 @@ def _weight(quality: str) -> float:
 
 def percent(share: float) -> str:
     """A share of 1 for people, in the current language; never a false 100 % or 0 %."""
-    return _percent(share) if current_language() == DEFAULT_LANGUAGE else percent_in(current_language(), share)
+    return (
+        _percent(share) if current_language() == DEFAULT_LANGUAGE else percent_in(current_language(), share)
+    )
 
 
 def _percent(share: float) -> str:
@@ -138,7 +160,11 @@ def percent_in(language: str, share: float) -> str:
     number = _percent(share)
     for english in ("over", "under"):
         if number.startswith(english):
-            return say(f"diagnose.{english}", language, percent=_decimal(number.removeprefix(english).strip(), language))
+            return say(
+                f"diagnose.{english}",
+                language,
+                percent=_decimal(number.removeprefix(english).strip(), language),
+            )
     return _decimal(number, language)
 
 

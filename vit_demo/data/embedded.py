@@ -2,9 +2,10 @@
 
     python -m vit_demo.data.embedded AI-Lab-Makerere/beans OUT
 
-The source is whatever ``--data`` takes: the Hub's data set, or a folder of its layout. Each photo larger than :data:`SIDE` is
-scaled down and stored as a JPEG; a smaller one keeps its bytes, so made from its own output the set stays as it is. Splits, order,
-labels and file names stay, whatever folder the photos were unpacked in. How side and quality were chosen: docs/recipe.md.
+The source is whatever ``--data`` takes: the Hub's data set, or a folder of its layout. Each photo larger than
+:data:`SIDE` is scaled down and stored as a JPEG; a smaller one keeps its bytes, so made from its own output
+the set stays as it is. Splits, order, labels and file names stay, whatever folder the photos were unpacked
+in. How side and quality were chosen: docs/recipe.md.
 """
 
 from __future__ import annotations
@@ -26,14 +27,17 @@ from vit_demo.photos.safe_open import decode
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Longest side in pixels, and how the JPEG is made: its quality, and no subsampling of colour (4:4:4), since rust is told by colour.
+# Longest side in pixels, and how the JPEG is made: its quality, and no subsampling of colour (4:4:4), since
+# rust is told by colour.
 SIDE, QUALITY, SUBSAMPLING = 256, 80, 0
 # A parquet file stays below 8 MB.
 MOST_BYTES = 7_500_000
 
 
 def build(source: str, out: Path) -> None:
-    """Write ``out``/data/{split}-{number}-of-{count}.parquet; ``out`` must not be there. Raises UserError with what to do."""
+    """Write ``out``/data/{split}-{number}-of-{count}.parquet; ``out`` must not be there. Raises UserError
+    with what to do.
+    """
     from datasets import Dataset
 
     data = open_dataset(source)
@@ -68,11 +72,17 @@ def _rows(part: Dataset) -> Iterator[dict]:
 
     for row in part.cast_column("image", Image(decode=False)):
         path = "/".join(Path(row["image_file_path"]).parts[-3:])
-        yield {**row, "image_file_path": path, "image": {"bytes": shrink(row["image"], path), "path": Path(path).name}}
+        yield {
+            **row,
+            "image_file_path": path,
+            "image": {"bytes": shrink(row["image"], path), "path": Path(path).name},
+        }
 
 
 def shrink(stored: dict, path: str) -> bytes:
-    """The bytes of a photo no larger than :data:`SIDE`. stored: its ``bytes``, or the ``path`` where they lie. path: its name, for the error."""
+    """The bytes of a photo no larger than :data:`SIDE`. stored: its ``bytes``, or the ``path`` where they
+    lie. path: its name, for the error.
+    """
     photo = decode(stored)
     if photo is None:
         raise UserError("error.data.embedded_photo", path=path)
@@ -86,7 +96,9 @@ def shrink(stored: dict, path: str) -> bytes:
 
 def main() -> int:
     """The command line; returns the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", help="the data set: a name on the Hub, or a folder")
     parser.add_argument("out", type=Path, help="a new folder")
     options = parser.parse_args()

@@ -22,9 +22,15 @@ IMPORT = "import:"
 SPLITS = ("train", "validation", "test")
 # What people and other tools call the three splits.
 SPLIT_NAMES = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test", "eval": "test",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
 }
 PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
 HELD_OUT_SHARE = 0.1
@@ -37,14 +43,20 @@ def imports_folder() -> Path:
 
 
 def located(text: str) -> Path | None:
-    """The folder or file of this computer that a source names, an import by its name; None where there is none, and for the photos of the program."""
+    """The folder or file of this computer that a source names, an import by its name; None where there is
+    none, and for the photos of the program.
+    """
     if text == BEANS:
         return None
     name = text.removeprefix(IMPORT)
     if name == text:
         return existing_path(text)
     # A name and never a path: what begins with "." is no import, or one that is not finished.
-    return None if name.startswith(".") or "/" in name or "\\" in name or not name else existing_path(str(imports_folder() / name))
+    return (
+        None
+        if name.startswith(".") or "/" in name or "\\" in name or not name
+        else existing_path(str(imports_folder() / name))
+    )
 
 
 def base_of_reviewed(text: str) -> str | None:
@@ -70,6 +82,8 @@ def names_former_sample(spec: str | None) -> bool:
 
 
 def refuse_former_sample(spec: str | None) -> None:
-    """Raise UserError, with what to type instead, where a source is the drawings of leaves that came with earlier versions."""
+    """Raise UserError, with what to type instead, where a source is the drawings of leaves that came with
+    earlier versions.
+    """
     if names_former_sample(spec):
         raise UserError("error.data.former_sample", sample=FORMER_SAMPLE, beans=BEANS)

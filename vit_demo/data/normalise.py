@@ -1,4 +1,6 @@
-"""One shape for every data set: the columns image, labels and image_file_path, the splits train, validation and test."""
+"""One shape for every data set: the columns image, labels and image_file_path, the splits train, validation
+and test.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ def normalise(found: DatasetDict, name: str | Sentence) -> DatasetDict:
     """The same columns and splits for every source. name: what the set is called."""
     from datasets import DatasetDict
 
-    splits = {SPLIT_NAMES[split.lower()]: _normalise_columns(data, name) for split, data in found.items() if split.lower() in SPLIT_NAMES and len(data)}
+    splits = {
+        SPLIT_NAMES[split.lower()]: _normalise_columns(data, name)
+        for split, data in found.items()
+        if split.lower() in SPLIT_NAMES and len(data)
+    }
     splits = {split: data for split, data in splits.items() if len(data)}
     if "train" not in splits and len(splits) == 1:
         splits = {"train": next(iter(splits.values()))}
@@ -57,12 +63,16 @@ def _normalise_columns(data: Dataset, name: str | Sentence) -> Dataset:
         data = data.class_encode_column("labels")
     data = _complete(data)
     if path is None:
-        data = data.add_column("image_file_path", _paths(data)).cast_column("image_file_path", Value("string"))
+        data = data.add_column("image_file_path", _paths(data)).cast_column(
+            "image_file_path", Value("string")
+        )
     return data
 
 
 def _complete(data: Dataset) -> Dataset:
-    """Only the rows that have both a photo and a label: many a test split on the Hub has -1 in place of the answers."""
+    """Only the rows that have both a photo and a label: many a test split on the Hub has -1 in place of the
+    answers.
+    """
     import pyarrow.compute as arrow
 
     labelled = arrow.fill_null(arrow.greater_equal(data.data.column("labels"), 0), False)
@@ -71,11 +81,18 @@ def _complete(data: Dataset) -> Dataset:
 
 
 def _paths(data: Dataset) -> list[str]:
-    """By the names that the photos have, if any; the photos themselves are not read, which of a large data set would take minutes."""
+    """By the names that the photos have, if any; the photos themselves are not read, which of a large data
+    set would take minutes.
+    """
     from datasets import Image
 
     stored = data.select_columns(["image"]).cast_column("image", Image(decode=False)).with_format("arrow")
-    names = [name for table in stored.iter(1000) for chunk in table["image"].chunks for name in chunk.field("path").to_pylist()]
+    names = [
+        name
+        for table in stored.iter(1000)
+        for chunk in table["image"].chunks
+        for name in chunk.field("path").to_pylist()
+    ]
     return [name or f"row {index}" for index, name in enumerate(names)]
 
 
@@ -87,7 +104,9 @@ def _cut(train: Dataset, missing: list[str], name: str | Sentence) -> dict[str, 
     # Its few photos are counted before all are looked at.
     cut(labels, np.arange(len(labels)), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
     parts = cut(labels, groups_of(train), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
-    return {split: train.select(np.flatnonzero(parts == part)) for part, split in enumerate(("train", *missing))}
+    return {
+        split: train.select(np.flatnonzero(parts == part)) for part, split in enumerate(("train", *missing))
+    }
 
 
 def label_names(data: DatasetDict) -> list[str]:
@@ -103,6 +122,8 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
     from datasets import DatasetDict, concatenate_datasets
 
     if label_names(data) != label_names(extra):
-        raise UserError("error.data.extra_classes", extra=", ".join(label_names(extra)), own=", ".join(label_names(data)))
+        raise UserError(
+            "error.data.extra_classes", extra=", ".join(label_names(extra)), own=", ".join(label_names(data))
+        )
     added = extra["train"].cast(data["train"].features)
     return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})

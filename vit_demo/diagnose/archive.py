@@ -1,4 +1,6 @@
-"""Photos in a zip file that a stranger sent: what is in it is checked before anything is unpacked, and never more than one photo is in memory."""
+"""Photos in a zip file that a stranger sent: what is in it is checked before anything is unpacked, and never
+more than one photo is in memory.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from vit_demo.common.errors import UserError
 # A list of 40 MB takes about half a GB of memory once it is read; one of 100,000 photos has about 10 MB.
 MAX_LIST_BYTES = 40 * 2**20
 MAX_MEMBERS = 200_000
-# Photos are packed already: unpacked they are hardly larger. What grows more than this is no photo, unless it is small.
+# Photos are packed already: unpacked they are hardly larger. What grows more than this is no photo, unless it
+# is small.
 MAX_RATIO = 100
 SMALL = 2**20
 # Of the bzip2, LZMA and newer ones, some want any amount of memory before the first byte.
@@ -26,7 +29,8 @@ HEAD = b"PK\x03\x04"
 # What computers put beside photos, and nobody means to be looked at.
 CLUTTER = ("__MACOSX", "Thumbs.db", "desktop.ini")
 CHUNK = 2**20
-# End of the list of members (APPNOTE 4.3.16) and where its 64-bit one stands (4.3.15 and 4.3.14): signature, length.
+# End of the list of members (APPNOTE 4.3.16) and where its 64-bit one stands (4.3.15 and 4.3.14): signature,
+# length.
 END, LOCATOR, END_64 = (b"PK\x05\x06", 22), (b"PK\x06\x07", 20), (b"PK\x06\x06", 56)
 LONGEST_COMMENT = 2**16
 
@@ -44,7 +48,9 @@ class Member:
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is called a zip, or is one without any ending; one that is called a photo is taken at its word, and refused as such."""
+    """Whether a file is called a zip, or is one without any ending; one that is called a photo is taken at
+    its word, and refused as such.
+    """
     if path.suffix:
         return path.suffix.lower() == ".zip"
     try:
@@ -55,12 +61,16 @@ def is_archive(path: Path) -> bool:
 
 
 def is_clutter(name: str) -> bool:
-    """Whether a file or folder is hidden, or what a computer leaves beside photos (.DS_Store, .ipynb_checkpoints, __MACOSX)."""
+    """Whether a file or folder is hidden, or what a computer leaves beside photos (.DS_Store,
+    .ipynb_checkpoints, __MACOSX).
+    """
     return name.startswith(".") or name in CLUTTER
 
 
 class Archive:
-    """An opened zip file. Use as a context manager; raises UserError where it is broken or made to do harm."""
+    """An opened zip file. Use as a context manager; raises UserError where it is broken or made to do
+    harm.
+    """
 
     def __init__(self, path: Path):
         self.path = path
@@ -92,11 +102,16 @@ class Archive:
                 yield Member(info, _refused(info))
 
     def unpack(self, member: Member, folder: Path) -> Path:
-        """Write one photo into a folder, called as in the archive but without its path; UserError where it cannot be read."""
+        """Write one photo into a folder, called as in the archive but without its path; UserError where it
+        cannot be read.
+        """
         name = Path(member.name).name
         limit = settings.load().max_photo_bytes
-        # No name in an archive decides where anything is written: it is cut to the part that a sentence on this photo names.
-        file = folder / (name if len(name.encode(errors="replace")) <= 200 else f"photo{Path(name).suffix[:10]}")
+        # No name in an archive decides where anything is written: it is cut to the part that a sentence on
+        # this photo names.
+        file = folder / (
+            name if len(name.encode(errors="replace")) <= 200 else f"photo{Path(name).suffix[:10]}"
+        )
         try:
             with self._zip.open(member.info) as packed, file.open("wb") as out:
                 head = packed.read(len(HEAD))
@@ -105,9 +120,19 @@ class Archive:
                 out.write(head)
                 while piece := packed.read(CHUNK):
                     out.write(piece)
-                    if out.tell() > limit:  # zipfile stops at the size of the list; this holds even where it would not
+                    if (
+                        out.tell() > limit
+                    ):  # zipfile stops at the size of the list; this holds even where it would not
                         raise _large(name, limit)
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError):
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            OSError,
+            ValueError,
+        ):
             raise UserError("error.diagnose.damaged_inside", name=name, archive=self.path.name) from None
         return file
 
@@ -142,7 +167,9 @@ def _refused(info: zipfile.ZipInfo) -> UserError | None:
 
 
 def _check_whole(infos: list[zipfile.ZipInfo], path: Path) -> None:
-    """Raise UserError for too many members, and where these share their bytes, which is how small archives unpack to huge ones."""
+    """Raise UserError for too many members, and where these share their bytes, which is how small archives
+    unpack to huge ones.
+    """
     if len(infos) > MAX_MEMBERS:
         raise UserError("error.diagnose.many_files", name=path.name, most=MAX_MEMBERS)
     if sum(info.compress_size for info in infos) > path.stat().st_size:
@@ -150,13 +177,17 @@ def _check_whole(infos: list[zipfile.ZipInfo], path: Path) -> None:
 
 
 def _check_list(file: BinaryIO, path: Path) -> None:
-    """Raise UserError where the list of members is too long to be read, which zipfile does at once and in memory."""
+    """Raise UserError where the list of members is too long to be read, which zipfile does at once and in
+    memory.
+    """
     size = file.seek(0, 2)
     start = max(0, size - LONGEST_COMMENT - END[1] - LOCATOR[1])
     file.seek(start)
     tail = file.read()
     # zipfile takes the one that ends the file, else the last one: so that none is overlooked, both are.
-    ends = {end for end in (tail.rfind(END[0]), len(tail) - END[1]) if end >= 0 and tail[end:].startswith(END[0])}
+    ends = {
+        end for end in (tail.rfind(END[0]), len(tail) - END[1]) if end >= 0 and tail[end:].startswith(END[0])
+    }
     if not ends:
         raise zipfile.BadZipFile
     if max(_list_bytes(file, tail, end, start) for end in ends) > MAX_LIST_BYTES:
@@ -164,7 +195,9 @@ def _check_list(file: BinaryIO, path: Path) -> None:
 
 
 def _list_bytes(file: BinaryIO, tail: bytes, end: int, start: int) -> int:
-    """How long the list of members says that it is. tail: the end of the file, which begins at start. end: where the record stands in it."""
+    """How long the list of members says that it is. tail: the end of the file, which begins at start. end:
+    where the record stands in it.
+    """
     length = int.from_bytes(tail[end + 12 : end + 16], "little")
     locator = tail[max(0, end - LOCATOR[1]) : end]
     if not locator.startswith(LOCATOR[0]):

@@ -1,4 +1,6 @@
-"""Many photos: folders, zip files and single files, walked and diagnosed a batch at a time, so that their number does not matter."""
+"""Many photos: folders, zip files and single files, walked and diagnosed a batch at a time, so that their
+number does not matter.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,11 @@ Ask = Callable[[Iterable[Path]], Generator[Answer]]
 
 @dataclass(frozen=True)
 class Item:
-    """One photo to be diagnosed. name: what it is called in the results, its path, and in an archive the one there after it.
+    """One photo to be diagnosed. name: what it is called in the results, its path, and in an archive the one
+    there after it.
 
-    path: the file, or the archive that it is in. member: which of its files. error: why it cannot be looked at at all.
+    path: the file, or the archive that it is in. member: which of its files. error: why it cannot be looked
+    at at all.
     """
 
     name: str
@@ -40,10 +44,11 @@ class Item:
 
 
 def walk(sources: Iterable[str | Path], out: Path | None = None) -> Iterator[Item]:
-    """All photos in files, folders (with those in them) and zip files, always in the same order; nothing hidden.
+    """All photos in files, folders (with those in them) and zip files, always in the same order; nothing
+    hidden.
 
-    At most the names of one folder are in memory. out: a results file that may lie in one of the folders and is no photo.
-    Raises UserError for an archive that cannot be read as a whole.
+    At most the names of one folder are in memory. out: a results file that may lie in one of the folders and
+    is no photo. Raises UserError for an archive that cannot be read as a whole.
     """
     for source in map(Path, sources):
         if source.is_dir():
@@ -61,9 +66,17 @@ def _in_folder(top: Path, out: Path | None) -> Iterator[Item]:
         try:
             with os.scandir(folder) as found:
                 # A link to a folder is not followed: it may lead in a circle.
-                entries = sorted((entry.name, entry.is_dir(follow_symlinks=False)) for entry in found if not is_clutter(entry.name))
+                entries = sorted(
+                    (entry.name, entry.is_dir(follow_symlinks=False))
+                    for entry in found
+                    if not is_clutter(entry.name)
+                )
         except OSError as error:
-            yield Item(str(folder), folder, error=UserError("error.diagnose.closed_folder", folder=str(folder), error=error.strerror))
+            yield Item(
+                str(folder),
+                folder,
+                error=UserError("error.diagnose.closed_folder", folder=str(folder), error=error.strerror),
+            )
             continue
         waiting += [folder / name for name, is_folder in reversed(entries) if is_folder]
         ours = out.name if out and out.parent.resolve() == folder.resolve() else None
@@ -80,18 +93,27 @@ def _in_archive(path: Path) -> Iterator[Item]:
             yield Item(f"{path}/{member.name}", path, archive, member, member.error)
 
 
-def diagnose_batches(ask: Ask, items: Iterable[Item], look: Callable[[Path], Any] | None = None) -> Iterator[list[tuple[Answer, Any]]]:
-    """(answer, what look says of the file, None for a refused one) of each item, in their order, about as many at a time as one batch has.
+def diagnose_batches(
+    ask: Ask, items: Iterable[Item], look: Callable[[Path], Any] | None = None
+) -> Iterator[list[tuple[Answer, Any]]]:
+    """(answer, what look says of the file, None for a refused one) of each item, in their order, about as
+    many at a time as one batch has.
 
-    look: may open the photo once more. One out of an archive is on disk from when ask wants it until it is answered.
+    look: may open the photo once more. One out of an archive is on disk from when ask wants it until it is
+    answered.
     """
     size, waiting = settings.load().batch_size, deque()
-    with tempfile.TemporaryDirectory(prefix="vit_demo-") as folder, contextlib.closing(ask(_files(items, Path(folder), waiting))) as answers:
+    with (
+        tempfile.TemporaryDirectory(prefix="vit_demo-") as folder,
+        contextlib.closing(ask(_files(items, Path(folder), waiting))) as answers,
+    ):
         batch: list[tuple[Answer, Any]] = []
         for answer in answers:
             batch += _refused(waiting)
             name, file = waiting.popleft()
-            batch.append((replace(answer, photo=name), look(file) if look and isinstance(answer, Diagnosis) else None))
+            batch.append(
+                (replace(answer, photo=name), look(file) if look and isinstance(answer, Diagnosis) else None)
+            )
             if file.is_relative_to(folder):
                 shutil.rmtree(file.parent)
             if len(batch) >= size:
@@ -102,8 +124,12 @@ def diagnose_batches(ask: Ask, items: Iterable[Item], look: Callable[[Path], Any
             yield batch
 
 
-def _files(items: Iterable[Item], folder: Path, waiting: deque[tuple[str, Path | UserError]]) -> Iterator[Path]:
-    """The photo files, those in archives unpacked as they come, since each archive is open only so long. waiting: gets what each item is."""
+def _files(
+    items: Iterable[Item], folder: Path, waiting: deque[tuple[str, Path | UserError]]
+) -> Iterator[Path]:
+    """The photo files, those in archives unpacked as they come, since each archive is open only so long.
+    waiting: gets what each item is.
+    """
     for number, item in enumerate(items):
         try:
             file = _file(item, folder / str(number))
@@ -122,7 +148,9 @@ def _refused(waiting: deque[tuple[str, Path | UserError]]) -> Iterator[tuple[Ans
 
 
 def _file(item: Item, folder: Path) -> Path:
-    """Where the photo lies on disk, unpacked into the folder if it has to be; UserError where it cannot be looked at."""
+    """Where the photo lies on disk, unpacked into the folder if it has to be; UserError where it cannot be
+    looked at.
+    """
     if item.error:
         raise item.error
     if item.archive is None:
@@ -131,12 +159,22 @@ def _file(item: Item, folder: Path) -> Path:
     return item.archive.unpack(item.member, folder)
 
 
-def diagnose_many(classifier: LeafClassifier, sources: Iterable[str | Path], engine: Engine | None = None) -> Iterator[Answer]:
-    """The answer for each photo in files, folders and zip files, in their order; a bad one gives a Refusal and does not stop the rest."""
+def diagnose_many(
+    classifier: LeafClassifier, sources: Iterable[str | Path], engine: Engine | None = None
+) -> Iterator[Answer]:
+    """The answer for each photo in files, folders and zip files, in their order; a bad one gives a Refusal
+    and does not stop the rest.
+    """
     for batch in diagnose_batches(lambda paths: diagnose_files(classifier, paths, engine), walk(sources)):
         yield from (answer for answer, _ in batch)
 
 
 def as_dict(classifier: LeafClassifier, answer: Answer, language: str) -> dict:
-    """An answer for programs: all of it with a sentence in the language, or of a refused file "photo", "error" (English) and "language"."""
-    return told(classifier, answer, language) if isinstance(answer, Diagnosis) else {**answer.to_dict(), "language": language}
+    """An answer for programs: all of it with a sentence in the language, or of a refused file "photo",
+    "error" (English) and "language".
+    """
+    return (
+        told(classifier, answer, language)
+        if isinstance(answer, Diagnosis)
+        else {**answer.to_dict(), "language": language}
+    )

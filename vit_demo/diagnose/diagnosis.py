@@ -29,13 +29,13 @@ from vit_demo.photos.quality import assess
 class Diagnosis:
     """The answer for one photo.
 
-    label: the most probable class. probability: of that class, 0 to 1. scores: of every class,
-    the most probable first, summing to 1; calibrated where the model has a temperature.
-    verdict: "diagnosis", "unsure" or "not_known" (a photo of something else than it learned). prediction_set: the
-    classes that are left, the most probable first; empty where it is not known. temperature: what the logits were
-    divided by. These three are None for a model that was never taught when to be silent. distance: from the photos
-    it learned from, where 1 is the farthest that is known; None also where these were too few to say.
-    quality: what is wrong with the photo itself, as in ``quality.WARNINGS``; empty where nothing is.
+    label: the most probable class. probability: of that class, 0 to 1. scores: of every class, the most
+    probable first, summing to 1; calibrated where the model has a temperature. verdict: "diagnosis", "unsure"
+    or "not_known" (a photo of something else than it learned). prediction_set: the classes that are left, the
+    most probable first; empty where it is not known. temperature: what the logits were divided by. These
+    three are None for a model that was never taught when to be silent. distance: from the photos it learned
+    from, where 1 is the farthest that is known; None also where these were too few to say. quality: what is
+    wrong with the photo itself, as in ``quality.WARNINGS``; empty where nothing is.
     """
 
     photo: str
@@ -55,7 +55,10 @@ class Diagnosis:
         """The answer as a line of text."""
         sure = f"{self.label} ({self.probability:.1%})"
         if self.verdict == Verdict.NOT_KNOWN:
-            return f"not known, it looks like none of the classes that the model learned (distance {self.distance:.2f}, above 1 is not known)"
+            return (
+                "not known, it looks like none of the classes that the model learned (distance"
+                f" {self.distance:.2f}, above 1 is not known)"
+            )
         if self.verdict == Verdict.UNSURE:
             return f"unsure, {' or '.join(self.prediction_set)}; most likely {sure}"
         return sure
@@ -65,7 +68,8 @@ class Diagnosis:
 class Refusal:
     """A file that cannot be diagnosed, and why.
 
-    error: in English, for programs and files. sentence: the same, to be said to people in their language; None where only the English is known.
+    error: in English, for programs and files. sentence: the same, to be said to people in their language;
+    None where only the English is known.
     """
 
     photo: str
@@ -95,7 +99,10 @@ class Refusal:
 
     def as_json(self) -> dict:
         """As the page keeps it, to say it in another language later."""
-        return {**self.to_dict(), "sentence": self.sentence.as_json() if isinstance(self.sentence, Sentence) else None}
+        return {
+            **self.to_dict(),
+            "sentence": self.sentence.as_json() if isinstance(self.sentence, Sentence) else None,
+        }
 
     @classmethod
     def from_json(cls, kept: dict) -> Refusal:
@@ -106,14 +113,18 @@ class Refusal:
 
 def diagnose(classifier: LeafClassifier, photo: Image.Image, name: str = "") -> Diagnosis:
     """The diagnosis of one opened photo."""
-    return replace(_diagnoses(classifier, classifier.resize([photo]), [name])[0], quality=list(assess(photo).problems))
+    return replace(
+        _diagnoses(classifier, classifier.resize([photo]), [name])[0], quality=list(assess(photo).problems)
+    )
 
 
-def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path], engine: Engine | None = None) -> Iterator[Diagnosis | Refusal]:
+def diagnose_files(
+    classifier: LeafClassifier, paths: Iterable[str | Path], engine: Engine | None = None
+) -> Iterator[Diagnosis | Refusal]:
     """Diagnose files in batches, in their order; a bad file gives a Refusal and does not stop the rest.
 
-    engine: what computes the forward, see :mod:`vit_demo.model.runtimes`; None for the fastest of torch. While it computes, the photos
-    of the next batch are made ready.
+    engine: what computes the forward, see :mod:`vit_demo.model.runtimes`; None for the fastest of torch.
+    While it computes, the photos of the next batch are made ready.
     """
     size, engine, paths = settings.load().batch_size, engine or engine_of(classifier), iter(paths)
     first = list(itertools.islice(paths, 2))
@@ -125,7 +136,9 @@ def diagnose_files(classifier: LeafClassifier, paths: Iterable[str | Path], engi
     yield from answered(classifier, paths, size, engine)
 
 
-def _batch_by_batch(classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: Engine) -> Iterator[Diagnosis | Refusal]:
+def _batch_by_batch(
+    classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: Engine
+) -> Iterator[Diagnosis | Refusal]:
     """One forward a batch."""
     prepared = in_order(functools.partial(_prepared, classifier), paths, ahead=2 * size)
     with contextlib.closing(prepared):
@@ -133,7 +146,9 @@ def _batch_by_batch(classifier: LeafClassifier, paths: Iterator[str | Path], siz
             yield from _diagnose_batch(classifier, batch, engine)
 
 
-def _side_by_side(classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: CpuEngine) -> Iterator[Diagnosis | Refusal]:
+def _side_by_side(
+    classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: CpuEngine
+) -> Iterator[Diagnosis | Refusal]:
     """A thread for each of torch's that does all for a few photos, from the file to the answer."""
 
     def answers(few: tuple[str | Path, ...]) -> list[Diagnosis | Refusal]:
@@ -147,7 +162,9 @@ def _side_by_side(classifier: LeafClassifier, paths: Iterator[str | Path], size:
 
 @dataclass(frozen=True)
 class _Prepared:
-    """A photo file resized, uint8 (1, 3, H, W), and what is wrong with it; the photo itself is let go, so that a batch of huge ones stays small."""
+    """A photo file resized, uint8 (1, 3, H, W), and what is wrong with it; the photo itself is let go, so
+    that a batch of huge ones stays small.
+    """
 
     name: str
     resized: torch.Tensor
@@ -163,24 +180,45 @@ def _prepared(classifier: LeafClassifier, path: str | Path) -> _Prepared | Refus
         return Refusal.of(str(path), error)
 
 
-def _diagnose_batch(classifier: LeafClassifier, batch: list[_Prepared | Refusal], engine: Engine | None) -> list[Diagnosis | Refusal]:
+def _diagnose_batch(
+    classifier: LeafClassifier, batch: list[_Prepared | Refusal], engine: Engine | None
+) -> list[Diagnosis | Refusal]:
     good = [found for found in batch if isinstance(found, _Prepared)]
     if not good:
         return batch
-    answers = iter(_diagnoses(classifier, torch.cat([found.resized for found in good]), [found.name for found in good], engine))
-    return [replace(next(answers), quality=found.problems) if isinstance(found, _Prepared) else found for found in batch]
+    answers = iter(
+        _diagnoses(
+            classifier, torch.cat([found.resized for found in good]), [found.name for found in good], engine
+        )
+    )
+    return [
+        replace(next(answers), quality=found.problems) if isinstance(found, _Prepared) else found
+        for found in batch
+    ]
 
 
-def _diagnoses(classifier: LeafClassifier, photos: torch.Tensor, names: list[str], engine: Engine | None = None) -> list[Diagnosis]:
+def _diagnoses(
+    classifier: LeafClassifier, photos: torch.Tensor, names: list[str], engine: Engine | None = None
+) -> list[Diagnosis]:
     engine, fitted = engine or engine_of(classifier), abstention_of(classifier)
     if fitted is None:
-        return [Diagnosis(name, *_ranked(classifier.labels, row)) for name, row in zip(names, engine.probabilities(photos).double().tolist())]
+        return [
+            Diagnosis(name, *_ranked(classifier.labels, row))
+            for name, row in zip(names, engine.probabilities(photos).double().tolist())
+        ]
     logits, features = engine.logits_and_tokens(photos, fitted.layer)
     answers = []
     for name, found in zip(names, fitted.judge(logits.numpy(), features.numpy())):
         chosen = [classifier.labels[index] for index in found.prediction_set]
         answers.append(
-            Diagnosis(name, *_ranked(classifier.labels, found.probabilities.tolist()), found.verdict, chosen, fitted.temperature, found.distance)
+            Diagnosis(
+                name,
+                *_ranked(classifier.labels, found.probabilities.tolist()),
+                found.verdict,
+                chosen,
+                fitted.temperature,
+                found.distance,
+            )
         )
     return answers
 

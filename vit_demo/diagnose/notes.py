@@ -5,8 +5,8 @@
 
 A class may have any of SECTIONS; the source of a fact may be left out. All of it is plain text.
 
-A person writes a note on one class, in one language, as lines: "# " and the heading of a section, then one fact a line, with
-"(source: NAME)" at its end where it is written somewhere.
+A person writes a note on one class, in one language, as lines: "# " and the heading of a section, then one
+fact a line, with "(source: NAME)" at its end where it is written somewhere.
 """
 
 from __future__ import annotations
@@ -48,16 +48,20 @@ class Fact:
 
 @dataclass(frozen=True)
 class Note:
-    """What to know about one class. language: that of the texts. sections: facts by section, in the order of SECTIONS."""
+    """What to know about one class. language: that of the texts. sections: facts by section, in the order of
+    SECTIONS.
+    """
 
     language: str
     sections: dict[str, list[Fact]]
 
 
 def read_note(folder: Path, label: str, language: str) -> Note | None:
-    """The note on a class of the model in this folder, in this language, else in English, else in any that it has.
+    """The note on a class of the model in this folder, in this language, else in English, else in any that it
+    has.
 
-    None where there is none. A broken file counts as none and is told to the log: an answer is worth more than its note.
+    None where there is none. A broken file counts as none and is told to the log: an answer is worth more
+    than its note.
     """
     file = folder / FILE
     if not file.is_file():
@@ -69,7 +73,9 @@ def read_note(folder: Path, label: str, language: str) -> Note | None:
             if label in notes.get(spoken, {}):
                 return _note(notes[spoken][label], sources, spoken)
     except _BROKEN as error:
-        log.warning("The notes %s are left out, for they cannot be read: %s: %s", file, type(error).__name__, error)
+        log.warning(
+            "The notes %s are left out, for they cannot be read: %s: %s", file, type(error).__name__, error
+        )
     return None
 
 
@@ -80,11 +86,15 @@ def _read(file: Path) -> dict:
 
 
 def _note(sections: dict, sources: dict, language: str) -> Note:
-    """Raises ValueError, KeyError, TypeError or AttributeError where the file does not have the form above."""
+    """Raises ValueError, KeyError, TypeError or AttributeError where the file does not have the form
+    above.
+    """
     unknown = set(sections) - set(SECTIONS)
     if unknown:
         raise ValueError(f"there is no section {sorted(unknown)[0]}")
-    facts = {name: [_fact(entry, sources) for entry in sections[name]] for name in SECTIONS if sections.get(name)}
+    facts = {
+        name: [_fact(entry, sources) for entry in sections[name]] for name in SECTIONS if sections.get(name)
+    }
     return Note(language, facts)
 
 
@@ -100,7 +110,9 @@ def _fact(entry: dict, sources: dict) -> Fact:
 
 @dataclass(frozen=True)
 class Wording:
-    """How a note is written in one language. headings: of each of SECTIONS. source: "(source: {name})" in that language."""
+    """How a note is written in one language. headings: of each of SECTIONS. source: "(source: {name})" in
+    that language.
+    """
 
     headings: Mapping[str, str]
     source: str
@@ -112,11 +124,17 @@ class Wording:
 
 
 def is_own(checkpoint: Checkpoint) -> bool:
-    """Whether the notes of this model are a person's own to write: those of a run or of a local folder that can be written."""
+    """Whether the notes of this model are a person's own to write: those of a run or of a local folder that
+    can be written.
+    """
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = checkpoint.folder
-    lent = checkpoint.revision is not None or folder == settings.EMBEDDED_MODEL or Path(HF_HUB_CACHE).resolve() in folder.parents
+    lent = (
+        checkpoint.revision is not None
+        or folder == settings.EMBEDDED_MODEL
+        or Path(HF_HUB_CACHE).resolve() in folder.parents
+    )
     return not lent and os.access(folder, os.W_OK)
 
 
@@ -125,13 +143,18 @@ def note_text(note: Note | None, wording: Wording) -> str:
     parts = []
     for name in SECTIONS:
         facts = note.sections.get(name, []) if note else []
-        lines = [f"{fact.text} {wording.source.format(name=fact.source)}" if fact.source else fact.text for fact in facts]
+        lines = [
+            f"{fact.text} {wording.source.format(name=fact.source)}" if fact.source else fact.text
+            for fact in facts
+        ]
         parts.append("\n".join([f"# {wording.headings[name]}", *lines]))
     return "\n\n".join(parts) + "\n"
 
 
 def parse_note(text: str, wording: Wording) -> dict[str, list[Fact]]:
-    """What a person wrote, by section in the order of SECTIONS, without empty ones; UserError says what is wrong with which line."""
+    """What a person wrote, by section in the order of SECTIONS, without empty ones; UserError says what is
+    wrong with which line.
+    """
     names = {heading.casefold(): name for name, heading in wording.headings.items()}
     found: dict[str, list[Fact]] = {}
     section = None
@@ -140,9 +163,13 @@ def parse_note(text: str, wording: Wording) -> dict[str, list[Fact]]:
         if line.startswith("#"):
             section = names.get(line.lstrip("# ").casefold())
             if section is None:
-                raise UserError("error.diagnose.note_heading", line=number, headings=", ".join(wording.headings.values()))
+                raise UserError(
+                    "error.diagnose.note_heading", line=number, headings=", ".join(wording.headings.values())
+                )
         elif line and section is None:
-            raise UserError("error.diagnose.note_no_heading", line=number, headings=", ".join(wording.headings.values()))
+            raise UserError(
+                "error.diagnose.note_no_heading", line=number, headings=", ".join(wording.headings.values())
+            )
         elif line:
             found.setdefault(section, []).append(_fact_in(line, number, wording))
     return {name: found[name] for name in SECTIONS if name in found}
@@ -159,9 +186,11 @@ def _fact_in(line: str, number: int, wording: Wording) -> Fact:
 
 
 def write_note(folder: Path, label: str, language: str, sections: Mapping[str, list[Fact]]) -> None:
-    """Put the note on a class in one language in the place of the earlier one; without a section, take it away.
+    """Put the note on a class in one language in the place of the earlier one; without a section, take it
+    away.
 
-    A reader finds the old file or the new one, never half of it. UserError where it cannot be written, or what is there cannot be read.
+    A reader finds the old file or the new one, never half of it. UserError where it cannot be written, or
+    what is there cannot be read.
     """
     file = folder / FILE
     with _writing:
@@ -185,10 +214,14 @@ def _with_note(book: dict, label: str, language: str, sections: Mapping[str, lis
     ids = {name: key for key, name in sources.items()}
     for fact in (fact for facts in sections.values() for fact in facts):
         if fact.source and fact.source not in ids:
-            ids[fact.source] = next(str(number) for number in range(1, len(ids) + 2) if str(number) not in sources)
+            ids[fact.source] = next(
+                str(number) for number in range(1, len(ids) + 2) if str(number) not in sources
+            )
             sources[ids[fact.source]] = fact.source
     own = {
-        name: [{"text": fact.text, **({"source": ids[fact.source]} if fact.source else {})} for fact in facts] for name, facts in sections.items() if facts
+        name: [{"text": fact.text, **({"source": ids[fact.source]} if fact.source else {})} for fact in facts]
+        for name, facts in sections.items()
+        if facts
     }
     notes.setdefault(language, {})[label] = own
     if not own:

@@ -1,4 +1,6 @@
-"""A photo that is to be diagnosed: opened safely, no larger than a diagnosis needs, or refused in a sentence that says what to do."""
+"""A photo that is to be diagnosed: opened safely, no larger than a diagnosis needs, or refused in a sentence
+that says what to do.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ from vit_demo.photos.safe_open import MAX_KEPT_PIXELS, Unfit, opened
 def open_photo(path: str | Path) -> Image.Image:
     """A photo file as an upright RGB image, the first frame of an animated one.
 
-    Transparent parts become white, 16-bit grey is scaled to 8 bit, and what has more than MAX_KEPT_PIXELS is reduced by whole factors.
-    Raises UserError where the file is missing, empty, too large, no photo, or broken.
+    Transparent parts become white, 16-bit grey is scaled to 8 bit, and what has more than MAX_KEPT_PIXELS is
+    reduced by whole factors. Raises UserError where the file is missing, empty, too large, no photo, or
+    broken.
     """
     path = Path(path)
     _check_file(path)

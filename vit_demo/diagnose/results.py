@@ -1,8 +1,10 @@
-"""The answers for many photos as rows of a file, CSV or JSON lines, that grows as they come and can be gone on with.
+"""The answers for many photos as rows of a file, CSV or JSON lines, that grows as they come and can be gone
+on with.
 
-Beside results.csv lies results.csv.about.json, which says what wrote it. Where several processes share the work, each writes
-a part of its own into results.csv.parts, and whichever ends last joins them: results.csv is whole when that folder is gone.
-While process n writes, it holds results.csv.n.lock, so that a second run for the same file is refused.
+Beside results.csv lies results.csv.about.json, which says what wrote it. Where several processes share the
+work, each writes a part of its own into results.csv.parts, and whichever ends last joins them: results.csv is
+whole when that folder is gone. While process n writes, it holds results.csv.n.lock, so that a second run for
+the same file is refused.
 """
 
 from __future__ import annotations
@@ -26,27 +28,49 @@ from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
 from vit_demo.model.classifier import LeafClassifier
 
 FORMATS = (".csv", ".jsonl")
-COLUMNS = ("photo", "verdict", "label", "probability", "prediction_set", "distance", "temperature", "quality", "language", "error")
+COLUMNS = (
+    "photo",
+    "verdict",
+    "label",
+    "probability",
+    "prediction_set",
+    "distance",
+    "temperature",
+    "quality",
+    "language",
+    "error",
+)
 BETWEEN = "|"  # of several classes or warnings in one cell
 # A spreadsheet takes what begins so for a formula, and names of photos are a stranger's.
 FORMULA = ("=", "+", "-", "@", "\t", "'")
 
 # What about() tells apart, by the error for what was written otherwise.
 OTHER = {
-    "model": "error.diagnose.out_model", "weights": "error.diagnose.out_model", "engine": "error.diagnose.out_engine",
-    "language": "error.diagnose.out_language", "columns": "error.diagnose.out_columns",
+    "model": "error.diagnose.out_model",
+    "weights": "error.diagnose.out_model",
+    "engine": "error.diagnose.out_engine",
+    "language": "error.diagnose.out_language",
+    "columns": "error.diagnose.out_columns",
 }
 
 
 def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> dict:
-    """What has to be the same for rows to stand in one file: the model by its weights, what computes it, the language, the columns."""
+    """What has to be the same for rows to stand in one file: the model by its weights, what computes it, the
+    language, the columns.
+    """
     digest = hashlib.sha256()
     folder = classifier.checkpoint.folder
     for file in sorted([*folder.glob("*.safetensors"), *folder.glob("*.onnx")]):
         with file.open("rb") as weights:
             digest.update(file.name.encode() + hashlib.file_digest(weights, "sha256").digest())
     columns = [*COLUMNS, *(f"score_{label}" for label in classifier.labels)]
-    return {"model": classifier.checkpoint.name, "weights": digest.hexdigest(), "engine": engine, "language": language, "columns": columns}
+    return {
+        "model": classifier.checkpoint.name,
+        "weights": digest.hexdigest(),
+        "engine": engine,
+        "language": language,
+        "columns": columns,
+    }
 
 
 def csv_row(answer: Diagnosis | Refusal, language: str, columns: list[str]) -> list[str]:
@@ -54,8 +78,14 @@ def csv_row(answer: Diagnosis | Refusal, language: str, columns: list[str]) -> l
     if isinstance(answer, Refusal):
         cells = {"photo": answer.photo, "error": answer.error}
     else:
-        cells = {name: getattr(answer, name) for name in ("photo", "verdict", "label", "probability", "distance", "temperature")}
-        cells |= {"prediction_set": BETWEEN.join(answer.prediction_set or ()), "quality": BETWEEN.join(answer.quality)}
+        cells = {
+            name: getattr(answer, name)
+            for name in ("photo", "verdict", "label", "probability", "distance", "temperature")
+        }
+        cells |= {
+            "prediction_set": BETWEEN.join(answer.prediction_set or ()),
+            "quality": BETWEEN.join(answer.quality),
+        }
         cells |= {f"score_{label}": score for label, score in answer.scores.items()}
     cells["language"] = language
     return [_cell(cells.get(column)) for column in columns]
@@ -78,14 +108,18 @@ def _one_line(text: str) -> str:
 class Results:
     """The rows of one process. done: names of the photos that need not be looked at again, in all parts.
 
-    Raises UserError where the file was written by another model, is being written by another run, or cannot be written.
+    Raises UserError where the file was written by another model, is being written by another run, or cannot
+    be written.
     """
 
     def __init__(self, file: Path, about: dict, rank: int = 0, size: int = 1):
         if file.suffix not in FORMATS:
             raise UserError("error.diagnose.out_format", one=FORMATS[0], other=FORMATS[1], name=file.name)
         self.file, self.about, self.rank, self.size = file, about, rank, size
-        self.parts, self._joining = file.with_name(f"{file.name}.parts"), file.with_name(f"{file.name}.joining")
+        self.parts, self._joining = (
+            file.with_name(f"{file.name}.parts"),
+            file.with_name(f"{file.name}.joining"),
+        )
         # Held as long as the process lives: one that was killed is in nobody's way.
         self._lock = FileLock(file.with_name(f"{file.name}.{rank}.lock"), timeout=0)
         try:
@@ -104,7 +138,8 @@ class Results:
     def _unlock(self) -> None:
         """Let others write; also what is held no more may be let go."""
         if self._lock.is_locked:
-            # While it is held: who waits for it finds that this file is gone. Where a file in use cannot be deleted, releasing does it.
+            # While it is held: who waits for it finds that this file is gone. Where a file in use cannot be
+            # deleted, releasing does it.
             with contextlib.suppress(OSError):
                 os.unlink(self._lock.lock_file)
             self._lock.release()
@@ -145,7 +180,10 @@ class Results:
     def append(self, answers: Iterable[Diagnosis | Refusal], told: Iterable[dict]) -> None:
         """Write a batch to the disk. told: the same answers as objects, for JSON lines."""
         if self.file.suffix == ".csv":
-            lines = [_csv_line(csv_row(answer, self.about["language"], self.about["columns"])) for answer in answers]
+            lines = [
+                _csv_line(csv_row(answer, self.about["language"], self.about["columns"]))
+                for answer in answers
+            ]
         else:
             lines = [json.dumps({**row, "photo": _one_line(row["photo"])}).encode() + b"\n" for row in told]
         try:
@@ -159,7 +197,8 @@ class Results:
         self._unlock()
 
     def finish(self, seen: str) -> bool:
-        """Say that this process is at the end; the last one to do so joins the parts. seen: of which photos, the same text in all processes.
+        """Say that this process is at the end; the last one to do so joins the parts. seen: of which photos,
+        the same text in all processes.
 
         Returns whether the results are whole.
         """
@@ -177,12 +216,17 @@ class Results:
         try:
             self._mark.write_text(seen, encoding="utf-8")
             # A mark of a time when there were other photos is none.
-            return all(mark.is_file() and mark.read_text(encoding="utf-8") == seen for mark in marks) and self._join()
+            return (
+                all(mark.is_file() and mark.read_text(encoding="utf-8") == seen for mark in marks)
+                and self._join()
+            )
         except FileNotFoundError:  # another process has taken them away to join them
             return False
 
     def _join(self) -> bool:
-        """Make one file of all parts, each photo once. Of several processes that try only one can rename the folder; the others return False."""
+        """Make one file of all parts, each photo once. Of several processes that try only one can rename the
+        folder; the others return False.
+        """
         if not _rename(self.parts, self._joining):
             return False
         whole = self._joining / "whole"
@@ -200,7 +244,9 @@ class Results:
         return True
 
     def _check(self) -> None:
-        """Raise UserError where there are rows already that another model or other settings made; else say beside the file what makes them."""
+        """Raise UserError where there are rows already that another model or other settings made; else say
+        beside the file what makes them.
+        """
         side = self.file.with_name(f"{self.file.name}.about.json")
         has_rows = self.parts.is_dir() or (self.file.exists() and self.file.stat().st_size > 0)
         try:

@@ -1,7 +1,9 @@
-"""It looks like these: the photos of a model's own train split that a photo is most like, as the model sees it.
+"""It looks like these: the photos of a model's own train split that a photo is most like, as the model sees
+it.
 
-A fine-tune leaves small pictures of its train photos beside the folder of its model, see :mod:`vit_demo.model.neighbours`. The photos
-that the embedded model learned from come with the program, so beside it lies only where it sees each of them.
+A fine-tune leaves small pictures of its train photos beside the folder of its model, see
+:mod:`vit_demo.model.neighbours`. The photos that the embedded model learned from come with the program, so
+beside it lies only where it sees each of them.
 """
 
 from __future__ import annotations
@@ -32,11 +34,14 @@ def pictures_file(checkpoint: Checkpoint) -> Path | None:
         return settings.EMBEDDED_SIMILAR if settings.EMBEDDED_SIMILAR.is_file() else None
     file = checkpoint.folder.parent / neighbours.FILE
     # A run's folder has its model in a folder of this name. What comes from the Hub's cache has no pictures.
-    return file if checkpoint.revision is None and checkpoint.folder.name == "model" and file.is_file() else None
+    return (
+        file if checkpoint.revision is None and checkpoint.folder.name == "model" and file.is_file() else None
+    )
 
 
 def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
-    """The three pictures that this photo is most like, the most alike first; none where the model has no pictures.
+    """The three pictures that this photo is most like, the most alike first; none where the model has no
+    pictures.
 
     Alike is a small angle between the [CLS] tokens three quarters up the encoder.
     Raises UserError where the pictures are broken or belong to another model.

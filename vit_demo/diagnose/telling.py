@@ -24,20 +24,36 @@ def told(classifier: LeafClassifier, answer: Diagnosis, language: str) -> dict:
 
 
 def sentence(classifier: LeafClassifier, answer: Diagnosis, language: str) -> str:
-    """What the photo shows: a class and its probability, the classes that are left, or that it is none of them."""
+    """What the photo shows: a class and its probability, the classes that are left, or that it is none of
+    them.
+    """
     if answer.verdict == Verdict.NOT_KNOWN:
         return say("diagnose.told.not_known", language)
     if answer.verdict == Verdict.UNSURE:
-        left = joined((class_name(classifier, label, language) for label in answer.prediction_set), "diagnose.or", language)
+        left = joined(
+            (class_name(classifier, label, language) for label in answer.prediction_set),
+            "diagnose.or",
+            language,
+        )
         return say("diagnose.told.unsure", language, labels=left)
     name, percent = class_name(classifier, answer.label, language), percent_in(language, answer.probability)
     return say("diagnose.told.diagnosis", language, label=name, percent=percent)
 
 
 def told_together(classifier: LeafClassifier, found: Together, language: str) -> dict:
-    """The answer for several leaves as a dict, each leaf as told() gives it, with the language and with "text"."""
-    leaves = [leaf.to_dict() if isinstance(leaf, Refusal) else told(classifier, leaf, language) for leaf in found.leaves]
-    return {**found.to_dict(), "leaves": leaves, "language": language, "text": sentence_together(classifier, found, language)}
+    """The answer for several leaves as a dict, each leaf as told() gives it, with the language and with
+    "text".
+    """
+    leaves = [
+        leaf.to_dict() if isinstance(leaf, Refusal) else told(classifier, leaf, language)
+        for leaf in found.leaves
+    ]
+    return {
+        **found.to_dict(),
+        "leaves": leaves,
+        "language": language,
+        "text": sentence_together(classifier, found, language),
+    }
 
 
 def sentence_together(classifier: LeafClassifier, found: Together, language: str) -> str:
@@ -56,7 +72,10 @@ def counted(classifier: LeafClassifier, found: Together, language: str) -> list[
     unclear = found.voted - sum(found.counts.values())
     names = [(count, class_name(classifier, label, language)) for label, count in found.counts.items()]
     names += [(unclear, say("diagnose.told.unclear", language))] if unclear else []
-    return [say("diagnose.told.count", language, count=count, total=found.voted, label=name) for count, name in names]
+    return [
+        say("diagnose.told.count", language, count=count, total=found.voted, label=name)
+        for count, name in names
+    ]
 
 
 def as_one(found: Together) -> Diagnosis:

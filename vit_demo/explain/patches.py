@@ -30,7 +30,9 @@ class PatchGrid:
         if self.patch_size < 1:
             raise UserError("error.explain.patch_size", patch=self.patch_size)
         if min(self.image_height, self.image_width) < self.patch_size:
-            raise UserError("error.explain.small", width=self.image_width, height=self.image_height, patch=self.patch_size)
+            raise UserError(
+                "error.explain.small", width=self.image_width, height=self.image_height, patch=self.patch_size
+            )
 
     @property
     def rows(self) -> int:
@@ -67,7 +69,13 @@ class PatchGrid:
         """The patch under the point ``x`` pixels from the left and ``y`` from the top."""
         column, row = int(x // self.patch_size), int(y // self.patch_size)
         if not (0 <= column < self.columns and 0 <= row < self.rows):
-            raise UserError("error.explain.point", x=x, y=y, width=self.columns * self.patch_size, height=self.rows * self.patch_size)
+            raise UserError(
+                "error.explain.point",
+                x=x,
+                y=y,
+                width=self.columns * self.patch_size,
+                height=self.rows * self.patch_size,
+            )
         return row * self.columns + column
 
     def check(self, index: int) -> int:

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 
 class Classifier(Protocol):
-    """What this room needs of ``vit_demo.model.classifier.LeafClassifier``; the model is in evaluation mode."""
+    """What this room needs of ``vit_demo.model.classifier.LeafClassifier``; the model is in evaluation
+    mode.
+    """
 
     @property
     def model(self) -> PreTrainedModel:
@@ -27,7 +29,9 @@ class Classifier(Protocol):
         """Side of a patch in pixels."""
 
     def preprocess(self, photos: list[Image.Image], size: tuple[int, int] | None = None) -> Tensor:
-        """``pixel_values`` (B, 3, H, W), float32, on the model's device. size: (H, W), None for the model's own."""
+        """``pixel_values`` (B, 3, H, W), float32, on the model's device. size: (H, W), None for the model's
+        own.
+        """
 
     def forward(self, pixel_values: Tensor) -> Tensor:
         """Logits (B, C), also at another size than the model's own; keeps gradients."""

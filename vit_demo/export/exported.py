@@ -1,4 +1,6 @@
-"""An export as a model: labels, processor and shape from its own folder, answers from onnxruntime, no weights in torch."""
+"""An export as a model: labels, processor and shape from its own folder, answers from onnxruntime, no weights
+in torch.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +20,13 @@ from vit_demo.model.runtimes import OnnxEngine
 
 
 class ExportedClassifier(LeafClassifier):
-    """Prepares photos as any other and gives the answers of an exported model; it is an engine too, see :mod:`vit_demo.model.runtimes`.
+    """Prepares photos as any other and gives the answers of an exported model; it is an engine too, see
+    :mod:`vit_demo.model.runtimes`.
 
     ``model`` has the shape alone (on torch's meta device): nothing that needs weights can be asked of it.
-    checkpoint: the folder of the export, as ``checkpoints.locate_export`` found it. file: the model in it. layer: whose [CLS] token it gives.
-    Raises UserError where the files do not fit together, or onnxruntime is not installed.
+    checkpoint: the folder of the export, as ``checkpoints.locate_export`` found it. file: the model in it.
+    layer: whose [CLS] token it gives. Raises UserError where the files do not fit together, or onnxruntime is
+    not installed.
     """
 
     def __init__(self, checkpoint: Checkpoint, file: Path, layer: int):
@@ -47,9 +51,13 @@ class ExportedClassifier(LeafClassifier):
     def logits(self, photos: Sequence[Image.Image] | Tensor, batch_size: int = 16) -> Tensor:
         return self.logits_and_tokens(photos, self.layer, batch_size)[0]
 
-    def logits_and_tokens(self, photos: Sequence[Image.Image] | Tensor, layer: int, batch_size: int = 16) -> tuple[Tensor, Tensor]:
+    def logits_and_tokens(
+        self, photos: Sequence[Image.Image] | Tensor, layer: int, batch_size: int = 16
+    ) -> tuple[Tensor, Tensor]:
         """As of any other, of the one layer that was exported."""
         if not isinstance(photos, Tensor):
             photos = self.resize(photos)
-        logits, tokens = zip(*(self._engine.logits_and_tokens(batch, layer) for batch in photos.split(batch_size)))
+        logits, tokens = zip(
+            *(self._engine.logits_and_tokens(batch, layer) for batch in photos.split(batch_size))
+        )
         return torch.cat(logits), torch.cat(tokens)

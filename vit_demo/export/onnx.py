@@ -1,8 +1,9 @@
 """A model away from this program: as ONNX in fp32 and in int8, with all that is needed to ask it.
 
-An export is a folder with ``model.onnx``, ``model-int8.onnx`` (weights of the products quantised by channel, activations as they
-come: "dynamic"), the processor's numbers, the labels, when to be silent, the notes, and a README that tells how to use them with
-onnxruntime alone. Both models take ``pixel_values`` and give ``logits`` and ``cls_token``, what ``abstention`` judges.
+An export is a folder with ``model.onnx``, ``model-int8.onnx`` (weights of the products quantised by channel,
+activations as they come: "dynamic"), the processor's numbers, the labels, when to be silent, the notes, and a
+README that tells how to use them with onnxruntime alone. Both models take ``pixel_values`` and give
+``logits`` and ``cls_token``, what ``abstention`` judges.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ README = Path(__file__).with_name("export_readme.md")
 class About:
     """What is known of an export.
 
-    weights: stand for the weights it was made from. layer: ``cls_token`` is after so many blocks. difference, difference_int8: the
-    largest one of a logit from torch's in fp32, over the photos it was checked with. bytes: of each model file, by engine.
+    weights: stand for the weights it was made from. layer: ``cls_token`` is after so many blocks. difference,
+    difference_int8: the largest one of a logit from torch's in fp32, over the photos it was checked with.
+    bytes: of each model file, by engine.
     """
 
     weights: str
@@ -83,12 +85,16 @@ class _Answers(nn.Module):
 
 
 def export(classifier: LeafClassifier, folder: Path) -> About:
-    """Write an export into ``folder``, which is new, empty or an earlier export; a failed one leaves nothing and what was there.
+    """Write an export into ``folder``, which is new, empty or an earlier export; a failed one leaves nothing
+    and what was there.
 
-    Raises UserError where it may not be written, or where the model cannot be exported or gives other logits than in torch.
+    Raises UserError where it may not be written, or where the model cannot be exported or gives other logits
+    than in torch.
     """
     onnxruntime()
-    if folder.exists() and not (folder.is_dir() and ((folder / ABOUT).is_file() or not any(folder.iterdir()))):
+    if folder.exists() and not (
+        folder.is_dir() and ((folder / ABOUT).is_file() or not any(folder.iterdir()))
+    ):
         raise UserError("error.export.other_folder", folder=str(folder))
     fresh = None
     try:
@@ -121,11 +127,18 @@ def _write(classifier: LeafClassifier, folder: Path) -> About:
     with torch.inference_mode():
         wanted = classifier.forward(classifier.normalise(photos)).float().cpu()
     difference, difference_int8 = (
-        float((OnnxEngine(file, layer, classifier).logits_and_tokens(photos, layer)[0] - wanted).abs().max()) for file in files.values()
+        float((OnnxEngine(file, layer, classifier).logits_and_tokens(photos, layer)[0] - wanted).abs().max())
+        for file in files.values()
     )
     if not difference <= TOLERANCE:
         raise UserError("error.export.differs", difference=difference)
-    about = About(fingerprint(classifier), layer, difference, difference_int8, {engine: file.stat().st_size for engine, file in files.items()})
+    about = About(
+        fingerprint(classifier),
+        layer,
+        difference,
+        difference_int8,
+        {engine: file.stat().st_size for engine, file in files.items()},
+    )
     (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     classifier.processor.save_pretrained(folder)
     classifier.model.config.to_json_file(folder / "config.json")
@@ -142,26 +155,38 @@ def _trace(classifier: LeafClassifier, layer: int, file: Path) -> None:
     names = ["logits", "cls_token"]
     try:
         with warnings.catch_warnings(), torch.no_grad():
-            # That this exporter is the older one, and that sizes in the model's own checks become fixed, which they are.
+            # That this exporter is the older one, and that sizes in the model's own checks become fixed,
+            # which they are.
             warnings.simplefilter("ignore")
             # The newer one needs another package and takes ten times as long, for the same graph.
             torch.onnx.export(
-                _Answers(classifier, layer).eval(), (two,), str(file), input_names=["pixel_values"], output_names=names, opset_version=OPSET,
-                dynamic_axes={name: {0: "photos"} for name in ("pixel_values", *names)}, dynamo=False, external_data=False,
+                _Answers(classifier, layer).eval(),
+                (two,),
+                str(file),
+                input_names=["pixel_values"],
+                output_names=names,
+                opset_version=OPSET,
+                dynamic_axes={name: {0: "photos"} for name in ("pixel_values", *names)},
+                dynamo=False,
+                external_data=False,
             )
     except ImportError:
         raise UserError("error.export.no_onnx") from None
     except OSError:
         raise
     except Exception as error:  # the exporter has its own for each thing it does not know
-        raise UserError("error.export.unknown_part", name=classifier.checkpoint.name, error=type(error).__name__) from error
+        raise UserError(
+            "error.export.unknown_part", name=classifier.checkpoint.name, error=type(error).__name__
+        ) from error
 
 
 def _quantise(file: Path, quantised: Path) -> None:
-    """Int8 weights, one scale a channel, in the products with weights; all else, convolutions too, stays in fp32.
+    """Int8 weights, one scale a channel, in the products with weights; all else, convolutions too, stays in
+    fp32.
 
-    So do the products after each activation: its few large values would leave one scale for all photos and tokens too coarse, which costs
-    no class but moves the [CLS] token, so that every photo would be called not known.
+    So do the products after each activation: its few large values would leave one scale for all photos and
+    tokens too coarse, which costs no class but moves the [CLS] token, so that every photo would be called not
+    known.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -169,13 +194,20 @@ def _quantise(file: Path, quantised: Path) -> None:
     coarse = [node.name for node in onnx.load(str(file)).graph.node if node.name.endswith(AFTER_ACTIVATION)]
     with _quiet_root():
         quantize_dynamic(
-            str(file), str(quantised), op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8, nodes_to_exclude=coarse
+            str(file),
+            str(quantised),
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=coarse,
         )
 
 
 @contextlib.contextmanager
 def _quiet_root() -> Iterator[None]:
-    """Without the advice to prepare the model, which onnxruntime logs for all; what it would do has no effect here."""
+    """Without the advice to prepare the model, which onnxruntime logs for all; what it would do has no effect
+    here.
+    """
     logger = logging.getLogger()
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -187,7 +219,13 @@ def _quiet_root() -> Iterator[None]:
 
 def _noise(classifier: LeafClassifier, count: int) -> Tensor:
     """Photos that no model has learned, uint8 (B, 3, H, W)."""
-    return torch.randint(0, 256, (count, 3, *classifier.image_size), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0,
+        256,
+        (count, 3, *classifier.image_size),
+        dtype=torch.uint8,
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def _take_the_place(fresh: Path, folder: Path) -> None:
@@ -227,8 +265,8 @@ def read_about(folder: Path) -> About | None:
 def open_engine(classifier: LeafClassifier, name: str) -> Engine:
     """One of ``engines.ENGINES`` for this model.
 
-    For the others than torch the export beside the model is used (folder ``onnx``), else one that is made once and kept under
-    ``settings.home``; either only if it was made from these weights.
+    For the others than torch the export beside the model is used (folder ``onnx``), else one that is made
+    once and kept under ``settings.home``; either only if it was made from these weights.
     """
     if isinstance(classifier, ExportedClassifier):
         return classifier
@@ -240,11 +278,17 @@ def open_engine(classifier: LeafClassifier, name: str) -> Engine:
 
 def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
     """What :func:`open_engine` opens, as a model in place of this one. name: onnx or onnx-int8."""
-    return classifier if isinstance(classifier, ExportedClassifier) else open_export(folder_of_export(classifier), name)
+    return (
+        classifier
+        if isinstance(classifier, ExportedClassifier)
+        else open_export(folder_of_export(classifier), name)
+    )
 
 
 def open_export(folder: Path, name: str) -> ExportedClassifier:
-    """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and where the export is not whole."""
+    """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and
+    where the export is not whole.
+    """
     if name not in FILES:
         raise UserError("error.export.torch", folder=str(folder))
     found, about = locate_export(folder), read_about(folder)
@@ -259,14 +303,21 @@ def folder_of_export(classifier: LeafClassifier) -> Path:
     kept = settings.load().home / "exports" / weights
     for folder in (classifier.checkpoint.folder / FOLDER, kept):
         about = read_about(folder)
-        if about and about.format == FORMAT and about.weights == weights and about.layer == _layer(classifier):
+        if (
+            about
+            and about.format == FORMAT
+            and about.weights == weights
+            and about.layer == _layer(classifier)
+        ):
             return folder
     export(classifier, kept)
     return kept
 
 
 def pack(folder: Path, file: Path) -> None:
-    """Write all files of an export into a zip file, in a folder of its name. Raises UserError where there is no room."""
+    """Write all files of an export into a zip file, in a folder of its name. Raises UserError where there is
+    no room.
+    """
     try:
         # Not squeezed: weights hardly become smaller by it, and it takes long.
         with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as packed:
@@ -287,21 +338,34 @@ def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Eng
     return {"torch": engine_of(classifier), **{name: open_export(folder, name) for name in FILES}}
 
 
-def compare(classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, int], Any]) -> dict[str, dict]:
-    """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's forward), accuracy (of n photos, with its
-    95 % interval; broken could not be read) and agreement, the share of photos for which it says the same class as torch.
+def compare(
+    classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, int], Any]
+) -> dict[str, dict]:
+    """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's
+    forward), accuracy (of n photos, with its 95 % interval; broken could not be read) and agreement, the
+    share of photos for which it says the same class as torch.
 
-    score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the layer whose [CLS] token is exported.
+    score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the
+    layer whose [CLS] token is exported.
     """
     layer = read_about(folder).layer
     rows, said = {}, {}
     for name, engine in engines_of_export(classifier, folder).items():
-        weights = [folder / FILES[name]] if name in FILES else classifier.checkpoint.folder.glob("model*.safetensors")
+        weights = (
+            [folder / FILES[name]]
+            if name in FILES
+            else classifier.checkpoint.folder.glob("model*.safetensors")
+        )
         found = score(engine if name in FILES else classifier, name, layer)
         said[name] = found.logits.argmax(axis=1)
         rows[name] = {
-            "bytes": sum(file.stat().st_size for file in weights), "ms": milliseconds(engine, classifier), "accuracy": found.accuracy,
-            "interval": list(found.interval), "n": found.n, "broken": found.broken, "agreement": float((said[name] == said["torch"]).mean()),
+            "bytes": sum(file.stat().st_size for file in weights),
+            "ms": milliseconds(engine, classifier),
+            "accuracy": found.accuracy,
+            "interval": list(found.interval),
+            "n": found.n,
+            "broken": found.broken,
+            "agreement": float((said[name] == said["torch"]).mean()),
         }
     return rows
 

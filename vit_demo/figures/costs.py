@@ -7,7 +7,14 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 
 from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, say
-from vit_demo.explain.internals.costs import SWIN_WINDOW, Cost, Encoder, full_attention, strided_attention, window_attention
+from vit_demo.explain.internals.costs import (
+    SWIN_WINDOW,
+    Cost,
+    Encoder,
+    full_attention,
+    strided_attention,
+    window_attention,
+)
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.figures.style import COLOURS, FONT, MODEBAR, hover
 
@@ -16,7 +23,13 @@ SMALLEST, LARGEST, PIXEL_STEP = 224, 512, 32
 PIXELS, STRIDED = Sentence("figures.costs.pixels"), Sentence("figures.costs.strided")
 WINDOWS = Sentence("figures.costs.windows", {"side": SWIN_WINDOW})
 HEADER = (
-    "way", "photo side (px)", "tokens", "pairs (each head and layer)", "FLOPs", "FLOPs of attention", "attention of one layer (bytes, fp32)",
+    "way",
+    "photo side (px)",
+    "tokens",
+    "pairs (each head and layer)",
+    "FLOPs",
+    "FLOPs of attention",
+    "attention of one layer (bytes, fp32)",
 )
 # By name: the attribute of a cost, and the text of the axis with its unit.
 MEASURES = {
@@ -30,7 +43,9 @@ SUFFIX = {"pairs": "", "FLOPs": "", "memory": "B"}
 
 @dataclass(frozen=True)
 class Way:
-    """A way to attend. title: as people call it. costs: by the side of the photo in pixels. at: the side that is shown in the table."""
+    """A way to attend. title: as people call it. costs: by the side of the photo in pixels. at: the side that
+    is shown in the table.
+    """
 
     title: Sentence
     costs: dict[int, Cost]
@@ -48,37 +63,74 @@ class Way:
 
 
 def costs_figure(ways: list[Way], chosen: str, measure: str) -> go.Figure:
-    """One line a way, over the side of the photo. chosen: the way drawn strongest. measure: one of MEASURES."""
+    """One line a way, over the side of the photo. chosen: the way drawn strongest. measure: one of
+    MEASURES.
+    """
     attribute, axis = MEASURES[measure]
     figure = go.Figure()
     for way, colour in zip(ways, COLOURS):
         sides = list(way.costs)
         figure.add_trace(
             go.Scatter(
-                x=sides, y=[getattr(way.costs[side], attribute) for side in sides], name=str(way.title), mode="lines+markers",
-                line={"color": colour, "width": 4 if way.name == chosen else 2, "dash": "solid" if way.name.startswith("ViT") else "dash"},
+                x=sides,
+                y=[getattr(way.costs[side], attribute) for side in sides],
+                name=str(way.title),
+                mode="lines+markers",
+                line={
+                    "color": colour,
+                    "width": 4 if way.name == chosen else 2,
+                    "dash": "solid" if way.name.startswith("ViT") else "dash",
+                },
                 # Only the chosen side is marked.
                 marker={"size": [11 if side == way.at else 0 for side in sides]},
                 hovertemplate=hover("%{x} px: %{y:.3s}" + SUFFIX[measure], str(way.title)),
             )
         )
     figure.update_layout(
-        uirevision=measure, height=560, margin={"l": 8, "r": 12, "t": 36, "b": 8}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}, hovermode="closest", modebar=MODEBAR,
+        uirevision=measure,
+        height=560,
+        margin={"l": 8, "r": 12, "t": 36, "b": 8},
+        font=FONT,
+        template="plotly_white",
+        legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
+        hovermode="closest",
+        modebar=MODEBAR,
     )
     figure.update_xaxes(title_text=say("figures.costs.side"), automargin=True)
-    figure.update_yaxes(title_text=say(axis), type="log", dtick=1, exponentformat="SI", ticksuffix=SUFFIX[measure], automargin=True)
+    figure.update_yaxes(
+        title_text=say(axis),
+        type="log",
+        dtick=1,
+        exponentformat="SI",
+        ticksuffix=SUFFIX[measure],
+        automargin=True,
+    )
     return figure
 
 
 def all_ways(encoder: Encoder, side: int) -> list[Way]:
-    """ViTs of each patch size, and three ways between pixels, at each side that fits. side: the one in the table, or the nearest that fits."""
+    """ViTs of each patch size, and three ways between pixels, at each side that fits. side: the one in the
+    table, or the nearest that fits.
+    """
     ways = [
-        Way(_vit(patch), {at: full_attention(encoder, PatchGrid(at, at, patch)) for at in _sides(patch, {nearest(side, patch)})}, nearest(side, patch))
+        Way(
+            _vit(patch),
+            {
+                at: full_attention(encoder, PatchGrid(at, at, patch))
+                for at in _sides(patch, {nearest(side, patch)})
+            },
+            nearest(side, patch),
+        )
         for patch in PATCH_SIZES
     ]
-    for title, attend in ((WINDOWS, window_attention), (STRIDED, strided_attention), (PIXELS, full_attention)):
-        ways.append(Way(title, {at: attend(encoder, PatchGrid(at, at, 1)) for at in _sides(PIXEL_STEP, {side})}, side))
+    for title, attend in (
+        (WINDOWS, window_attention),
+        (STRIDED, strided_attention),
+        (PIXELS, full_attention),
+    ):
+        ways.append(
+            Way(title, {at: attend(encoder, PatchGrid(at, at, 1)) for at in _sides(PIXEL_STEP, {side})}, side)
+        )
     return ways
 
 

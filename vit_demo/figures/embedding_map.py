@@ -1,4 +1,6 @@
-"""The map of a data set, as the page draws it (assets/theme/atlas.js): points, their words and one sheet of thumbnails."""
+"""The map of a data set, as the page draws it (assets/theme/atlas.js): points, their words and one sheet of
+thumbnails.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,8 @@ from vit_demo.figures.style import COLOURS
 SYMBOLS = ("circle", "square", "triangle", "diamond", "down", "pentagon")
 # White would be lost between dots, and black marks the mistakes.
 PALETTE = tuple(colour for colour in COLOURS if colour != "#000000")
-# Sides in pixels of a thumbnail, and the qualities of the JPEG, the best first: the first that is small enough is taken.
+# Sides in pixels of a thumbnail, and the qualities of the JPEG, the best first: the first that is small
+# enough is taken.
 SIDES = (48, 32, 24)
 QUALITIES = (82, 70, 55)
 # So many bytes at most; as text that the page takes they are a third more.
@@ -28,11 +31,14 @@ SPAN = 10_000
 
 def thumbnail(pixels: np.ndarray) -> np.ndarray:
     """A photo as the model gets it, uint8 (3, H, W), to uint8 (48, 48, 3)."""
-    return np.asarray(Image.fromarray(pixels.transpose(1, 2, 0)).resize((SIDES[0],) * 2, Image.Resampling.BOX))
+    return np.asarray(
+        Image.fromarray(pixels.transpose(1, 2, 0)).resize((SIDES[0],) * 2, Image.Resampling.BOX)
+    )
 
 
 def sheet(thumbnails: np.ndarray) -> tuple[bytes, int]:
-    """Thumbnails (B, 48, 48, 3) side by side in one JPEG of at most SHEET_BYTES, row by row; and the side of one in pixels.
+    """Thumbnails (B, 48, 48, 3) side by side in one JPEG of at most SHEET_BYTES, row by row; and the side of
+    one in pixels.
 
     Of so many photos that even the smallest do not fit, the sheet is as small as it gets.
     """
@@ -56,17 +62,25 @@ def _tiled(thumbnails: np.ndarray, side: int) -> Image.Image:
     picture = Image.new("RGB", (columns * side, -(-len(thumbnails) // columns) * side))
     for number, pixels in enumerate(thumbnails):
         row, column = divmod(number, columns)
-        picture.paste(Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX), (column * side, row * side))
+        picture.paste(
+            Image.fromarray(pixels).resize((side, side), Image.Resampling.BOX), (column * side, row * side)
+        )
     return picture
 
 
 def sheet_source(jpeg: bytes, side: int, count: int) -> dict:
     """A sheet as the page takes it."""
-    return {"source": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}", "side": side, "columns": columns_of(count)}
+    return {
+        "source": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",
+        "side": side,
+        "columns": columns_of(count),
+    }
 
 
 def whole_points(layout: Layout) -> tuple[list[int], list[int]]:
-    """x and y as whole numbers from 0, one scale for both, so that distances on the page are those of the layout."""
+    """x and y as whole numbers from 0, one scale for both, so that distances on the page are those of the
+    layout.
+    """
     low = layout.points.min(axis=0)
     span = float((layout.points.max(axis=0) - low).max()) or 1.0
     x, y = np.round((layout.points - low) / span * SPAN).astype(int).T.tolist()
@@ -75,7 +89,10 @@ def whole_points(layout: Layout) -> tuple[list[int], list[int]]:
 
 def classes(names: list[str]) -> list[dict[str, str]]:
     """Colour and symbol of each class."""
-    return [{"name": name, "colour": PALETTE[number % len(PALETTE)], "symbol": SYMBOLS[number % len(SYMBOLS)]} for number, name in enumerate(names)]
+    return [
+        {"name": name, "colour": PALETTE[number % len(PALETTE)], "symbol": SYMBOLS[number % len(SYMBOLS)]}
+        for number, name in enumerate(names)
+    ]
 
 
 def axes(layout: Layout) -> list[str]:
@@ -83,5 +100,6 @@ def axes(layout: Layout) -> list[str]:
     if layout.explained is None:
         return [say("figures.embedding_map.tsne"), ""]
     return [
-        say("figures.embedding_map.component", number=number, percent=f"{share:.0%}".replace("%", " %")) for number, share in enumerate(layout.explained, 1)
+        say("figures.embedding_map.component", number=number, percent=f"{share:.0%}".replace("%", " %"))
+        for number, share in enumerate(layout.explained, 1)
     ]

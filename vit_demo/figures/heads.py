@@ -20,7 +20,8 @@ INK, CHOSEN = "#292524", "#c2410c"
 
 @dataclass(frozen=True)
 class Sheet:
-    """Where the tiles lie; lengths in pixels. left, top: room for names at the left of the sheet and above each row of tiles.
+    """Where the tiles lie; lengths in pixels. left, top: room for names at the left of the sheet and above
+    each row of tiles.
 
     names_above: whether each row of tiles has names above it, or the first alone.
     """
@@ -43,20 +44,29 @@ class Sheet:
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """Left and top of a tile."""
         names = self.top * (row + 1 if self.names_above else 1)
-        return self.left + self.gap + column * (self.width + self.gap), names + self.gap + row * (self.height + self.gap)
+        return self.left + self.gap + column * (self.width + self.gap), names + self.gap + row * (
+            self.height + self.gap
+        )
 
     def at(self, x: float, y: float) -> tuple[int, int]:
-        """Row and column of the tile at a point, the nearest one beside the tiles; names count to the tile below them."""
+        """Row and column of the tile at a point, the nearest one beside the tiles; names count to the tile
+        below them.
+        """
         above = self.top if self.names_above else 0
         start = self.gap + (0 if self.names_above else self.top)
-        row, column = int((y - start) // (self.height + self.gap + above)), int((x - self.left - self.gap) // (self.width + self.gap))
+        row, column = (
+            int((y - start) // (self.height + self.gap + above)),
+            int((x - self.left - self.gap) // (self.width + self.gap)),
+        )
         return min(max(row, 0), self.rows - 1), min(max(column, 0), self.columns - 1)
 
 
 def heads_layout(heads: int, grid: PatchGrid) -> Sheet:
     """The sheet of the heads of one layer, in reading order."""
     columns = min(heads, HEADS_IN_A_ROW)
-    return Sheet(-(-heads // columns), columns, HEAD_SIDE, _height(HEAD_SIDE, grid), left=0, top=26, names_above=True)
+    return Sheet(
+        -(-heads // columns), columns, HEAD_SIDE, _height(HEAD_SIDE, grid), left=0, top=26, names_above=True
+    )
 
 
 def matrix_layout(layers: int, heads: int, grid: PatchGrid) -> Sheet:
@@ -65,7 +75,9 @@ def matrix_layout(layers: int, heads: int, grid: PatchGrid) -> Sheet:
     return Sheet(heads, layers, side, _height(side, grid), left=54, top=54, gap=4)
 
 
-def heads_sheet(photo: Image.Image, maps: np.ndarray, grid: PatchGrid, chosen: int | None, query: int | None) -> Image.Image:
+def heads_sheet(
+    photo: Image.Image, maps: np.ndarray, grid: PatchGrid, chosen: int | None, query: int | None
+) -> Image.Image:
     """The maps of the heads of one layer over the photo, each stretched from its own least to its own most.
 
     maps: (heads, rows, columns). chosen: the head that is framed. query: the patch that is marked.
@@ -85,10 +97,14 @@ def heads_sheet(photo: Image.Image, maps: np.ndarray, grid: PatchGrid, chosen: i
     return sheet
 
 
-def matrix_sheet(maps: np.ndarray, grid: PatchGrid, chosen: tuple[int, int | None] | None, query: int | None) -> Image.Image:
-    """The maps of all layers (columns) and heads (rows), a square a patch, each stretched from its own least to its own most.
+def matrix_sheet(
+    maps: np.ndarray, grid: PatchGrid, chosen: tuple[int, int | None] | None, query: int | None
+) -> Image.Image:
+    """The maps of all layers (columns) and heads (rows), a square a patch, each stretched from its own least
+    to its own most.
 
-    maps: (layers, heads, rows, columns). chosen: layer and head that are framed, all heads of the layer where the head is None.
+    maps: (layers, heads, rows, columns). chosen: layer and head that are framed, all heads of the layer where
+    the head is None.
     """
     layers, heads = maps.shape[:2]
     layout = matrix_layout(layers, heads, grid)
@@ -101,7 +117,9 @@ def matrix_sheet(maps: np.ndarray, grid: PatchGrid, chosen: tuple[int, int | Non
     for layer in range(layers):
         for head in range(heads):
             left, top = layout.corner(head, layer)
-            tile = Image.fromarray(colours[layer, head]).resize((layout.width, layout.height), Image.Resampling.NEAREST)
+            tile = Image.fromarray(colours[layer, head]).resize(
+                (layout.width, layout.height), Image.Resampling.NEAREST
+            )
             sheet.paste(tile, (left, top))
             if query is not None:
                 _dot(draw, layout, grid, query, (left, top))
@@ -127,11 +145,20 @@ def _stretched(maps: np.ndarray) -> np.ndarray:
 
 def _frame(draw: ImageDraw.ImageDraw, layout: Sheet, left: int, top: int) -> None:
     edge = layout.gap // 2
-    draw.rectangle((left - edge, top - edge, left + layout.width + edge - 1, top + layout.height + edge - 1), outline=CHOSEN, width=3)
+    draw.rectangle(
+        (left - edge, top - edge, left + layout.width + edge - 1, top + layout.height + edge - 1),
+        outline=CHOSEN,
+        width=3,
+    )
 
 
-def _dot(draw: ImageDraw.ImageDraw, layout: Sheet, grid: PatchGrid, query: int, corner: tuple[int, int]) -> None:
+def _dot(
+    draw: ImageDraw.ImageDraw, layout: Sheet, grid: PatchGrid, query: int, corner: tuple[int, int]
+) -> None:
     """The patch that looks, on a tile too small for a frame."""
     row, column = divmod(query, grid.columns)
-    x, y = corner[0] + (column + 0.5) / grid.columns * layout.width, corner[1] + (row + 0.5) / grid.rows * layout.height
+    x, y = (
+        corner[0] + (column + 0.5) / grid.columns * layout.width,
+        corner[1] + (row + 0.5) / grid.rows * layout.height,
+    )
     draw.ellipse((x - 3, y - 3, x + 3, y + 3), fill="white", outline="black")

@@ -9,11 +9,22 @@ from PIL import ImageFont
 from vit_demo.common.words import DEFAULT_LANGUAGE, say
 
 # Looked for where the computer keeps its fonts: Pillow's own, the first, has the letters of English alone.
-FONTS = ("", "NotoSans-Regular.ttf", "DejaVuSans.ttf", "Arial.ttf", "NotoSansCJK-Regular.ttc", "wqy-microhei.ttc", "msyh.ttc", "PingFang.ttc")
+FONTS = (
+    "",
+    "NotoSans-Regular.ttf",
+    "DejaVuSans.ttf",
+    "Arial.ttf",
+    "NotoSansCJK-Regular.ttc",
+    "wqy-microhei.ttc",
+    "msyh.ttc",
+    "PingFang.ttc",
+)
 
 
 def written(key: str, /, **values: object) -> str:
-    """A text of a few words that :func:`letters` can draw: in the current language, in English where no font here has its letters."""
+    """A text of a few words that :func:`letters` can draw: in the current language, in English where no font
+    here has its letters.
+    """
     text = say(key, **values)
     return say(key, DEFAULT_LANGUAGE, **values) if _font_for("".join(sorted(set(text)))) is None else text
 

@@ -30,10 +30,14 @@ def heat_overlay(photo: Image.Image, heat: np.ndarray) -> Image.Image:
     photo = shrink(photo)
     span = float(heat.max() - heat.min())
     scaled = (heat - heat.min()) / span if span > 0 else np.zeros_like(heat)
-    smooth = np.asarray(Image.fromarray((scaled * 255).astype(np.uint8)).resize(photo.size, Image.Resampling.BICUBIC))
+    smooth = np.asarray(
+        Image.fromarray((scaled * 255).astype(np.uint8)).resize(photo.size, Image.Resampling.BICUBIC)
+    )
     low, high = HEAT_SHARES
     share = (low + (high - low) * smooth / 255.0)[..., None]
-    return Image.fromarray((np.asarray(photo) * (1 - share) + heat_colours()[smooth] * share).astype(np.uint8))
+    return Image.fromarray(
+        (np.asarray(photo) * (1 - share) + heat_colours()[smooth] * share).astype(np.uint8)
+    )
 
 
 def mark_patch(picture: Image.Image, grid: PatchGrid, index: int) -> Image.Image:
@@ -69,7 +73,12 @@ def mark_grid_patch(sheet: Image.Image, grid: PatchGrid, index: int, gap: int = 
     step = (sheet.width + gap) / grid.columns
     row, column = divmod(index, grid.columns)
     left, top = column * step, row * step
-    box = (max(0, left - gap), max(0, top - gap), min(sheet.width - 1, left + step - 1), min(sheet.height - 1, top + step - 1))
+    box = (
+        max(0, left - gap),
+        max(0, top - gap),
+        min(sheet.width - 1, left + step - 1),
+        min(sheet.height - 1, top + step - 1),
+    )
     ImageDraw.Draw(sheet).rectangle(box, outline="#c2410c", width=gap)
     return sheet
 

@@ -1,4 +1,6 @@
-"""A folder of figures and numbers with a page that shows them; it works from a disk, without a network or a server."""
+"""A folder of figures and numbers with a page that shows them; it works from a disk, without a network or a
+server.
+"""
 
 from __future__ import annotations
 
@@ -17,9 +19,12 @@ from vit_demo.common.html import render_from
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PLOTLY = "plotly.min.js"
 STYLE = """
-body { margin: 0 auto; max-width: 1100px; padding: 12px 16px 40px; font: 16px/1.5 system-ui, sans-serif; color: #292524; background: #fff; }
-h1 { margin: 8px 0; font-size: 1.6rem; } h2 { margin: 36px 0 8px; border-bottom: 1px solid #d6d3d1; font-size: 1.25rem; }
-.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 24px; align-items: start; }
+body { margin: 0 auto; max-width: 1100px; padding: 12px 16px 40px; font: 16px/1.5 system-ui, sans-serif;
+  color: #292524; background: #fff; }
+h1 { margin: 8px 0; font-size: 1.6rem; }
+h2 { margin: 36px 0 8px; border-bottom: 1px solid #d6d3d1; font-size: 1.25rem; }
+.figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr));
+  gap: 24px; align-items: start; }
 figure { margin: 0; min-width: 0; } figure img { max-width: 100%; height: auto; border-radius: 6px; }
 iframe { width: 100%; border: 0; } figcaption { overflow-wrap: anywhere; } figcaption b { display: block; }
 a { color: #1d4ed8; overflow-wrap: anywhere; } ul { padding-left: 20px; }
@@ -27,7 +32,9 @@ a { color: #1d4ed8; overflow-wrap: anywhere; } ul { padding-left: 20px; }
 
 
 class Showcase:
-    """Writes files into an empty folder and remembers what each is, for the page. titles and sentences are plain text, not HTML."""
+    """Writes files into an empty folder and remembers what each is, for the page. titles and sentences are
+    plain text, not HTML.
+    """
 
     def __init__(self, folder: Path, title: str, sentence: str):
         self.folder = folder
@@ -46,21 +53,35 @@ class Showcase:
         """A picture as ``name``.png."""
         file = self._new(f"{name}.png")
         picture.save(self.folder / file)
-        self._show(_html("picture", file=file, width=picture.width, height=picture.height, title=title), title, sentence)
+        self._show(
+            _html("picture", file=file, width=picture.width, height=picture.height, title=title),
+            title,
+            sentence,
+        )
 
     def chart(self, name: str, figure: go.Figure, title: str, sentence: str) -> None:
-        """A plotly figure as ``name``.html, which draws it with the copy of plotly in this folder; its camera button saves it as PNG."""
+        """A plotly figure as ``name``.html, which draws it with the copy of plotly in this folder; its camera
+        button saves it as PNG.
+        """
         if PLOTLY not in self.files:
             (self.folder / self._new(PLOTLY)).write_text(get_plotlyjs(), encoding="utf-8")
         file = self._new(f"{name}.html")
         options = {
             # Named one by one: plotly's own choice has a button that sends the chart to a server.
-            "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]], "displayModeBar": True, "displaylogo": False, "responsive": True,
+            "modeBarButtons": [["toImage", "zoom2d", "resetScale2d"]],
+            "displayModeBar": True,
+            "displaylogo": False,
+            "responsive": True,
             "toImageButtonOptions": {"filename": name, "scale": 2},
         }
         drawn = figure.to_html(config=options, include_plotlyjs="directory", full_html=False)
         _write_page(self.folder / file, title, [Markup(drawn)], "body { margin: 0; }")
-        self._show(_html("chart", file=file, title=title, height=int(figure.layout.height or 450) + 4), title, sentence, file)
+        self._show(
+            _html("chart", file=file, title=title, height=int(figure.layout.height or 450) + 4),
+            title,
+            sentence,
+            file,
+        )
 
     def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence], sentence: str) -> None:
         """Numbers as ``name``.csv. header: with the unit of each column."""

@@ -1,4 +1,6 @@
-"""Why this answer: what speaks for a class over the photo, and how the class fares while patches are covered or come back."""
+"""Why this answer: what speaks for a class over the photo, and how the class fares while patches are covered
+or come back.
+"""
 
 from __future__ import annotations
 
@@ -16,9 +18,14 @@ SIDE = 448
 
 
 def map_overlay(photo: Image.Image, heat: np.ndarray) -> Image.Image:
-    """What speaks for a class over the photo, values below 0 as 0, from no part (dark) to the largest (bright). heat: (rows, columns)."""
+    """What speaks for a class over the photo, values below 0 as 0, from no part (dark) to the largest
+    (bright). heat: (rows, columns).
+    """
     scale = SIDE / max(photo.size)
-    return heat_overlay(photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS), np.maximum(heat, 0))
+    return heat_overlay(
+        photo.resize((round(photo.width * scale), round(photo.height * scale)), Image.Resampling.LANCZOS),
+        np.maximum(heat, 0),
+    )
 
 
 def curve_figure(shares: np.ndarray, lines: dict[str, np.ndarray], changed: str) -> go.Figure:
@@ -31,13 +38,24 @@ def curve_figure(shares: np.ndarray, lines: dict[str, np.ndarray], changed: str)
     for (name, values), (colour, dash, width) in zip(lines.items(), STYLES):
         figure.add_trace(
             go.Scatter(
-                x=np.round(shares, 4).tolist(), y=np.round(values.astype(float), 5).tolist(), name=name, mode="lines+markers", cliponaxis=False,
-                line={"color": colour, "width": width, "dash": dash}, marker={"size": 6}, hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
+                x=np.round(shares, 4).tolist(),
+                y=np.round(values.astype(float), 5).tolist(),
+                name=name,
+                mode="lines+markers",
+                cliponaxis=False,
+                line={"color": colour, "width": width, "dash": dash},
+                marker={"size": 6},
+                hovertemplate="%{y:.1%}<extra>" + name + "</extra>",
             )
         )
     figure.update_layout(
-        height=340, margin={"l": 56, "r": 12, "t": 34, "b": 110}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0}, hovermode="x unified", modebar=MODEBAR,
+        height=340,
+        margin={"l": 56, "r": 12, "t": 34, "b": 110},
+        font=FONT,
+        template="plotly_white",
+        legend={"orientation": "h", "y": -0.26, "yanchor": "top", "x": 0},
+        hovermode="x unified",
+        modebar=MODEBAR,
     )
     figure.update_xaxes(title_text=say(f"figures.why.{changed}"), tickformat=".0%", range=[-0.02, 1.02])
     figure.update_yaxes(title_text=say("figures.why.probability"), tickformat=".0%", range=[-0.03, 1.05])

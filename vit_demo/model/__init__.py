@@ -1,1 +1,3 @@
-"""The model: a ViT with its image processor and labels, how it is opened, computed, and when it keeps silent."""
+"""The model: a ViT with its image processor and labels, how it is opened, computed, and when it keeps
+silent.
+"""

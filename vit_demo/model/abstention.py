@@ -1,14 +1,17 @@
-"""When a model should keep silent: how sure it has to be, and how far a photo may lie from those it learned from.
+"""When a model should keep silent: how sure it has to be, and how far a photo may lie from those it learned
+from.
 
 Three things are fitted on photos of the model's own classes and kept beside its weights:
 
 - the temperature that makes its probabilities as sure as they are right (Guo et al. 2017);
 - prediction sets by split conformal prediction (Vovk et al. 2005) with the score "1 - probability of the true
-  class" (Sadinle et al. 2019, LAC), which hold the true class of at least 95 % of new photos of the same kind;
-- the Mahalanobis distance to the nearest class (Lee et al. 2018) of the [CLS] token three quarters up the encoder.
-  There the model still sees what fine-tuning makes it forget further up: what else a leaf could be.
+  class" (Sadinle et al. 2019, LAC), which hold the true class of at least 95 % of new photos of the same
+  kind;
+- the Mahalanobis distance to the nearest class (Lee et al. 2018) of the [CLS] token three quarters up the
+  encoder. There the model still sees what fine-tuning makes it forget further up: what else a leaf could be.
 
-Numbers in, numbers out: what a photo is, and how its logits and features come about, is :mod:`vit_demo.model.classifier`'s matter.
+Numbers in, numbers out: what a photo is, and how its logits and features come about, is
+:mod:`vit_demo.model.classifier`'s matter.
 """
 
 from __future__ import annotations
@@ -37,7 +40,9 @@ if TYPE_CHECKING:
 
 
 class Verdict(enum.StrEnum):
-    """What may be said of a photo, or of several leaves of one plant; only these can be mixed, where leaves contradict each other."""
+    """What may be said of a photo, or of several leaves of one plant; only these can be mixed, where leaves
+    contradict each other.
+    """
 
     DIAGNOSIS = "diagnosis"
     UNSURE = "unsure"
@@ -45,7 +50,8 @@ class Verdict(enum.StrEnum):
     MIXED = "mixed"
 
 
-# Of the photos of the model's own classes so many have their true class in the set, and so many lie within the distance.
+# Of the photos of the model's own classes so many have their true class in the set, and so many lie within
+# the distance.
 COVERAGE = 0.95
 # The fewest photos that can promise this: of n photos the ceil(0.95 (n + 1))-th has to exist.
 FEWEST = 19
@@ -58,7 +64,9 @@ _ARRAYS = ("origin", "whitening", "centres")
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model gives for N photos: logits (N, C), features (N, D), and the true class ids, targets (N,)."""
+    """What a model gives for N photos: logits (N, C), features (N, D), and the true class ids, targets
+    (N,).
+    """
 
     logits: np.ndarray
     features: np.ndarray
@@ -69,8 +77,9 @@ class Answers:
 class MahalanobisDetector:
     """Where the photos lie that the model learned from.
 
-    origin: (D,), their mean. whitening: (D, D), after which every direction varies alike within a class. centres: (K, D), the
-    whitened mean of each of the K classes that had photos. radius: the distance within which 95 % of them lie. All float32.
+    origin: (D,), their mean. whitening: (D, D), after which every direction varies alike within a class.
+    centres: (K, D), the whitened mean of each of the K classes that had photos. radius: the distance within
+    which 95 % of them lie. All float32.
     """
 
     origin: np.ndarray = field(repr=False)
@@ -79,11 +88,15 @@ class MahalanobisDetector:
     radius: float
 
     def distances(self, features: np.ndarray) -> np.ndarray:
-        """Mahalanobis distance of features (N, D) to the nearest class, (N,), divided by the radius: above 1 is not known."""
+        """Mahalanobis distance of features (N, D) to the nearest class, (N,), divided by the radius: above 1
+        is not known.
+        """
         return self.to_nearest(features) / self.radius
 
     def to_nearest(self, features: np.ndarray) -> np.ndarray:
-        """The same undivided: the square root of min over classes of (f - m)^T S^-1 (f - m) (Lee et al. 2018, eq. 2)."""
+        """The same undivided: the square root of min over classes of (f - m)^T S^-1 (f - m) (Lee et al. 2018,
+        eq. 2).
+        """
         whitened = (np.asarray(features, dtype=np.float64) - self.origin) @ self.whitening.astype(np.float64)
         return cdist(whitened, self.centres.astype(np.float64)).min(axis=1)
 
@@ -92,9 +105,10 @@ class MahalanobisDetector:
 class Judgement:
     """What may be said of one photo.
 
-    verdict: "not_known" where it lies too far from what was learned, "diagnosis" where one class is left, else "unsure".
-    probabilities: (C,), calibrated. prediction_set: the class ids that are left, the most probable first; none where it is not
-    known. distance: 1 is the farthest that is known; None where too few photos were there to say.
+    verdict: "not_known" where it lies too far from what was learned, "diagnosis" where one class is left,
+    else "unsure". probabilities: (C,), calibrated. prediction_set: the class ids that are left, the most
+    probable first; none where it is not known. distance: 1 is the farthest that is known; None where too few
+    photos were there to say.
     """
 
     verdict: Verdict
@@ -107,9 +121,9 @@ class Judgement:
 class Abstention:
     """What was fitted for one model.
 
-    layer: its features are the [CLS] token after so many blocks. temperature: divides the logits. labels: of the model.
-    least: probability from which on a class belongs to the prediction set; None where fewer than 19 validation photos were
-    there. known: None where they, or the train photos, were too few.
+    layer: its features are the [CLS] token after so many blocks. temperature: divides the logits. labels: of
+    the model. least: probability from which on a class belongs to the prediction set; None where fewer than
+    19 validation photos were there. known: None where they, or the train photos, were too few.
     """
 
     layer: int
@@ -128,17 +142,31 @@ class Abstention:
         if distance is not None and not distance <= 1:  # not a number is not known either
             return Judgement(Verdict.NOT_KNOWN, probabilities, (), distance)
         chosen = prediction_set(probabilities, self.least)
-        return Judgement(Verdict.DIAGNOSIS if len(chosen) == 1 else Verdict.UNSURE, probabilities, chosen, distance)
+        return Judgement(
+            Verdict.DIAGNOSIS if len(chosen) == 1 else Verdict.UNSURE, probabilities, chosen, distance
+        )
 
     def save(self, folder: Path) -> None:
-        """Write it into a model folder, in place of an earlier one; a reader finds the old or the new one, never half of it."""
+        """Write it into a model folder, in place of an earlier one; a reader finds the old or the new one,
+        never half of it.
+        """
         known = self.known
-        arrays = {name: np.ascontiguousarray(getattr(known, name), dtype=np.float32) for name in _ARRAYS} if known else {}
+        arrays = (
+            {name: np.ascontiguousarray(getattr(known, name), dtype=np.float32) for name in _ARRAYS}
+            if known
+            else {}
+        )
         numbers = {
-            "layer": self.layer, "temperature": self.temperature, "labels": self.labels, "least": self.least, "radius": known.radius if known else None,
+            "layer": self.layer,
+            "temperature": self.temperature,
+            "labels": self.labels,
+            "least": self.least,
+            "radius": known.radius if known else None,
         }
         # Written here, since the library's own file could be read by no other user.
-        write_atomically(folder / ABSTENTION, safetensors_bytes(arrays, {"format": FORMAT, "numbers": json.dumps(numbers)}))
+        write_atomically(
+            folder / ABSTENTION, safetensors_bytes(arrays, {"format": FORMAT, "numbers": json.dumps(numbers)})
+        )
 
 
 def layer_of(blocks: int) -> int:
@@ -154,9 +182,10 @@ def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
 def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int, ...]:
     """The class ids that may be the true one, the most probable first, never none, from probabilities (C,).
 
-    Those with at least the probability ``least``. Where no class has it, which a set by this score alone would leave empty, the
-    two most probable: a larger set holds the true class no less often. Where ``least`` is not known, the fewest classes that
-    hold 95 % of the probability, which promises nothing where the probabilities are wrong.
+    Those with at least the probability ``least``. Where no class has it, which a set by this score alone
+    would leave empty, the two most probable: a larger set holds the true class no less often. Where ``least``
+    is not known, the fewest classes that hold 95 % of the probability, which promises nothing where the
+    probabilities are wrong.
     """
     order = np.argsort(-probabilities, kind="stable")
     if least is not None:
@@ -164,10 +193,13 @@ def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int,
     return tuple(order[: int(np.searchsorted(np.cumsum(probabilities[order]), COVERAGE)) + 1].tolist())
 
 
-def fit(train: Answers, validation: Answers, temperature: float, layer: int, labels: Sequence[str]) -> Abstention:
+def fit(
+    train: Answers, validation: Answers, temperature: float, layer: int, labels: Sequence[str]
+) -> Abstention:
     """Fit on photos of the model's own classes; temperature: fitted on the validation photos before.
 
-    train: says where the classes lie; its logits are not looked at. validation: must not have been learned from.
+    train: says where the classes lie; its logits are not looked at. validation: must not have been learned
+    from.
     """
     own = calibrated(validation.logits, temperature)[np.arange(len(validation.targets)), validation.targets]
     # The k-th highest probability of a true class is 1 - the k-th lowest score.
@@ -176,12 +208,16 @@ def fit(train: Answers, validation: Answers, temperature: float, layer: int, lab
 
 
 def _covering(scores: np.ndarray) -> float:
-    """The score that a new photo stays at or below with a probability of 95 % or more: the ceil(0.95 (n + 1))-th of n (Vovk et al. 2005)."""
+    """The score that a new photo stays at or below with a probability of 95 % or more: the ceil(0.95 (n +
+    1))-th of n (Vovk et al. 2005).
+    """
     return float(np.sort(scores)[math.ceil(COVERAGE * (len(scores) + 1)) - 1])
 
 
 def _fit_known(train: Answers, validation: Answers) -> MahalanobisDetector | None:
-    """Class means and one covariance for all classes, shrunk (Ledoit and Wolf 2004) so that few photos suffice; None where there are too few."""
+    """Class means and one covariance for all classes, shrunk (Ledoit and Wolf 2004) so that few photos
+    suffice; None where there are too few.
+    """
     present, groups = np.unique(train.targets, return_inverse=True)
     if len(validation.targets) < FEWEST or len(train.targets) - len(present) < FEWEST:
         return None
@@ -193,19 +229,23 @@ def _fit_known(train: Answers, validation: Answers) -> MahalanobisDetector | Non
     origin = features.mean(axis=0).astype(np.float32)
     centres = ((means - origin) @ whitening.astype(np.float64)).astype(np.float32)
     unscaled = MahalanobisDetector(origin, whitening, centres, 1.0)
-    # The photo that sets it has to lie within it however many photos are computed at a time, which changes the last digits.
+    # The photo that sets it has to lie within it however many photos are computed at a time, which changes
+    # the last digits.
     radius = _covering(unscaled.to_nearest(validation.features)) * (1 + 1e-9)
     return MahalanobisDetector(origin, whitening, centres, radius) if 0 < radius < math.inf else None
 
 
 def _whitening(residuals: np.ndarray) -> np.ndarray | None:
-    """A matrix W (D, D), float32, with W W^T the inverse of the shrunk covariance of residuals (N, D); None where nothing varies."""
+    """A matrix W (D, D), float32, with W W^T the inverse of the shrunk covariance of residuals (N, D); None
+    where nothing varies.
+    """
     from sklearn.covariance import ledoit_wolf  # only who fits needs it
 
     scale = np.sqrt((residuals**2).mean(axis=0))
     if not 0 < scale.max() < math.inf:
         return None
-    # A ViT has a few features hundreds of times larger than the others: shrunk towards their mean, the small ones would vanish.
+    # A ViT has a few features hundreds of times larger than the others: shrunk towards their mean, the small
+    # ones would vanish.
     scale = np.where(scale > 0, scale, scale.max())
     covariance, _ = ledoit_wolf(residuals / scale, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
@@ -228,7 +268,10 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
             metadata = stored.metadata() or {}
             if metadata.get("format") != FORMAT:
                 raise ValueError("another format")
-            found = _read(json.loads(metadata["numbers"]), {name: stored.get_tensor(name) for name in set(stored.keys()) & set(_ARRAYS)})
+            found = _read(
+                json.loads(metadata["numbers"]),
+                {name: stored.get_tensor(name) for name in set(stored.keys()) & set(_ARRAYS)},
+            )
         _check(found, labels, width, blocks)
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise UserError("error.model.abstention_broken", file=ABSTENTION, name=name) from None
@@ -240,7 +283,9 @@ def _read(numbers: dict, arrays: dict[str, np.ndarray]) -> Abstention:
     if numbers["radius"] is not None:
         known = MahalanobisDetector(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
     least = None if numbers["least"] is None else float(numbers["least"])
-    return Abstention(int(numbers["layer"]), float(numbers["temperature"]), tuple(map(str, numbers["labels"])), least, known)
+    return Abstention(
+        int(numbers["layer"]), float(numbers["temperature"]), tuple(map(str, numbers["labels"])), least, known
+    )
 
 
 def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) -> None:
@@ -250,24 +295,43 @@ def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) ->
     known = found.known
     if known is not None:
         arrays = [getattr(known, name) for name in _ARRAYS]
-        fits = fits and 0 < known.radius < math.inf and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+        fits = (
+            fits
+            and 0 < known.radius < math.inf
+            and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
+        )
         fits = fits and known.origin.shape == (width,) and known.whitening.shape == (width, width)
-        fits = fits and known.centres.ndim == 2 and known.centres.shape[1] == width and 1 <= len(known.centres) <= len(labels)
+        fits = (
+            fits
+            and known.centres.ndim == 2
+            and known.centres.shape[1] == width
+            and 1 <= len(known.centres) <= len(labels)
+        )
     if not fits:
         raise ValueError("does not fit")
 
 
 def abstention_of(classifier: LeafClassifier) -> Abstention | None:
-    """When this model should be silent, as its folder has it now; None where it was never fitted, UserError where it does not fit."""
+    """When this model should be silent, as its folder has it now; None where it was never fitted, UserError
+    where it does not fit.
+    """
     file = classifier.checkpoint.folder / ABSTENTION
     try:
         changed = file.stat().st_mtime_ns
     except OSError:
         return None
     model = classifier.model
-    return _load(file.parent, changed, classifier.checkpoint.name, tuple(classifier.labels), (model.config.hidden_size, classifier.blocks))
+    return _load(
+        file.parent,
+        changed,
+        classifier.checkpoint.name,
+        tuple(classifier.labels),
+        (model.config.hidden_size, classifier.blocks),
+    )
 
 
 @functools.lru_cache(maxsize=4)
-def _load(folder: Path, _changed: int, name: str, labels: tuple[str, ...], shape: tuple[int, int]) -> Abstention | None:
+def _load(
+    folder: Path, _changed: int, name: str, labels: tuple[str, ...], shape: tuple[int, int]
+) -> Abstention | None:
     return load(folder, name, labels, *shape)

@@ -85,7 +85,9 @@ _RESNET = _Wanted(("resnet",), "error.model.not_resnet")
 
 @dataclass(frozen=True)
 class Choice:
-    """One row of the list that a person picks a model from. on_hub: whether it has to be downloaded, and perhaps knows no classes yet."""
+    """One row of the list that a person picks a model from. on_hub: whether it has to be downloaded, and
+    perhaps knows no classes yet.
+    """
 
     spec: str
     called: Sentence
@@ -103,7 +105,10 @@ def list_choices() -> list[Choice]:
     runs = [path.parent.parent for path in settings.load().runs.glob(f"*/model/{CONFIG}")]
     for run in sorted(runs, key=lambda path: path.name, reverse=True):
         choices.append(Choice(str(run), Sentence("page.model.run", {"name": run.name})))
-    choices += [Choice(name, Sentence("page.model.hub", {"name": name, "about": Sentence(about)}), on_hub=True) for name, about in HUB_MODELS]
+    choices += [
+        Choice(name, Sentence("page.model.hub", {"name": name, "about": Sentence(about)}), on_hub=True)
+        for name, about in HUB_MODELS
+    ]
     return choices
 
 
@@ -126,9 +131,16 @@ def locate_resnet(spec: str | Path) -> Checkpoint:
 
 
 def locate_export(spec: str | Path | None) -> Checkpoint | None:
-    """The export in this folder; None where there is none, or weights lie beside it. Raises UserError where its own files are missing or broken."""
+    """The export in this folder; None where there is none, or weights lie beside it. Raises UserError where
+    its own files are missing or broken.
+    """
     folder = existing_path(str(spec or "").strip() or EMBEDDED)
-    if folder is None or not (folder / EXPORT).is_file() or (folder / WEIGHTS).is_file() or (folder / INDEX).is_file():
+    if (
+        folder is None
+        or not (folder / EXPORT).is_file()
+        or (folder / WEIGHTS).is_file()
+        or (folder / INDEX).is_file()
+    ):
         return None
     folder = folder.resolve()
     config = _read_json(folder / CONFIG, folder.name)
@@ -191,7 +203,9 @@ def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
     if any(part.get("auto_map") for part in parts):
         raise UserError("error.model.own_code", name=name)
     if kind not in wanted.kinds:
-        raise UserError(wanted.otherwise, name=name, kind=str(kind) if kind else Sentence("error.model.unknown_type"))
+        raise UserError(
+            wanted.otherwise, name=name, kind=str(kind) if kind else Sentence("error.model.unknown_type")
+        )
     if kind == HYBRID_TYPE and parts[1].get("model_type") != "resnet":
         raise _broken(CONFIG, name)
 

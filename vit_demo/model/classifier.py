@@ -51,15 +51,26 @@ class LeafClassifier:
     checkpoint: where it was opened from.
     """
 
-    def __init__(self, model: ViTForImageClassification, processor: ViTImageProcessorPil, checkpoint: checkpoints.Checkpoint):
+    def __init__(
+        self,
+        model: ViTForImageClassification,
+        processor: ViTImageProcessorPil,
+        checkpoint: checkpoints.Checkpoint,
+    ):
         self.model = model.eval()
         self.processor = processor
         self.checkpoint = checkpoint
 
     @classmethod
     def open(
-        cls, spec: str | Path | None = None, *, revision: str | None = None, device: str | None = None, labels: Sequence[str] | None = None,
-        hybrid: str | Path | None = None, head_init: str = "zero",
+        cls,
+        spec: str | Path | None = None,
+        *,
+        revision: str | None = None,
+        device: str | None = None,
+        labels: Sequence[str] | None = None,
+        hybrid: str | Path | None = None,
+        head_init: str = "zero",
     ) -> LeafClassifier:
         """Open a checkpoint (see :func:`vit_demo.model.checkpoints.locate`), a plain ViT or a CNN hybrid.
 
@@ -115,7 +126,11 @@ class LeafClassifier:
     @property
     def feature_channels(self) -> int | None:
         """Channels of the CNN feature map that a hybrid's tokens come from; None for a plain ViT."""
-        return self.model.vit.embeddings.patch_embeddings.projection.in_channels if isinstance(self.model.config, hybrids.HybridViTConfig) else None
+        return (
+            self.model.vit.embeddings.patch_embeddings.projection.in_channels
+            if isinstance(self.model.config, hybrids.HybridViTConfig)
+            else None
+        )
 
     @property
     def image_size(self) -> tuple[int, int]:
@@ -124,15 +139,25 @@ class LeafClassifier:
         return int(size["height"]), int(size["width"])
 
     def resize(self, photos: Sequence[Image.Image], size: tuple[int, int] | None = None) -> torch.Tensor:
-        """Photos of any size and mode to a uint8 tensor (B, 3, H, W) on the CPU, by the processor's own resampling."""
+        """Photos of any size and mode to a uint8 tensor (B, 3, H, W) on the CPU, by the processor's own
+        resampling.
+        """
         height, width = size or self.image_size
-        # What the processor does, without its way from picture to array to picture and back, which takes longer than the resizing.
+        # What the processor does, without its way from picture to array to picture and back, which takes
+        # longer than the resizing.
         resample = Image.Resampling.BILINEAR if self.processor.resample is None else self.processor.resample
-        resized = [np.asarray((photo if photo.mode == "RGB" else photo.convert("RGB")).resize((width, height), resample)) for photo in photos]
+        resized = [
+            np.asarray(
+                (photo if photo.mode == "RGB" else photo.convert("RGB")).resize((width, height), resample)
+            )
+            for photo in photos
+        ]
         return torch.from_numpy(np.stack(resized)).permute(0, 3, 1, 2).contiguous()
 
     def normalise(self, resized: torch.Tensor) -> torch.Tensor:
-        """Values 0..255 (B, 3, H, W) to float32 on the model's device: (value * rescale_factor - mean) / std."""
+        """Values 0..255 (B, 3, H, W) to float32 on the model's device: (value * rescale_factor - mean) /
+        std.
+        """
         processor = self.processor
         values = resized.to(self.device, dtype=torch.float32, non_blocking=True)
         if processor.do_rescale:
@@ -150,7 +175,9 @@ class LeafClassifier:
     def processor_steps(self, photo: Image.Image) -> list[ProcessorStep]:
         """The photo after each step of the processor: resized (0..255), rescaled (0..1), normalised."""
         resized = self.resize([photo])
-        rescaled = resized.to(torch.float32) * (self.processor.rescale_factor if self.processor.do_rescale else 1)
+        rescaled = resized.to(torch.float32) * (
+            self.processor.rescale_factor if self.processor.do_rescale else 1
+        )
         normalised = self.normalise(resized).cpu()
         named = (("resized", resized), ("rescaled", rescaled), ("normalised", normalised))
         return [ProcessorStep(name, tensor[0].numpy()) for name, tensor in named]
@@ -161,7 +188,9 @@ class LeafClassifier:
         At another size than the model's own the position embeddings are interpolated in 2D
         (Dosovitskiy et al. 2021, section 3.2).
         """
-        return self.model(pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values)).logits
+        return self.model(
+            pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values)
+        ).logits
 
     @torch.inference_mode()
     def forward_fast(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -184,17 +213,23 @@ class LeafClassifier:
         parts = [self.forward_fast(batch).cpu() for batch in self._batches(photos, batch_size)]
         return torch.cat(parts) if parts else torch.empty(0, len(self.labels))
 
-    def probabilities(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int = 16) -> torch.Tensor:
+    def probabilities(
+        self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int = 16
+    ) -> torch.Tensor:
         """Softmax of the logits, float32 (B, C) on the CPU, rows sum to 1."""
         return self.logits(photos, batch_size).softmax(dim=-1)
 
     @torch.inference_mode()
     def features(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int = 16) -> torch.Tensor:
-        """The [CLS] token after the last layer norm, what the head sees; float32 (B, hidden size) on the CPU."""
+        """The [CLS] token after the last layer norm, what the head sees; float32 (B, hidden size) on the
+        CPU.
+        """
         parts = []
         for pixel_values in self._batches(photos, batch_size):
             with autocast(self.device):
-                hidden = self.model.vit(pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values))
+                hidden = self.model.vit(
+                    pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values)
+                )
             parts.append(hidden.last_hidden_state[:, 0].float().cpu())
         return torch.cat(parts) if parts else torch.empty(0, self.model.config.hidden_size)
 
@@ -207,12 +242,15 @@ class LeafClassifier:
     def logits_and_tokens(
         self, photos: Sequence[Image.Image] | torch.Tensor, layer: int, batch_size: int = 16
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits as :meth:`logits` gives them and, from the same forward, the [CLS] token after ``layer`` blocks, before any last norm.
+        """Logits as :meth:`logits` gives them and, from the same forward, the [CLS] token after ``layer``
+        blocks, before any last norm.
 
         layer: 1 to :attr:`blocks`. Returns float32 (B, C) and (B, hidden size) on the CPU.
         """
         logits, tokens = [], []
-        owner = threading.get_ident()  # the model is shared: the forward of another thread passes the same hook
+        owner = (
+            threading.get_ident()
+        )  # the model is shared: the forward of another thread passes the same hook
 
         def keep(_module: torch.nn.Module, _inputs: tuple, hidden: torch.Tensor) -> None:
             if threading.get_ident() == owner:
@@ -228,7 +266,8 @@ class LeafClassifier:
         return torch.cat(logits), torch.cat(tokens)
 
     def freeze_encoder(self) -> None:
-        """Let the head alone learn (a linear probe), with the encoder as in use: no dropout, no new statistics.
+        """Let the head alone learn (a linear probe), with the encoder as in use: no dropout, no new
+        statistics.
 
         Call it again after each ``model.train()``, which puts the encoder back into training mode.
         """
@@ -251,25 +290,34 @@ class LeafClassifier:
         learned = dict(self.model.named_parameters())
         # Statistics and counters of a CNN are no weights: they keep the type in which they fit.
         state = {
-            name: tensor.detach().to("cpu", dtype if name in learned else tensor.dtype).contiguous() for name, tensor in self.model.state_dict().items()
+            name: tensor.detach().to("cpu", dtype if name in learned else tensor.dtype).contiguous()
+            for name, tensor in self.model.state_dict().items()
         }
         with _quiet_transformers():
             self.model.save_pretrained(folder, state_dict=state, max_shard_size=MAX_SHARD_SIZE)
             self.processor.save_pretrained(folder)
 
     def _try_processor(self) -> None:
-        """Raise UserError unless the processor turns any photo into what the model takes, on a photo that is not square."""
+        """Raise UserError unless the processor turns any photo into what the model takes, on a photo that is
+        not square.
+        """
         try:
             fits = self.processor.do_resize and not self.processor.do_center_crop
             fits = fits and min(self.image_size) >= self.patch_size and self.model.config.num_channels == 3
             pixel_values = self.preprocess([Image.new("RGB", (48, 32))])
-            fits = fits and pixel_values.shape == (1, 3, *self.image_size) and bool(pixel_values.isfinite().all())
+            fits = (
+                fits
+                and pixel_values.shape == (1, 3, *self.image_size)
+                and bool(pixel_values.isfinite().all())
+            )
         except Exception:  # as above: any value may stand in a preprocessor_config.json
             fits = False
         if not fits:
             raise UserError("error.model.processor", name=self.checkpoint.name)
 
-    def _batches(self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int) -> Iterator[torch.Tensor]:
+    def _batches(
+        self, photos: Sequence[Image.Image] | torch.Tensor, batch_size: int
+    ) -> Iterator[torch.Tensor]:
         for start in range(0, len(photos), batch_size):
             batch = photos[start : start + batch_size]
             yield self.normalise(batch) if isinstance(batch, torch.Tensor) else self.preprocess(batch)
@@ -300,17 +348,29 @@ def autocast(device: torch.device) -> torch.autocast | contextlib.nullcontext:
     return contextlib.nullcontext()
 
 
-def _load(found: checkpoints.Checkpoint, labels: Sequence[str] | None) -> tuple[ViTForImageClassification, ViTImageProcessorPil]:
-    """Model and processor of a checkpoint; labels: of a fresh head, whose weights are anything, or None to keep its own."""
+def _load(
+    found: checkpoints.Checkpoint, labels: Sequence[str] | None
+) -> tuple[ViTForImageClassification, ViTImageProcessorPil]:
+    """Model and processor of a checkpoint; labels: of a fresh head, whose weights are anything, or None to
+    keep its own.
+    """
     options = _new_labels(labels) if labels is not None else {}
     kind = hybrids.HybridViTForImageClassification if found.is_hybrid else ViTForImageClassification
     try:
         model, loading = kind.from_pretrained(
-            found.folder, dtype=torch.float32, use_safetensors=True, ignore_mismatched_sizes=bool(options),
-            local_files_only=True, trust_remote_code=False, output_loading_info=True, **options,
+            found.folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            ignore_mismatched_sizes=bool(options),
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **options,
         )
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
-    except Exception as error:  # a config made by others can trip transformers anywhere, down to a division by zero
+    except (
+        Exception
+    ) as error:  # a config made by others can trip transformers anywhere, down to a division by zero
         raise UserError("error.model.files", name=found.name, error=type(error).__name__) from error
     # transformers fills what it does not find with random numbers: right for a new head, wrong for all else.
     random = {*loading["missing_keys"], *(key for key, *_ in loading["mismatched_keys"])}

@@ -1,8 +1,10 @@
-"""The forward of a ViT on a CPU with bfloat16 of its own, with all that need not be done at each photo done once.
+"""The forward of a ViT on a CPU with bfloat16 of its own, with all that need not be done at each photo done
+once.
 
-Under autocast each forward casts all weights anew and runs three products for queries, keys and values; here the weights are kept in
-bfloat16, laid out for oneDNN where it can, and the three are one. GELU is computed in passing, of the last block only [CLS]. The
-residual stream and the norms stay in float32, as under autocast. Nothing keeps a state between calls, so threads may share it.
+Under autocast each forward casts all weights anew and runs three products for queries, keys and values; here
+the weights are kept in bfloat16, laid out for oneDNN where it can, and the three are one. GELU is computed in
+passing, of the last block only [CLS]. The residual stream and the norms stay in float32, as under autocast.
+Nothing keeps a state between calls, so threads may share it.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ from vit_demo.model.encoder import Record
 
 # Of the values of a pixel, 0 to 255.
 MIDDLE = 128
-# Photos that a thread by itself takes at a time: with more, what is computed no longer fits into its core's cache.
+# Photos that a thread by itself takes at a time: with more, what is computed no longer fits into its core's
+# cache.
 FEW = 4
 # So many of these wait at most to be taken, of several hundred photos that are in memory as it is.
 MOST_AHEAD = 64
 
 
 class CpuEncoder:
-    """The blocks of a ``ViTModel`` and its final norm, as :func:`vit_demo.model.encoder.encode` computes them in bfloat16, without gradients."""
+    """The blocks of a ``ViTModel`` and its final norm, as :func:`vit_demo.model.encoder.encode` computes them
+    in bfloat16, without gradients.
+    """
 
     def __init__(self, vit_model: nn.Module):
         self._parameters = list(vit_model.parameters())
@@ -39,7 +44,8 @@ class CpuEncoder:
         self._blocks = [_Block(block) for block in vit_model.layers]
 
     def __call__(self, tokens: Tensor, record: Record | None = None, layer: int = 0) -> tuple[Tensor, Tensor]:
-        """The [CLS] token after all blocks and the final norm, and after ``layer`` blocks without it, both float32 (B, D).
+        """The [CLS] token after all blocks and the final norm, and after ``layer`` blocks without it, both
+        float32 (B, D).
 
         tokens: float32 (B, T, D), as the embeddings give them. record: as in :mod:`vit_demo.model.encoder`.
         """
@@ -58,7 +64,9 @@ class CpuEncoder:
         return last(tokens, True, None)[:, 0]
 
     def is_current(self) -> bool:
-        """Whether no weight has changed in place since they were cast. The steps of a fused optimiser go unnoticed."""
+        """Whether no weight has changed in place since they were cast. The steps of a fused optimiser go
+        unnoticed.
+        """
         return self._stamp == self._versions()
 
     def _versions(self) -> int:
@@ -67,7 +75,9 @@ class CpuEncoder:
 
 
 class CpuEngine:
-    """Answers for photos as bytes: patches are cut and projected as one product, whose weights normalise the pixels too."""
+    """Answers for photos as bytes: patches are cut and projected as one product, whose weights normalise the
+    pixels too.
+    """
 
     def __init__(self, classifier: LeafClassifier):
         model = classifier.model
@@ -87,7 +97,11 @@ class CpuEngine:
         model = classifier.model
         own_size = model.config.image_size
         own_size = tuple(own_size) if isinstance(own_size, (list, tuple)) else (own_size, own_size)
-        return not isinstance(model.config, hybrid.HybridViTConfig) and own_size == classifier.image_size and is_faster(model)
+        return (
+            not isinstance(model.config, hybrid.HybridViTConfig)
+            and own_size == classifier.image_size
+            and is_faster(model)
+        )
 
     def is_current(self) -> bool:
         """Whether no weight has changed since they were cast."""
@@ -99,7 +113,9 @@ class CpuEngine:
 
     @torch.inference_mode()
     def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, D), float32; photos: uint8 (B, 3, H, W)."""
+        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, D), float32; photos: uint8 (B, 3, H,
+        W).
+        """
         last, kept = self._encoder(self._embed(photos), layer=layer)
         return self._classifier.model.classifier(last), kept
 
@@ -109,28 +125,43 @@ class CpuEngine:
         return self._encoder.cls_after(self._embed(photos), layer)
 
     def _embed(self, photos: Tensor) -> Tensor:
-        """Patches of P x P pixels as rows (B, N, 3 P P), in the order of the convolution's weights, projected; (B, 1 + N, D)."""
+        """Patches of P x P pixels as rows (B, N, 3 P P), in the order of the convolution's weights,
+        projected; (B, 1 + N, D).
+        """
         side, count = self._classifier.patch_size, len(photos)
         rows, columns = (length // side for length in photos.shape[2:])
-        cut = photos[..., : rows * side, : columns * side].unflatten(3, (columns, side)).unflatten(2, (rows, side))
+        cut = (
+            photos[..., : rows * side, : columns * side]
+            .unflatten(3, (columns, side))
+            .unflatten(2, (rows, side))
+        )
         cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1).to(torch.bfloat16).sub_(MIDDLE)
         patches = self._patches(cut)
         return torch.cat([self._first.expand(count, -1, -1), patches + self._positions], dim=1)
 
 
 class _Block:
-    """One block of the encoder (Vaswani et al. 2017, eq. 1) on float32 tokens (B, T, D), its weights in bfloat16."""
+    """One block of the encoder (Vaswani et al. 2017, eq. 1) on float32 tokens (B, T, D), its weights in
+    bfloat16.
+    """
 
     def __init__(self, block: nn.Module):
         attention, mlp = block.attention, block.mlp
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         # The queries' share comes scaled, so that no product has to be.
         scales = (attention.scaling, 1.0, 1.0)
-        bias = None if parts[0].bias is None else torch.cat([part.bias * scale for part, scale in zip(parts, scales)])
+        bias = (
+            None
+            if parts[0].bias is None
+            else torch.cat([part.bias * scale for part, scale in zip(parts, scales)])
+        )
         self.head_dim = attention.head_dim
         self.inwards = _Linear(torch.cat([part.weight * scale for part, scale in zip(parts, scales)]), bias)
         self.outwards = _Linear(attention.o_proj.weight, attention.o_proj.bias)
-        self.up, self.down = _Linear(mlp.fc1.weight, mlp.fc1.bias, mlp.activation_fn), _Linear(mlp.fc2.weight, mlp.fc2.bias)
+        self.up, self.down = (
+            _Linear(mlp.fc1.weight, mlp.fc1.bias, mlp.activation_fn),
+            _Linear(mlp.fc2.weight, mlp.fc2.bias),
+        )
         self.before, self.after = block.layernorm_before, block.layernorm_after
 
     def __call__(self, tokens: Tensor, cls_only: bool, record: Record | None) -> Tensor:
@@ -148,17 +179,24 @@ class _Block:
 
 
 def _from_bytes(classifier: LeafClassifier, projection: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Weights (D, 3 P P) and bias (D,) that take pixels less MIDDLE, whole numbers that bfloat16 holds exactly, in place of normalised ones."""
-    middle, last = classifier.normalise(torch.tensor([MIDDLE, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1))
+    """Weights (D, 3 P P) and bias (D,) that take pixels less MIDDLE, whole numbers that bfloat16 holds
+    exactly, in place of normalised ones.
+    """
+    middle, last = classifier.normalise(
+        torch.tensor([MIDDLE, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 3, 1, 1)
+    )
     bias = (projection.weight * middle).sum(dim=(1, 2, 3))
-    return (projection.weight * ((last - middle) / (255 - MIDDLE))).flatten(1), bias if projection.bias is None else bias + projection.bias
+    return (projection.weight * ((last - middle) / (255 - MIDDLE))).flatten(
+        1
+    ), bias if projection.bias is None else bias + projection.bias
 
 
 class _Linear:
-    """A product with weights and an activation after it, in bfloat16, on a copy of the weights apart from the model.
+    """A product with weights and an activation after it, in bfloat16, on a copy of the weights apart from the
+    model.
 
-    Where oneDNN can, the weights are laid out for it once, and GELU is computed on each piece of the product while it is in the cache:
-    a tenth of the forward is saved.
+    Where oneDNN can, the weights are laid out for it once, and GELU is computed on each piece of the product
+    while it is in the cache: a tenth of the forward is saved.
     """
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: nn.Module | None = None):
@@ -172,7 +210,9 @@ class _Linear:
     def __call__(self, values: Tensor) -> Tensor:
         """(..., K) to (..., N)."""
         if self._packed:
-            found = linear_then(values, self._weight, self._bias, GELU_AFTER if self._fused else NOTHING_AFTER)
+            found = linear_then(
+                values, self._weight, self._bias, GELU_AFTER if self._fused else NOTHING_AFTER
+            )
         else:
             found = linear(values, self._weight, self._bias)
         return found if self._activation is None else self._activation(found)
@@ -192,7 +232,9 @@ _engines: weakref.WeakKeyDictionary[LeafClassifier, CpuEngine] = weakref.WeakKey
 
 
 def encoder_of(model: nn.Module) -> CpuEncoder:
-    """Of a ``ViTForImageClassification`` or hybrid on the CPU; made once, and anew where its weights have changed."""
+    """Of a ``ViTForImageClassification`` or hybrid on the CPU; made once, and anew where its weights have
+    changed.
+    """
     found = _encoders.get(model)
     if found is None or not found.is_current():
         found = _encoders[model] = CpuEncoder(model.base_model)
@@ -210,7 +252,9 @@ def engine_of(classifier: LeafClassifier) -> CpuEngine | None:
 
 
 def logits_and_tokens(classifier: LeafClassifier, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """:meth:`LeafClassifier.logits_and_tokens` for many photos, uint8 (B, 3, H, W), the fastest way that there is here."""
+    """:meth:`LeafClassifier.logits_and_tokens` for many photos, uint8 (B, 3, H, W), the fastest way that
+    there is here.
+    """
     engine = engine_of(classifier)
     if engine is None or not len(photos):
         return classifier.logits_and_tokens(photos, layer)
@@ -221,4 +265,6 @@ def logits_and_tokens(classifier: LeafClassifier, photos: Tensor, layer: int) ->
 
 def cls_after(engine: CpuEngine, photos: Tensor, layer: int) -> Tensor:
     """:meth:`CpuEngine.cls_after` for many photos, one or more."""
-    return torch.cat(list(map_threads(lambda few: engine.cls_after(few, layer), photos.split(FEW), ahead=MOST_AHEAD)))
+    return torch.cat(
+        list(map_threads(lambda few: engine.cls_after(few, layer), photos.split(FEW), ahead=MOST_AHEAD))
+    )

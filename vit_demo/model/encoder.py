@@ -1,4 +1,5 @@
-"""The encoder of a ViT as plain products: the model's own parameters and sums, with less traffic through the memory.
+"""The encoder of a ViT as plain products: the model's own parameters and sums, with less traffic through the
+memory.
 
 Fused attention never builds the attention probabilities and is slow on CPUs. :func:`encode` computes what
 transformers' ``ViTModel`` computes after its embeddings, but
@@ -7,7 +8,8 @@ transformers' ``ViTModel`` computes after its embeddings, but
 - activations are cast once a product, and attention stays in one type; the residual stream and the norms'
   sums stay in float32, as under autocast,
 - attention is plain, so that its probabilities can be recorded, also for their gradients,
-- where nobody asks for gradients, GELU is computed on each piece of the product before it, while that is in the cache,
+- where nobody asks for gradients, GELU is computed on each piece of the product before it, while that is in
+  the cache,
 - of the last block only the [CLS] token is computed, since the head reads no other.
 
 It sets no hook and changes nothing in the model, which other threads may use at the same time.
@@ -24,10 +26,12 @@ from transformers.activations import GELUActivation
 
 from vit_demo.common.compat import GELU_AFTER, linear_then, onednn_fuses
 
-# With fewer tokens than this in a batch, to put three weights together takes longer than one product in the place of three saves.
+# With fewer tokens than this in a batch, to put three weights together takes longer than one product in the
+# place of three saves.
 FEW_TOKENS = 600
 
-# Takes the attention probabilities of one block, in the type of the products: (B, heads, T, T), of the last block (B, heads, 1, T).
+# Takes the attention probabilities of one block, in the type of the products: (B, heads, T, T), of the last
+# block (B, heads, 1, T).
 Record = Callable[[Tensor], object]
 
 
@@ -44,13 +48,19 @@ def encode(vit: nn.Module, tokens: Tensor, dtype: torch.dtype, record: Record | 
     return vit.layernorm(tokens[:, 0])
 
 
-def encoder_block(block: nn.Module, tokens: Tensor, dtype: torch.dtype, record: Record | None = None, cls_only: bool = False) -> Tensor:
-    """One block on float32 tokens (B, T, D); with ``cls_only`` only the first of the new tokens, (B, 1, D)."""
+def encoder_block(
+    block: nn.Module, tokens: Tensor, dtype: torch.dtype, record: Record | None = None, cls_only: bool = False
+) -> Tensor:
+    """One block on float32 tokens (B, T, D); with ``cls_only`` only the first of the new tokens, (B, 1,
+    D).
+    """
     normed = _norm(block.layernorm_before, tokens, dtype)
     return block_after_norm(block, tokens, normed, record, cls_only)
 
 
-def block_after_norm(block: nn.Module, tokens: Tensor, normed: Tensor, record: Record | None = None, cls_only: bool = False) -> Tensor:
+def block_after_norm(
+    block: nn.Module, tokens: Tensor, normed: Tensor, record: Record | None = None, cls_only: bool = False
+) -> Tensor:
     """The rest of a block whose first layer norm gave ``normed`` (B, T, D), in the type of the products."""
     mlp = block.mlp
     mixed = _attend(block.attention, normed, record, cls_only)
@@ -60,7 +70,9 @@ def block_after_norm(block: nn.Module, tokens: Tensor, normed: Tensor, record: R
 
 
 def _attend(attention: nn.Module, tokens: Tensor, record: Record | None, cls_only: bool) -> Tensor:
-    """Self-attention (Vaswani et al. 2017, eq. 1) of tokens (B, T, D), for all of them or for the first alone."""
+    """Self-attention (Vaswani et al. 2017, eq. 1) of tokens (B, T, D), for all of them or for the first
+    alone.
+    """
     projections = [attention.q_proj, attention.k_proj, attention.v_proj]
     if cls_only:
         query = _heads(_project(projections[:1], tokens[:, :1]), 1, attention.head_dim)[0]
@@ -93,7 +105,9 @@ def _norm(norm: nn.LayerNorm, tokens: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def _project(layers: list[nn.Linear], values: Tensor) -> Tensor:
-    """The outputs of linear layers with the same input, side by side, as one product in the type of ``values``."""
+    """The outputs of linear layers with the same input, side by side, as one product in the type of
+    ``values``.
+    """
     if len(layers) > 1 and values.shape[0] * values.shape[1] < FEW_TOKENS:
         return torch.cat([_project([layer], values) for layer in layers], dim=-1)
     weight = torch.cat([layer.weight for layer in layers]) if len(layers) > 1 else layers[0].weight

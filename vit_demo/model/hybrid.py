@@ -1,4 +1,5 @@
-"""The CNN hybrid: a ViT that reads a CNN's feature map instead of raw patches (Dosovitskiy et al. 2021, section 3.1).
+"""The CNN hybrid: a ViT that reads a CNN's feature map instead of raw patches (Dosovitskiy et al. 2021,
+section 3.1).
 
 "An Image is Worth 16x16 Words", https://arxiv.org/abs/2010.11929. A transformers ResNet is cut after
 the stage whose total stride equals the ViT's patch size P, so that photos of H x W pixels give a
@@ -18,14 +19,21 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from transformers import ResNetBackbone, ResNetConfig, ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+from transformers import (
+    ResNetBackbone,
+    ResNetConfig,
+    ViTConfig,
+    ViTForImageClassification,
+    ViTImageProcessorPil,
+)
 
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import HYBRID_TYPE, Checkpoint, incomplete
 
 NEW = "new"
 NORMS = ("group", "batch")
-# Of the group normalisation: as good as a fixed number of groups (Wu and He 2018, table 3), and fit for narrow layers.
+# Of the group normalisation: as good as a fixed number of groups (Wu and He 2018, table 3), and fit for
+# narrow layers.
 CHANNELS_IN_A_GROUP = 16
 # A new ResNet, stage by stage, with one basic block in each: at stride 16 about a sixth of ViT-Tiny's cost.
 NEW_CHANNELS = (32, 64, 128, 256)
@@ -56,7 +64,9 @@ class HybridViTConfig(ViTConfig):
 
 
 class ResNetStem(nn.Module):
-    """Pixels (B, 3, H, W) to the last feature map of a ResNet, (B, channels, H / stride, W / stride), rounded up."""
+    """Pixels (B, 3, H, W) to the last feature map of a ResNet, (B, channels, H / stride, W / stride), rounded
+    up.
+    """
 
     def __init__(self, resnet: ResNetBackbone):
         super().__init__()
@@ -86,7 +96,9 @@ class HybridPatchEmbeddings(nn.Module):
         nn.init.zeros_(self.projection.bias)
 
     def feature_map(self, pixel_values: Tensor) -> Tensor:
-        """What is projected, (B, channels, H // P, W // P); a remainder of pixels gives no token, as in a plain ViT."""
+        """What is projected, (B, channels, H // P, W // P); a remainder of pixels gives no token, as in a
+        plain ViT.
+        """
         rows, columns = (side // self.patch_size for side in pixel_values.shape[-2:])
         return self.backbone(pixel_values)[..., :rows, :columns]
 
@@ -117,7 +129,8 @@ def make_hybrid(
     """A hybrid with the encoder, positions and head of a plain ViT; call it without transformers' messages.
 
     pretrained: the ResNet's checkpoint, None for a small untrained one, drawn from torch's generator. The
-    processor takes over how a pretrained ResNet learned to see pixels. Raises UserError where the two do not fit.
+    processor takes over how a pretrained ResNet learned to see pixels. Raises UserError where the two do not
+    fit.
     """
     if pretrained is None:
         resnet, config = None, new_config(model.config.patch_size)
@@ -127,7 +140,15 @@ def make_hybrid(
         for name in PIXEL_SETTINGS:
             setattr(processor, name, getattr(own_processor, name))
     # Built anew from the numbers alone: the config as it was loaded also knows the folder it came from.
-    numbers = ("embedding_size", "hidden_sizes", "depths", "layer_type", "hidden_act", "downsample_in_first_stage", "downsample_in_bottleneck")
+    numbers = (
+        "embedding_size",
+        "hidden_sizes",
+        "depths",
+        "layer_type",
+        "hidden_act",
+        "downsample_in_first_stage",
+        "downsample_in_bottleneck",
+    )
     hybrid_config = HybridViTConfig.from_dict(
         model.config.to_dict() | {"model_type": HYBRID_TYPE},
         backbone_config=ResNetConfig(**{name: getattr(config, name) for name in numbers}),
@@ -148,7 +169,9 @@ def new_config(patch_size: int) -> ResNetConfig:
     if stages is None or stages > len(NEW_CHANNELS):
         raise UserError("error.model.hybrid_patch", patch=patch_size)
     channels = NEW_CHANNELS[:stages]
-    return ResNetConfig(embedding_size=channels[0], hidden_sizes=channels, depths=(1,) * stages, layer_type="basic")
+    return ResNetConfig(
+        embedding_size=channels[0], hidden_sizes=channels, depths=(1,) * stages, layer_type="basic"
+    )
 
 
 def total_stride(config: ResNetConfig) -> int:
@@ -157,7 +180,9 @@ def total_stride(config: ResNetConfig) -> int:
 
 
 def _stages(patch_size: int, first: int) -> int | None:
-    """How many stages have a total stride of ``patch_size`` where the first one has ``first``; None: no number does."""
+    """How many stages have a total stride of ``patch_size`` where the first one has ``first``; None: no
+    number does.
+    """
     return next((count for count in range(1, 9) if first * 2 ** (count - 1) == patch_size), None)
 
 
@@ -166,14 +191,27 @@ def _load_resnet(found: Checkpoint, patch_size: int) -> tuple[ResNetBackbone, Vi
     try:
         config = ResNetConfig.from_pretrained(found.folder, local_files_only=True)
         stages = _stages(patch_size, first=FIRST_STRIDE * (2 if config.downsample_in_first_stage else 1))
-        fits = stages is not None and stages <= len(config.depths) == len(config.hidden_sizes) and config.num_channels == 3
+        fits = (
+            stages is not None
+            and stages <= len(config.depths) == len(config.hidden_sizes)
+            and config.num_channels == 3
+        )
         if fits:
-            cut = {**config.to_dict(), "depths": config.depths[:stages], "hidden_sizes": config.hidden_sizes[:stages]}
+            cut = {
+                **config.to_dict(),
+                "depths": config.depths[:stages],
+                "hidden_sizes": config.hidden_sizes[:stages],
+            }
             for name in ("stage_names", "out_features", "out_indices"):
                 cut.pop(name, None)
             resnet, loading = ResNetBackbone.from_pretrained(
-                found.folder, config=ResNetConfig.from_dict(cut), dtype=torch.float32, use_safetensors=True, local_files_only=True,
-                trust_remote_code=False, output_loading_info=True,
+                found.folder,
+                config=ResNetConfig.from_dict(cut),
+                dtype=torch.float32,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
             )
         # Of any ResNet's processor only the PIXEL_SETTINGS are used, which all processors share.
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)

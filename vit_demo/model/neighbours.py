@@ -1,8 +1,10 @@
-"""The pictures that a model may say "it looks like these" with: small ones of photos it learned from, and where it sees each of them.
+"""The pictures that a model may say "it looks like these" with: small ones of photos it learned from, and
+where it sees each of them.
 
-One safetensors file beside the model's folder, never inside it: a model that is exported or published takes none of its
-training photos along. Whoever writes it and whoever reads it are two rooms; numbers and JPEG bytes in, numbers and bytes out.
-Of the embedded model, whose photos come with the program, the file holds no pictures: the number of each photo stands for it.
+One safetensors file beside the model's folder, never inside it: a model that is exported or published takes
+none of its training photos along. Whoever writes it and whoever reads it are two rooms; numbers and JPEG
+bytes in, numbers and bytes out. Of the embedded model, whose photos come with the program, the file holds no
+pictures: the number of each photo stands for it.
 """
 
 from __future__ import annotations
@@ -32,8 +34,8 @@ LARGEST_HALF = float(np.finfo(np.float16).max)
 class Neighbour:
     """A picture that looks alike.
 
-    number: its place among those of the file. label: its true class. jpeg: the small picture, empty where the file holds none.
-    distance: 1 - cosine of the angle, 0 to 2.
+    number: its place among those of the file. label: its true class. jpeg: the small picture, empty where the
+    file holds none. distance: 1 - cosine of the angle, 0 to 2.
     """
 
     number: int
@@ -46,8 +48,8 @@ class Neighbour:
 class Pictures:
     """N pictures of a model's own classes.
 
-    layer: features (N, D) are the [CLS] token after so many blocks. targets: class ids (N,) into labels. jpegs: the small pictures,
-    or none at all.
+    layer: features (N, D) are the [CLS] token after so many blocks. targets: class ids (N,) into labels.
+    jpegs: the small pictures, or none at all.
     """
 
     layer: int
@@ -66,7 +68,11 @@ class Pictures:
             arrays["ends"] = np.cumsum([0, *map(len, self.jpegs)], dtype=np.int64)
             arrays["jpegs"] = np.frombuffer(b"".join(self.jpegs), dtype=np.uint8)
         file.parent.mkdir(parents=True, exist_ok=True)
-        metadata = {"format": FORMAT, "layer": json.dumps(self.layer), "labels": json.dumps(list(self.labels))}
+        metadata = {
+            "format": FORMAT,
+            "layer": json.dumps(self.layer),
+            "labels": json.dumps(list(self.labels)),
+        }
         write_atomically(file, safetensors_bytes(arrays, metadata))
 
 
@@ -77,18 +83,24 @@ def layer_in(file: Path) -> int:
 
 
 def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
-    """The pictures of this file whose features point the most alike, the most alike first; only theirs are read.
+    """The pictures of this file whose features point the most alike, the most alike first; only theirs are
+    read.
 
-    feature: (D,). Raises UserError where the file is broken or belongs to another model. The measure is the angle between two
-    [CLS] tokens whose features are each divided by their deviation over all pictures: a ViT has a few that are hundreds of times
-    larger than the others. Of the embedded model's three nearest of the 1,034 bean photos that it learned from, 98.0 % have the true label
-    of a validation photo (133 of them) after 9 of 12 blocks, 97.5 % after the last, where the pictures more often only repeat the answer.
-    Without the division it is 98.7 and 98.2 %: so few photos do not tell these apart.
+    feature: (D,). Raises UserError where the file is broken or belongs to another model. The measure is the
+    angle between two [CLS] tokens whose features are each divided by their deviation over all pictures: a ViT
+    has a few that are hundreds of times larger than the others. Of the embedded model's three nearest of the
+    1,034 bean photos that it learned from, 98.0 % have the true label of a validation photo (133 of them)
+    after 9 of 12 blocks, 97.5 % after the last, where the pictures more often only repeat the answer. Without
+    the division it is 98.7 and 98.2 %: so few photos do not tell these apart.
     """
     with _opened(file) as stored:
         features, targets = (stored.get_tensor(name) for name in ("features", "targets"))
         labels, jpegs = json.loads(stored.metadata()["labels"]), _Jpegs(stored)
-        if not len(targets) == len(features) or feature.shape != features.shape[1:] or jpegs.count not in (None, len(targets)):
+        if (
+            not len(targets) == len(features)
+            or feature.shape != features.shape[1:]
+            or jpegs.count not in (None, len(targets))
+        ):
             raise broken()
         if not ((targets >= 0) & (targets < len(labels))).all():
             raise broken()
@@ -97,11 +109,16 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
         scale[scale == 0] = 1
         distances = cdist(feature[None] / scale, features / scale, "cosine")[0]
         found = np.argsort(np.nan_to_num(distances, nan=2.0), kind="stable")[:count]
-        return [Neighbour(int(row), str(labels[targets[row]]), jpegs.read(row), float(distances[row])) for row in found]
+        return [
+            Neighbour(int(row), str(labels[targets[row]]), jpegs.read(row), float(distances[row]))
+            for row in found
+        ]
 
 
 class _Jpegs:
-    """The small pictures of an open file, each read when it is asked for. count: how many, None where the file holds none."""
+    """The small pictures of an open file, each read when it is asked for. count: how many, None where the
+    file holds none.
+    """
 
     def __init__(self, stored):
         self.count = None
@@ -109,12 +126,18 @@ class _Jpegs:
         if not names & {"jpegs", "ends"}:
             return
         self._ends, self._bytes = stored.get_tensor("ends"), stored.get_slice("jpegs")
-        if self._ends[0] != 0 or self._ends[-1] != self._bytes.get_shape()[0] or not (np.diff(self._ends) > 0).all():
+        if (
+            self._ends[0] != 0
+            or self._ends[-1] != self._bytes.get_shape()[0]
+            or not (np.diff(self._ends) > 0).all()
+        ):
             raise broken()
         self.count = len(self._ends) - 1
 
     def read(self, row: int) -> bytes:
-        return b"" if self.count is None else bytes(self._bytes[int(self._ends[row]) : int(self._ends[row + 1])])
+        return (
+            b"" if self.count is None else bytes(self._bytes[int(self._ends[row]) : int(self._ends[row + 1])])
+        )
 
 
 class _opened:
@@ -136,7 +159,10 @@ class _opened:
 
     def __exit__(self, kind, error, trace) -> None:
         self.stored.__exit__(kind, error, trace)
-        if isinstance(error, (SafetensorError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError)):
+        if isinstance(
+            error,
+            (SafetensorError, ValueError, KeyError, TypeError, IndexError, OverflowError, RecursionError),
+        ):
             raise broken() from None
 
 

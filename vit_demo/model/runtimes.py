@@ -1,7 +1,8 @@
 """Who computes the forward of a diagnosis: torch, or an exported model in onnxruntime.
 
-All engines give the same two answers as :class:`vit_demo.model.classifier.LeafClassifier`, which is one itself: the probabilities, or the logits
-with the [CLS] token that ``abstention`` judges. The class and :func:`engine_of` decide only how fast they come.
+All engines give the same two answers as :class:`vit_demo.model.classifier.LeafClassifier`, which is one
+itself: the probabilities, or the logits with the [CLS] token that ``abstention`` judges. The class and
+:func:`engine_of` decide only how fast they come.
 """
 
 from __future__ import annotations
@@ -22,20 +23,24 @@ FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
 
 
 class Engine(Protocol):
-    """Gives the answers for uint8 photos (B, 3, H, W) from :meth:`vit_demo.model.classifier.LeafClassifier.resize`."""
+    """Gives the answers for uint8 photos (B, 3, H, W) from
+    :meth:`vit_demo.model.classifier.LeafClassifier.resize`.
+    """
 
     def probabilities(self, photos: Tensor) -> Tensor:
         """Softmax of the logits, float32 (B, C)."""
 
     def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, hidden size), both float32 on the CPU."""
+        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, hidden size), both float32 on the
+        CPU.
+        """
 
 
 class OnnxEngine:
     """An exported model in onnxruntime, on the CPU; threads may share it.
 
-    file: as :mod:`vit_demo.export.onnx` wrote it. layer: whose [CLS] token it gives. classifier: only prepares the photos.
-    Raises UserError where onnxruntime is not installed or the file cannot be read.
+    file: as :mod:`vit_demo.export.onnx` wrote it. layer: whose [CLS] token it gives. classifier: only
+    prepares the photos. Raises UserError where onnxruntime is not installed or the file cannot be read.
     """
 
     def __init__(self, file: Path, layer: int, classifier: LeafClassifier):
@@ -48,7 +53,9 @@ class OnnxEngine:
         try:
             self._session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen of its own, none with a common base
-            raise UserError("error.model.export_unreadable", file=str(file), error=type(error).__name__) from None
+            raise UserError(
+                "error.model.export_unreadable", file=str(file), error=type(error).__name__
+            ) from None
         self._layer, self._classifier = layer, classifier
 
     def probabilities(self, photos: Tensor) -> Tensor:
@@ -60,7 +67,9 @@ class OnnxEngine:
         return self._run(photos)
 
     def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        logits, tokens = self._session.run(["logits", "cls_token"], {"pixel_values": self._classifier.normalise(photos).cpu().numpy()})
+        logits, tokens = self._session.run(
+            ["logits", "cls_token"], {"pixel_values": self._classifier.normalise(photos).cpu().numpy()}
+        )
         return torch.from_numpy(logits), torch.from_numpy(tokens)
 
 

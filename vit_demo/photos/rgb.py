@@ -9,17 +9,25 @@ from PIL import ExifTags, Image
 
 # What undoes each EXIF orientation; 1 is upright.
 TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM, 5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
 }
-# A large picture is converted in strips of about as many pixels, so that no second one of its size is ever made.
+# A large picture is converted in strips of about as many pixels, so that no second one of its size is ever
+# made.
 STRIP_PIXELS = 2_000_000
 
 
 def upright_rgb(photo: Image.Image, max_pixels: int | None = None) -> Image.Image:
-    """An opened picture of any mode as upright RGB: turned by its EXIF, white where it is transparent, at most 8 bit a colour.
+    """An opened picture of any mode as upright RGB: turned by its EXIF, white where it is transparent, at
+    most 8 bit a colour.
 
-    max_pixels: a larger one is made smaller by whole factors (mean of each block), a JPEG already while it is decoded.
+    max_pixels: a larger one is made smaller by whole factors (mean of each block), a JPEG already while it is
+    decoded.
     """
     if max_pixels:
         _decode_smaller(photo, max_pixels)
@@ -32,7 +40,9 @@ def upright_rgb(photo: Image.Image, max_pixels: int | None = None) -> Image.Imag
 
 
 def _decode_smaller(photo: Image.Image, max_pixels: int) -> None:
-    """Let a JPEG be decoded at a half, a quarter or an eighth of its sides; what stays too large after it is reduced like all others."""
+    """Let a JPEG be decoded at a half, a quarter or an eighth of its sides; what stays too large after it is
+    reduced like all others.
+    """
     width, height = photo.size
     scale = next((scale for scale in (1, 2, 4, 8) if width * height <= max_pixels * scale**2), 8)
     if photo.format in ("JPEG", "MPO") and scale > 1:
@@ -40,7 +50,9 @@ def _decode_smaller(photo: Image.Image, max_pixels: int) -> None:
 
 
 def _turn(photo: Image.Image) -> Image.Transpose | None:
-    """What makes it upright as its EXIF data say. ImageOps.exif_transpose would also write these anew, which fails where any tag is odd."""
+    """What makes it upright as its EXIF data say. ImageOps.exif_transpose would also write these anew, which
+    fails where any tag is odd.
+    """
     try:
         return TURNS.get(photo.getexif().get(ExifTags.Base.Orientation))
     except Exception:  # broken EXIF data do the pixels no harm
@@ -48,7 +60,9 @@ def _turn(photo: Image.Image) -> Image.Transpose | None:
 
 
 def _factors(size: tuple[int, int], max_pixels: int | None) -> tuple[int, int]:
-    """By how much to divide width and height so that at most max_pixels stay: the same for both, unless one side has too few pixels."""
+    """By how much to divide width and height so that at most max_pixels stay: the same for both, unless one
+    side has too few pixels.
+    """
     width, height = size
     excess = width * height / max_pixels if max_pixels else 1.0
     if excess <= 1:
@@ -84,7 +98,9 @@ def _rgb(photo: Image.Image, white: float | None) -> Image.Image:
 
 
 def _white(photo: Image.Image) -> float:
-    """The value of white in grey of more than 8 bit: the end of its range, or the brightest pixel where that is beyond each usual end."""
+    """The value of white in grey of more than 8 bit: the end of its range, or the brightest pixel where that
+    is beyond each usual end.
+    """
     if photo.mode.startswith("I;16"):
         return 65535.0
     high = max(float(_finite(strip).max()) for _, strip in _strips(photo, 1))

@@ -1,6 +1,7 @@
 """The only door by which bytes become a picture: everything is checked before anything is decoded.
 
-Whoever needs a picture from a file or from stored bytes takes :func:`opened` or :func:`decode`; nothing else in the program calls Pillow's ``open``.
+Whoever needs a picture from a file or from stored bytes takes :func:`opened` or :func:`decode`; nothing else
+in the program calls Pillow's ``open``.
 """
 
 from __future__ import annotations
@@ -20,26 +21,46 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.photos.rgb import upright_rgb
 
-# What cameras, phones and browsers write, and the usual ending of each. Formats with scripts or many parsers (SVG, PDF, EPS) stay out.
-# A phone's MPO is opened as the JPEG that it begins with.
-FORMATS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "GIF": ".gif", "BMP": ".bmp", "TIFF": ".tif", "AVIF": ".avif"}
+# What cameras, phones and browsers write, and the usual ending of each. Formats with scripts or many parsers
+# (SVG, PDF, EPS) stay out. A phone's MPO is opened as the JPEG that it begins with.
+FORMATS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "GIF": ".gif",
+    "BMP": ".bmp",
+    "TIFF": ".tif",
+    "AVIF": ".avif",
+}
 # "ftyp" and one of these brands begin a HEIC file (ISO/IEC 23008-12, annex B).
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
 
-# A larger photo is made smaller while it is read: no model looks at more, and no step after it should hold more.
+# A larger photo is made smaller while it is read: no model looks at more, and no step after it should hold
+# more.
 MAX_KEPT_PIXELS = 12_500_000
 # What decoding may take at its peak, so that with all around it one photo stays under 1 GB.
 DECODE_BYTES = 850_000_000
-# Measured peaks in bytes a pixel, the worst kind of each format, rounded up: Pillow's own picture (4) and what the decoder holds beside it.
-# A WebP is drawn on two canvases first, a TIFF may be one single compressed strip, a HEIC has three planes of up to 16 bit. Of AVIF 13.5
-# was measured with four planes of 8 bit; of 12 bit these take 4 more.
-BYTES_PER_PIXEL = {"PNG": 4.25, "GIF": 4.25, "BMP": 4.25, "WEBP": 17.0, "TIFF": 12.0, "HEIF": 14.0, "AVIF": 18.0}
-# The longest side that a JPEG can have; a PNG may name a row of two thousand million pixels, of which its decoder keeps two.
+# Measured peaks in bytes a pixel, the worst kind of each format, rounded up: Pillow's own picture (4) and
+# what the decoder holds beside it. A WebP is drawn on two canvases first, a TIFF may be one single compressed
+# strip, a HEIC has three planes of up to 16 bit. Of AVIF 13.5 was measured with four planes of 8 bit; of 12
+# bit these take 4 more.
+BYTES_PER_PIXEL = {
+    "PNG": 4.25,
+    "GIF": 4.25,
+    "BMP": 4.25,
+    "WEBP": 17.0,
+    "TIFF": 12.0,
+    "HEIF": 14.0,
+    "AVIF": 18.0,
+}
+# The longest side that a JPEG can have; a PNG may name a row of two thousand million pixels, of which its
+# decoder keeps two.
 MAX_SIDE = 65_535
 
 TILE_WIDTH, TILE_LENGTH = 322, 323
 
-# Pillow's own limit is lower than ours, and is for the whole process. Its warnings (odd EXIF, cut TIFF tags) tell a person nothing.
+# Pillow's own limit is lower than ours, and is for the whole process. Its warnings (odd EXIF, cut TIFF tags)
+# tell a person nothing.
 Image.MAX_IMAGE_PIXELS = settings.Settings.max_photo_pixels
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
@@ -47,11 +68,16 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 class Unfit(UserError):
     """A file that is not opened. It is called "the photo" until it is :meth:`named`.
 
-    why: key of the sentence that says what is wrong, with the file's {name} in it. advice: key of the one that says what who sent it can do.
+    why: key of the sentence that says what is wrong, with the file's {name} in it. advice: key of the one
+    that says what who sent it can do.
     """
 
     def __init__(self, why: str, advice: str, /, **values: Any) -> None:
-        super().__init__("error.photos.unfit", why=Sentence(why, {"name": Sentence("error.photos.the_photo"), **values}), advice=Sentence(advice))
+        super().__init__(
+            "error.photos.unfit",
+            why=Sentence(why, {"name": Sentence("error.photos.the_photo"), **values}),
+            advice=Sentence(advice),
+        )
 
     def why(self, name: str | Sentence) -> Sentence:
         """What is wrong with the file of this name, without the advice."""
@@ -65,13 +91,18 @@ class Unfit(UserError):
 
 @contextlib.contextmanager
 def opened(source: Path | bytes, max_other_pixels: int | None = None) -> Iterator[Image.Image]:
-    """The photo of a file or of its bytes, checked by what its header says and not yet decoded. Raises Unfit for all that is wrong, in the block too.
+    """The photo of a file or of its bytes, checked by what its header says and not yet decoded. Raises Unfit
+    for all that is wrong, in the block too.
 
-    It is to be decoded by ``pixels.upright_rgb`` with a number of pixels, else a JPEG takes more memory than is reckoned with.
-    max_other_pixels: a lower limit for all but a JPEG of one scan, for who decodes them whole.
+    It is to be decoded by ``pixels.upright_rgb`` with a number of pixels, else a JPEG takes more memory than
+    is reckoned with. max_other_pixels: a lower limit for all but a JPEG of one scan, for who decodes them
+    whole.
     """
     try:
-        size, limit = len(source) if isinstance(source, bytes) else source.stat().st_size, settings.load().max_photo_bytes
+        size, limit = (
+            len(source) if isinstance(source, bytes) else source.stat().st_size,
+            settings.load().max_photo_bytes,
+        )
         if size == 0:
             raise Unfit("error.photos.empty", "error.photos.again")
         if size > limit:
@@ -90,12 +121,15 @@ def opened(source: Path | bytes, max_other_pixels: int | None = None) -> Iterato
         raise Unfit("error.photos.too_large_here", "error.photos.smaller") from None
     except PermissionError:
         raise Unfit("error.photos.forbidden", "error.photos.permissions") from None
-    except Exception:  # Pillow says in a dozen ways that the data are bad, down to struct.error and zlib.error
+    except (
+        Exception
+    ):  # Pillow says in a dozen ways that the data are bad, down to struct.error and zlib.error
         raise Unfit("error.photos.damaged", "error.photos.again") from None
 
 
 def decode(stored: dict, max_pixels: int = MAX_KEPT_PIXELS) -> Image.Image | None:
-    """A stored image ({"bytes", "path"}, as the datasets library keeps it) as an upright RGB photo; None where it cannot be opened.
+    """A stored image ({"bytes", "path"}, as the datasets library keeps it) as an upright RGB photo; None
+    where it cannot be opened.
 
     max_pixels: a photo of more is reduced by whole factors.
     """
@@ -133,7 +167,9 @@ def _read_heif() -> bool:
 
 
 def _check_size(photo: Image.Image, max_other_pixels: int | None) -> None:
-    """Raise Unfit where the header names more pixels, a longer side or more memory to decode than is allowed."""
+    """Raise Unfit where the header names more pixels, a longer side or more memory to decode than is
+    allowed.
+    """
     width, height = photo.size
     most, pixels = settings.load().max_photo_pixels, _decoded_pixels(photo)
     if width * height > most:
@@ -142,7 +178,12 @@ def _check_size(photo: Image.Image, max_other_pixels: int | None) -> None:
         raise Unfit("error.photos.side", "error.photos.smaller", pixels=max(width, height), most=MAX_SIDE)
     cost = _bytes_per_pixel(photo)
     if pixels * cost > DECODE_BYTES:
-        raise Unfit("error.photos.memory", "error.photos.plain_jpeg", millions=pixels / 1e6, most=int(DECODE_BYTES / cost / 1e6))
+        raise Unfit(
+            "error.photos.memory",
+            "error.photos.plain_jpeg",
+            millions=pixels / 1e6,
+            most=int(DECODE_BYTES / cost / 1e6),
+        )
     if max_other_pixels and pixels > max_other_pixels and cost > 1:
         raise _too_many(pixels, max_other_pixels)
 
@@ -162,16 +203,20 @@ def _decoded_pixels(photo: Image.Image) -> int:
 
 
 def _bytes_per_pixel(photo: Image.Image) -> float:
-    """Peak memory of decoding by pixels of the photo as stored: 1 for a JPEG of one scan, more for all others.
+    """Peak memory of decoding by pixels of the photo as stored: 1 for a JPEG of one scan, more for all
+    others.
 
-    A JPEG is decoded reduced, row by row; but of one in several scans (progressive) libjpeg keeps all coefficients, 2 bytes each.
+    A JPEG is decoded reduced, row by row; but of one in several scans (progressive) libjpeg keeps all
+    coefficients, 2 bytes each.
     """
     if photo.format not in ("JPEG", "MPO"):
         return BYTES_PER_PIXEL[photo.format]
     if not _has_several_scans(photo):
         return 1.0
     areas = [across * down for _, across, down, _ in photo.layer]
-    return 1.0 + 2 * sum(areas) / (max(across for _, across, _, _ in photo.layer) * max(down for _, _, down, _ in photo.layer))
+    return 1.0 + 2 * sum(areas) / (
+        max(across for _, across, _, _ in photo.layer) * max(down for _, _, down, _ in photo.layer)
+    )
 
 
 def _has_several_scans(photo: Image.Image) -> bool:
@@ -186,7 +231,9 @@ def _has_several_scans(photo: Image.Image) -> bool:
 
 
 def _colours_of_first_scan(file: BinaryIO) -> int:
-    """From one segment to the next to the start of scan (ITU T.81, B.1.1 and B.2.3); 0 where anything else stands between them."""
+    """From one segment to the next to the start of scan (ITU T.81, B.1.1 and B.2.3); 0 where anything else
+    stands between them.
+    """
     file.seek(2)
     while file.read(1) == b"\xff":
         while (code := file.read(1)) == b"\xff":  # fill bytes

@@ -20,7 +20,9 @@ GROWTH = (1 / 2, 5 / 7, 1)
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands, for whoever shows it. status: preparing, training or scoring; done of total. message: what it does, said by who shows it."""
+    """Where a run stands, for whoever shows it. status: preparing, training or scoring; done of total.
+    message: what it does, said by who shows it.
+    """
 
     status: str
     done: int
@@ -81,5 +83,7 @@ def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, .
 
 def counter(report: Listener, split: str, status: str = "preparing") -> Callable[[int, int], None]:
     """A callback (done, total) that reports the reading or scoring of a split."""
-    message = Sentence(f"train.record.reading_{split}" if status == "preparing" else f"train.record.scoring_{split}")
+    message = Sentence(
+        f"train.record.reading_{split}" if status == "preparing" else f"train.record.scoring_{split}"
+    )
     return lambda done, total: report(Progress(status, done, total, message))

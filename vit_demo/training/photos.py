@@ -39,8 +39,12 @@ class Photos:
         return len(self.labels)
 
 
-def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | None = None) -> Iterator[Photos]:
-    """Decode and resize a split chunk by chunk, in order, in bounded memory: one chunk ahead of whoever takes them."""
+def batches(
+    data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | None = None
+) -> Iterator[Photos]:
+    """Decode and resize a split chunk by chunk, in order, in bounded memory: one chunk ahead of whoever takes
+    them.
+    """
     stored = data.cast_column("image", ImageFeature(decode=False))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
 
@@ -59,7 +63,9 @@ def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | N
             following = begin(start + CHUNK)
             good = [index for index, photo in enumerate(pixels) if photo is not None]
             yield Photos(
-                pixels=np.stack([pixels[index] for index in good]) if good else np.empty((0, 3, *(size or classifier.image_size)), np.uint8),
+                pixels=np.stack([pixels[index] for index in good])
+                if good
+                else np.empty((0, 3, *(size or classifier.image_size)), np.uint8),
                 labels=np.array([rows[index]["labels"] for index in good], dtype=np.int64),
                 paths=[rows[index]["image_file_path"] for index in good],
                 broken=[row["image_file_path"] for row, photo in zip(rows, pixels) if photo is None],
@@ -68,7 +74,11 @@ def batches(data: Dataset, classifier: LeafClassifier, size: tuple[int, int] | N
 
 
 def prepare(
-    data: Dataset, classifier: LeafClassifier, size: tuple[int, int], file: Path, progress: Callable[[int, int], None] = lambda done, total: None
+    data: Dataset,
+    classifier: LeafClassifier,
+    size: tuple[int, int],
+    file: Path,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Photos:
     """A whole split as one array, memory-mapped on ``file`` so that a large set does not fill the memory.
 
@@ -90,7 +100,9 @@ def prepare(
 
 
 def _reserve(file: Path) -> None:
-    """Take the disk space of a mapped file now: where it ran out later, a write to the map would kill the process without a word."""
+    """Take the disk space of a mapped file now: where it ran out later, a write to the map would kill the
+    process without a word.
+    """
     if not hasattr(os, "posix_fallocate"):
         return
     with open(file, "r+b") as handle:

@@ -86,10 +86,16 @@ def _refusal(error: Exception) -> UserError:
     """What went wrong, for a person."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate memory" in str(error).lower():
+    if (
+        isinstance(error, MemoryError)
+        or "out of memory" in str(error).lower()
+        or "can't allocate memory" in str(error).lower()
+    ):
         return UserError("error.training.memory_full")
     # safetensors says it in words alone, with an exception of its own.
-    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left on device" in str(error).lower():
+    if (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "no space left on device" in str(
+        error
+    ).lower():
         return UserError("error.training.disk_full")
     return UserError(UNEXPECTED, kind=type(error).__name__, what=str(error))
 
@@ -136,7 +142,13 @@ def _keep_on_full_disk() -> None:
     """From now on this process can print whatever the state of the disk that its log is on."""
     for name in ("stdout", "stderr"):
         raw = _Output(getattr(sys, name).fileno(), "w", closefd=False)
-        setattr(sys, name, io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True))
+        setattr(
+            sys,
+            name,
+            io.TextIOWrapper(
+                io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+            ),
+        )
 
 
 if __name__ == "__main__":

@@ -46,11 +46,18 @@ def build() -> gr.Blocks:
         remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
         with speech(gr.Accordion, label=Told("page.model.choose"), open=False, elem_id="model-accordion"):
             model = speech(
-                gr.Dropdown, choices=Told(models.ready_choices), value=EMBEDDED, label=Told("page.model.in_use"), info=Told("page.model.how"),
-                allow_custom_value=True, elem_id="model-in-use",
+                gr.Dropdown,
+                choices=Told(models.ready_choices),
+                value=EMBEDDED,
+                label=Told("page.model.in_use"),
+                info=Told("page.model.how"),
+                allow_custom_value=True,
+                elem_id="model-in-use",
             )
         with gr.Tabs() as tabs:
-            diagnose_tab, inside_tab, data_tab, finetune_tab = (speech(gr.Tab, label=Told(f"page.tab.{tab}"), id=tab) for tab in TABS)
+            diagnose_tab, inside_tab, data_tab, finetune_tab = (
+                speech(gr.Tab, label=Told(f"page.tab.{tab}"), id=tab) for tab in TABS
+            )
             with diagnose_tab:
                 photo = diagnose.build(model, speech, examples)
             with inside_tab:
@@ -65,7 +72,9 @@ def build() -> gr.Blocks:
         checked.submit(train_on, None, [fine_tune.photos, tabs, *fine_tune.timers], **QUIET)
         page.load(restore_model, remembered, model, **QUIET)
         speech.wire(page)
-        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **QUIET).then(None, None, None, js=SHOW_LINKED_RUN)
+        page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **QUIET).then(
+            None, None, None, js=SHOW_LINKED_RUN
+        )
     return page
 
 
@@ -80,14 +89,18 @@ def follow_run(event: gr.SelectData) -> tuple:
 
 
 def train_on(event: gr.EventData) -> tuple:
-    """Inputs: what the Check view shows. Outputs: its photos as they are mended to learn from, the Fine-tune tab, its timers."""
+    """Inputs: what the Check view shows. Outputs: its photos as they are mended to learn from, the Fine-tune
+    tab, its timers.
+    """
     # As in open_linked_run.
     timer = gr.Timer(active=True)
     return data.train_on(event), gr.Tabs(selected="finetune"), timer, timer
 
 
 def open_linked_run(request: gr.Request) -> tuple:
-    """Inputs: the page's address. Outputs: the run that it names (?run=ID), the Fine-tune tab, its timers; nothing without one."""
+    """Inputs: the page's address. Outputs: the run that it names (?run=ID), the Fine-tune tab, its timers;
+    nothing without one.
+    """
     run = runs.find(request.query_params.get("run"))
     if run is None:
         return (gr.skip(),) * 4
@@ -97,9 +110,11 @@ def open_linked_run(request: gr.Request) -> tuple:
 
 
 def restore_model(remembered: str) -> dict:
-    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still there.
+    """Inputs: the model that this browser used last. Outputs: the model list with it chosen, if it is still
+    there.
 
-    The page begins with the embedded model: set once more, it could take away what a person chose while a slow computer answers.
+    The page begins with the embedded model: set once more, it could take away what a person chose while a
+    slow computer answers.
     """
     try:
         chosen = {} if remembered == EMBEDDED else {"value": remembered}

@@ -18,14 +18,28 @@ SIZES = {"train": 40, "validation": 10, "test": 10}
 @pytest.fixture(scope="module")
 def catalogue() -> Catalogue:
     """Photos are called the same in each split."""
-    features = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=["rust", "healthy"])})
-    return Catalogue(DatasetDict({
-        split: Dataset.from_dict(
-            {"image_file_path": [f"{row}.jpg" for row in range(count)], "image": [None] * count, "labels": [row % 2 for row in range(count)]},
-            features=features,
+    features = Features(
+        {
+            "image_file_path": Value("string"),
+            "image": Image(),
+            "labels": ClassLabel(names=["rust", "healthy"]),
+        }
+    )
+    return Catalogue(
+        DatasetDict(
+            {
+                split: Dataset.from_dict(
+                    {
+                        "image_file_path": [f"{row}.jpg" for row in range(count)],
+                        "image": [None] * count,
+                        "labels": [row % 2 for row in range(count)],
+                    },
+                    features=features,
+                )
+                for split, count in SIZES.items()
+            }
         )
-        for split, count in SIZES.items()
-    }))
+    )
 
 
 def photo(split: str, row: int) -> tuple[str, str]:
@@ -33,9 +47,12 @@ def photo(split: str, row: int) -> tuple[str, str]:
 
 
 FOUND = (
-    Finding(LEAKAGE, (photo("train", 3), photo("test", 3)), 2.0, True), Finding(LEAKAGE, (photo("train", 3), photo("test", 4)), 1.0, False),
-    Finding(LABEL, (photo("train", 3),), 1.0, True, "rust"), Finding(LABEL, (photo("validation", 5),), 0.1, False, "rust"),
-    Finding(DUPLICATE, (photo("train", 7), photo("train", 8)), 1.0, True), Finding("dark", (photo("test", 9),), 1.0, True),
+    Finding(LEAKAGE, (photo("train", 3), photo("test", 3)), 2.0, True),
+    Finding(LEAKAGE, (photo("train", 3), photo("test", 4)), 1.0, False),
+    Finding(LABEL, (photo("train", 3),), 1.0, True, "rust"),
+    Finding(LABEL, (photo("validation", 5),), 0.1, False, "rust"),
+    Finding(DUPLICATE, (photo("train", 7), photo("train", 8)), 1.0, True),
+    Finding("dark", (photo("test", 9),), 1.0, True),
 )
 # Photo 39 of train was not drawn.
 LOOKED = [photo(split, row) for split, count in SIZES.items() for row in range(count)]
@@ -50,7 +67,9 @@ def test_each_photo_has_what_was_found_of_it_and_no_other(catalogue):
     known = add_findings(catalogue, FOUND, LOOKED)
     for name in NAMES:
         wanted = {photo for finding in FOUND if name_of(finding) == name for photo in finding.photos}
-        assert [photo(*place) for place in places(known, name)] == sorted(wanted, key=lambda one: (list(SIZES).index(one[0]), int(one[1][:-4])))
+        assert [photo(*place) for place in places(known, name)] == sorted(
+            wanted, key=lambda one: (list(SIZES).index(one[0]), int(one[1][:-4]))
+        )
     for at in range(len(known)):
         found = known.findings(at)
         if known.place(at) == ("train", 39):
@@ -59,7 +78,10 @@ def test_each_photo_has_what_was_found_of_it_and_no_other(catalogue):
             assert found == tuple(finding for finding in FOUND if photo(*known.place(at)) in finding.photos)
     wrong = {one for finding in FOUND for one in finding.photos}
     assert [photo(*place) for place in places(known, FINE)] == [one for one in LOOKED if one not in wrong]
-    assert known.known.turn != add_findings(catalogue, FOUND, LOOKED).known.turn and catalogue.findings(0) is None
+    assert (
+        known.known.turn != add_findings(catalogue, FOUND, LOOKED).known.turn
+        and catalogue.findings(0) is None
+    )
 
 
 def test_it_stands_beside_what_was_measured(catalogue):
@@ -80,7 +102,11 @@ def test_a_check_that_found_nothing(catalogue):
 
 
 def test_decisions_of_a_photo_are_found_where_it_was_moved_to():
-    moved, other, kept = Decision(1, "move", "test", "a", "train"), Decision(2, "exclude", "train", "b"), Decision(3, "relabel", "test", "a", "rust")
+    moved, other, kept = (
+        Decision(1, "move", "test", "a", "train"),
+        Decision(2, "exclude", "train", "b"),
+        Decision(3, "relabel", "test", "a", "rust"),
+    )
     both = [moved, other, kept]
     assert decided(both, ("test", "a")) == decided(both, ("train", "a")) == [moved, kept]
     assert decided(both, ("train", "b")) == [other] and decided(both, ("validation", "a")) == []

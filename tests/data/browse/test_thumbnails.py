@@ -36,16 +36,25 @@ def kept(home: Path) -> list[Path]:
     return sorted((home / "cache" / "thumbnails").glob("*/*"))
 
 
-@pytest.mark.parametrize(("size", "kind", "small"), [
-    ((500, 500), "JPEG", (176, 176)), ((4000, 1000), "JPEG", (176, 44)),
-    ((300, 600), "PNG", (88, 176)), ((60, 20), "PNG", (60, 20)), ((2000, 2), "PNG", (176, 1)),
-])
+@pytest.mark.parametrize(
+    ("size", "kind", "small"),
+    [
+        ((500, 500), "JPEG", (176, 176)),
+        ((4000, 1000), "JPEG", (176, 44)),
+        ((300, 600), "PNG", (88, 176)),
+        ((60, 20), "PNG", (60, 20)),
+        ((2000, 2), "PNG", (176, 1)),
+    ],
+)
 def test_it_is_the_photo_at_most_so_large(size, kind, small) -> None:
     picture = opened(thumbnail({"bytes": encoded(size, kind), "path": None}))
     assert picture.size == small
     pixels = np.asarray(picture).astype(int)
     middle = small[1] // 2
-    assert pixels[middle, 2, 0] > 150 > 100 > pixels[middle, 2, 2] and pixels[middle, -3, 2] > 150 > 100 > pixels[middle, -3, 0]
+    assert (
+        pixels[middle, 2, 0] > 150 > 100 > pixels[middle, 2, 2]
+        and pixels[middle, -3, 2] > 150 > 100 > pixels[middle, -3, 0]
+    )
 
 
 def test_it_is_upright() -> None:
@@ -59,7 +68,9 @@ def test_it_is_upright() -> None:
 
 def test_it_is_made_once_and_by_several_names_only_once(home, monkeypatch) -> None:
     photo = encoded((400, 400))
-    first = thumbnails.thumbnails([{"bytes": photo, "path": "one.jpg"}, {"bytes": encoded((300, 200)), "path": None}])
+    first = thumbnails.thumbnails(
+        [{"bytes": photo, "path": "one.jpg"}, {"bytes": encoded((300, 200)), "path": None}]
+    )
     assert len(kept(home)) == 2 and not [file for file in kept(home) if file.suffix != ".jpg"]
     monkeypatch.setattr(thumbnails, "make", None)  # nothing can be decoded any more
     assert thumbnails.thumbnails([{"bytes": photo, "path": "two.jpg"}]) == first[:1]
@@ -77,9 +88,15 @@ def test_another_photo_in_the_same_file_gets_another_one(home, tmp_path) -> None
     assert thumbnail(stored) is None
 
 
-@pytest.mark.parametrize("stored", [
-    {"bytes": b"no photo", "path": None}, {"bytes": encoded((300, 300))[:200], "path": None}, {"bytes": None, "path": "/nowhere.jpg"},
-], ids=["no photo", "torn", "gone"])
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"bytes": b"no photo", "path": None},
+        {"bytes": encoded((300, 300))[:200], "path": None},
+        {"bytes": None, "path": "/nowhere.jpg"},
+    ],
+    ids=["no photo", "torn", "gone"],
+)
 def test_a_broken_photo_has_none_and_does_not_hide_the_others(stored, home) -> None:
     found = thumbnails.thumbnails([stored, {"bytes": encoded((30, 30)), "path": None}])
     assert found[0] is None and opened(found[1]).size == (30, 30) and len(kept(home)) == 1
@@ -118,7 +135,11 @@ def test_a_full_folder_is_emptied_without_being_asked(home, monkeypatch) -> None
 
 def test_two_that_make_room_at_once_remove_no_more_than_one(home, monkeypatch) -> None:
     thumbnails.thumbnails([{"bytes": encoded((100 + number, 100)), "path": None} for number in range(30)])
-    folder, remove, others = home / "cache" / "thumbnails", Path.unlink, [lambda: thumbnails.sweep(folder, 4000)]
+    folder, remove, others = (
+        home / "cache" / "thumbnails",
+        Path.unlink,
+        [lambda: thumbnails.sweep(folder, 4000)],
+    )
 
     def unlink(file: Path, missing_ok: bool = False) -> None:
         while others:  # as soon as this one begins to remove, another one does all of its work

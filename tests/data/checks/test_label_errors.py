@@ -1,4 +1,6 @@
-"""Wrong labels: the closed form against leaving each photo out, confident learning the slow way, and planted mistakes."""
+"""Wrong labels: the closed form against leaving each photo out, confident learning the slow way, and planted
+mistakes.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,12 @@ def test_each_prediction_is_that_of_a_regression_which_never_saw_the_photo():
     kernel = rbf_kernel(standardised(features), gamma=WIDTH / features.shape[1])
     for row in range(len(labels)):
         others = np.delete(np.arange(len(labels)), row)
-        model = KernelRidge(alpha=RIDGE, kernel="precomputed").fit(kernel[np.ix_(others, others)], (targets - targets.mean(axis=0))[others])
-        assert np.allclose(found[row], model.predict(kernel[[row]][:, others])[0] + targets.mean(axis=0), atol=1e-4)
+        model = KernelRidge(alpha=RIDGE, kernel="precomputed").fit(
+            kernel[np.ix_(others, others)], (targets - targets.mean(axis=0))[others]
+        )
+        assert np.allclose(
+            found[row], model.predict(kernel[[row]][:, others])[0] + targets.mean(axis=0), atol=1e-4
+        )
 
 
 def test_a_label_does_not_speak_for_itself():
@@ -48,7 +54,9 @@ def test_planted_mistakes_come_first_with_the_class_they_had():
     planted = [3, 40, 77]
     wrong[planted] = (wrong[planted] + 1) % 3
     found = find_suspects(features, wrong, 3)
-    assert set(found.order[:3]) == set(planted) and found.suggested[planted].tolist() == labels[planted].tolist()
+    assert (
+        set(found.order[:3]) == set(planted) and found.suggested[planted].tolist() == labels[planted].tolist()
+    )
     assert found.suspect[planted].all() and found.suspect.sum() <= 6
     assert (np.diff(found.margins[found.order]) >= 0).all() and (found.margins[planted] < 0).all()
 
@@ -64,14 +72,18 @@ def test_landmarks_stand_for_all_photos(monkeypatch: pytest.MonkeyPatch):
     exact = leave_one_out(features, np.eye(3)[labels])
     monkeypatch.setattr(label_errors, "LANDMARKS", 150)
     nearly = leave_one_out(features, np.eye(3)[labels])
-    assert np.abs(nearly - exact).mean() < 0.02 and np.array_equal(leave_one_out(features, np.eye(3)[labels]), nearly)
+    assert np.abs(nearly - exact).mean() < 0.02 and np.array_equal(
+        leave_one_out(features, np.eye(3)[labels]), nearly
+    )
 
 
 def test_confident_learning_equals_its_formula_counted_photo_by_photo():
     random = np.random.default_rng(1)
     scores, labels = random.random((60, 4)), random.integers(0, 4, 60)
     found = label_errors._off_diagonal(scores, labels, 4)
-    thresholds = [np.mean([scores[row, label] for row in range(60) if labels[row] == label]) for label in range(4)]
+    thresholds = [
+        np.mean([scores[row, label] for row in range(60) if labels[row] == label]) for label in range(4)
+    ]
     for row in range(60):
         above = [label for label in range(4) if scores[row, label] >= thresholds[label]]
         assert found[row] == bool(above and max(above, key=lambda label: scores[row, label]) != labels[row])

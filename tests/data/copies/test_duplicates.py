@@ -36,13 +36,20 @@ def prints(photos: list[Image.Image | None]) -> Fingerprints:
 def made_up(count: int, seed: int = 0) -> tuple[Fingerprints, np.ndarray, np.ndarray]:
     """Fingerprints, early features and splits of photos that are nothing but numbers, some of them twice."""
     random = np.random.default_rng(seed)
-    hashes, early = random.random((count, HASH_BITS)) < 0.5, random.normal(size=(count, 20)).astype(np.float32)
+    hashes, early = (
+        random.random((count, HASH_BITS)) < 0.5,
+        random.normal(size=(count, 20)).astype(np.float32),
+    )
     digests = np.array([f"{number}" for number in range(count)], dtype="<U8")
     digests[5], hashes[5], early[5] = digests[2], hashes[2], 0.9 * early[2]
     hashes[11] = hashes[4]
     hashes[11, :3] ^= True
     digests[7] = ""
-    return Fingerprints(digests, hashes), early, np.array(["train", "validation", "test"])[np.arange(count) % 3]
+    return (
+        Fingerprints(digests, hashes),
+        early,
+        np.array(["train", "validation", "test"])[np.arange(count) % 3],
+    )
 
 
 def test_same_pixels_same_digest_whatever_file_they_came_in():
@@ -56,16 +63,27 @@ def test_same_pixels_same_digest_whatever_file_they_came_in():
 
 
 def test_a_copy_is_same_and_one_saved_and_scaled_anew_is_near():
-    photos = [picture(0), picture(1), picture(2), picture(1), saved_anew(picture(2).resize((80, 60)), 60), None]
+    photos = [
+        picture(0),
+        picture(1),
+        picture(2),
+        picture(1),
+        saved_anew(picture(2).resize((80, 60)), 60),
+        None,
+    ]
     early = np.random.default_rng(0).normal(size=(6, 8)).astype(np.float32)
     found = find_pairs(prints(photos), early, np.array(["train"] * 6), across=False)
     assert [(pair.first, pair.second, pair.kind) for pair in found[:2]] == [(1, 3, "same"), (2, 4, "near")]
-    assert {pair.kind for pair in found[2:]} <= {"alike"} and 5 not in {row for pair in found for row in (pair.first, pair.second)}
+    assert {pair.kind for pair in found[2:]} <= {"alike"} and 5 not in {
+        row for pair in found for row in (pair.first, pair.second)
+    }
 
 
 @pytest.mark.parametrize("block", [3, 7, 1024])
 @pytest.mark.parametrize("across", [True, False])
-def test_pairs_are_those_of_comparing_each_with_each(monkeypatch: pytest.MonkeyPatch, block: int, across: bool):
+def test_pairs_are_those_of_comparing_each_with_each(
+    monkeypatch: pytest.MonkeyPatch, block: int, across: bool
+):
     monkeypatch.setattr(duplicates, "BLOCK", block)
     found_prints, early, groups = made_up(24)
     known = [row for row in range(24) if row != 7]
@@ -75,13 +93,26 @@ def test_pairs_are_those_of_comparing_each_with_each(monkeypatch: pytest.MonkeyP
     for first in known:
         for second in known:
             if first < second and not (across and groups[first] == groups[second]):
-                cosine = float(unit[first] @ unit[second] / np.linalg.norm(unit[first]) / np.linalg.norm(unit[second]))
+                cosine = float(
+                    unit[first] @ unit[second] / np.linalg.norm(unit[first]) / np.linalg.norm(unit[second])
+                )
                 bits = int((found_prints.hashes[first] != found_prints.hashes[second]).sum())
                 same = found_prints.digests[first] == found_prints.digests[second]
-                slow.append((-((4 if same else 2 if bits <= duplicates.NEAR_BITS else 0) + cosine), first, second, bits))
+                slow.append(
+                    (
+                        -((4 if same else 2 if bits <= duplicates.NEAR_BITS else 0) + cosine),
+                        first,
+                        second,
+                        bits,
+                    )
+                )
     found = find_pairs(found_prints, early, groups, across, most=30)
-    assert [(pair.first, pair.second, pair.bits) for pair in found] == [(first, second, bits) for _, first, second, bits in sorted(slow)[:30]]
-    assert (found[0].kind, found[0].first, found[0].second) == (("same", 2, 5) if not across else (found[0].kind, found[0].first, found[0].second))
+    assert [(pair.first, pair.second, pair.bits) for pair in found] == [
+        (first, second, bits) for _, first, second, bits in sorted(slow)[:30]
+    ]
+    assert (found[0].kind, found[0].first, found[0].second) == (
+        ("same", 2, 5) if not across else (found[0].kind, found[0].first, found[0].second)
+    )
 
 
 def test_fewer_than_two_readable_photos_have_no_pair():
@@ -92,13 +123,20 @@ def test_fewer_than_two_readable_photos_have_no_pair():
 
 
 def test_the_leaf_that_is_in_two_splits_of_the_real_beans_is_among_the_first_candidates():
-    """And none of them is called the same photo. Only the photos round the pair are read, which keeps this short."""
+    """And none of them is called the same photo. Only the photos round the pair are read, which keeps this
+    short.
+    """
     data = open_dataset("beans")
     wanted = {"train": "healthy_train.244.jpg", "validation": "healthy_val.31.jpg"}
     photos, groups, names = [], [], []
     for split, count in (("train", 90), ("validation", 60)):
         paths = [path.rpartition("/")[2] for path in data[split]["image_file_path"]]
-        rows = sorted({paths.index(wanted[split]), *np.random.default_rng(0).choice(len(paths), count, replace=False).tolist()})
+        rows = sorted(
+            {
+                paths.index(wanted[split]),
+                *np.random.default_rng(0).choice(len(paths), count, replace=False).tolist(),
+            }
+        )
         photos += [data[split][row]["image"].convert("RGB") for row in rows]
         groups += [split] * len(rows)
         names += [paths[row] for row in rows]

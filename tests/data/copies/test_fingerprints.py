@@ -30,7 +30,10 @@ GROUPS = [0, 1, 0, 2, 1, 3, 4]
 
 
 def embedded(contents: list[bytes] = CONTENTS) -> Dataset:
-    return Dataset.from_list([{"image": {"bytes": content, "path": None}} for content in contents], features=Features({"image": ImageFeature()}))
+    return Dataset.from_list(
+        [{"image": {"bytes": content, "path": None}} for content in contents],
+        features=Features({"image": ImageFeature()}),
+    )
 
 
 def files(folder: Path) -> Dataset:
@@ -42,11 +45,15 @@ def files(folder: Path) -> Dataset:
 
 
 @pytest.mark.parametrize("kind", ["embedded", "files"])
-def test_copies_are_found_and_remembered(home: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copies_are_found_and_remembered(
+    home: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     home.mkdir()
     data = embedded() if kind == "embedded" else files(tmp_path)
     assert groups_of(data).tolist() == GROUPS
-    monkeypatch.setattr(fingerprints, "fingerprint_of", None)  # whoever reads a photo again, fails and calls it unreadable
+    monkeypatch.setattr(
+        fingerprints, "fingerprint_of", None
+    )  # whoever reads a photo again, fails and calls it unreadable
     assert groups_of(data).tolist() == GROUPS
     monkeypatch.undo()
     monkeypatch.setenv("VIT_DEMO_HOME", str(home))

@@ -1,4 +1,6 @@
-"""Photos set apart for checking: copies stay together, each class gives its share, and the cut is always the same."""
+"""Photos set apart for checking: copies stay together, each class gives its share, and the cut is always the
+same.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,12 @@ def flipped(bits: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """The same with so many other bits; as many are set as before, or one more or less."""
     random = np.random.default_rng(seed)
     off, on = count // 2, count - count // 2
-    chosen = np.concatenate([random.choice(np.flatnonzero(bits), off, replace=False), random.choice(np.flatnonzero(~bits), on, replace=False)])
+    chosen = np.concatenate(
+        [
+            random.choice(np.flatnonzero(bits), off, replace=False),
+            random.choice(np.flatnonzero(~bits), on, replace=False),
+        ]
+    )
     changed = bits.copy()
     changed[chosen] ^= True
     return changed
@@ -59,14 +66,24 @@ def test_groups_are_those_of_comparing_each_with_each():
 
 @pytest.mark.parametrize("near", [0, 3, 10])
 def test_every_distance_up_to_the_limit_is_found(near: int):
-    bits = np.stack([row for base in range(30) for row in (hashes(1, base)[0], flipped(hashes(1, base)[0], base % 15, seed=base))])
+    bits = np.stack(
+        [
+            row
+            for base in range(30)
+            for row in (hashes(1, base)[0], flipped(hashes(1, base)[0], base % 15, seed=base))
+        ]
+    )
     groups = group_photos(np.array([str(number) for number in range(60)]), bits, near)
-    assert [groups[2 * base] == groups[2 * base + 1] for base in range(30)] == [base % 15 <= near for base in range(30)]
+    assert [groups[2 * base] == groups[2 * base + 1] for base in range(30)] == [
+        base % 15 <= near for base in range(30)
+    ]
 
 
 def test_no_photo_and_all_the_same():
     assert group_photos(np.empty(0, "<U4"), np.empty((0, 64), bool), NEAR).tolist() == []
-    assert group_photos(np.array(["x"] * 3000), np.repeat(hashes(1), 3000, axis=0), NEAR).tolist() == [0] * 3000
+    assert (
+        group_photos(np.array(["x"] * 3000), np.repeat(hashes(1), 3000, axis=0), NEAR).tolist() == [0] * 3000
+    )
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -101,7 +118,10 @@ def test_sizes_are_those_of_the_library_without_copies():
         labels = np.repeat(np.arange(len(counts)), counts)
         parts = cut(labels, np.arange(len(labels)), NAMES, 1, 0.1, 0, "leaves")
         _, held = train_test_split(labels, test_size=0.1, stratify=labels, random_state=0)
-        ours, theirs = np.bincount(labels[parts == 1], minlength=len(counts)), np.bincount(held, minlength=len(counts))
+        ours, theirs = (
+            np.bincount(labels[parts == 1], minlength=len(counts)),
+            np.bincount(held, minlength=len(counts)),
+        )
         assert abs(ours - theirs).max() <= 1 and abs(ours.sum() - theirs.sum()) <= 1
         assert ours.min() >= 1, "each class is checked with at least one photo"
 
@@ -113,10 +133,18 @@ def test_a_class_that_is_one_burst_but_for_some_is_still_checked():
     assert all({0, 1, 2} == set(parts[labels == label].tolist()) for label in (0, 1))
 
 
-@pytest.mark.parametrize(("counts", "copies", "words"), [
-    ((3, 3), 0, "too few photos to set"), ((59, 1), 0, "too few photos of b"), ((59, 2), 0, "too few photos of b"), ((60, 60), 60, "1, copies not counted"),
-])
-def test_small_classes_are_named(refusal: Callable[..., str], counts: tuple[int, int], copies: int, words: str):
+@pytest.mark.parametrize(
+    ("counts", "copies", "words"),
+    [
+        ((3, 3), 0, "too few photos to set"),
+        ((59, 1), 0, "too few photos of b"),
+        ((59, 2), 0, "too few photos of b"),
+        ((60, 60), 60, "1, copies not counted"),
+    ],
+)
+def test_small_classes_are_named(
+    refusal: Callable[..., str], counts: tuple[int, int], copies: int, words: str
+):
     labels, groups = np.repeat([0, 1], counts), np.arange(sum(counts))
     if copies:
         groups[-copies:] = 500

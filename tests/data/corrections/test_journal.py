@@ -47,12 +47,19 @@ def made_up(names: list[str] | None = None) -> DatasetDict:
 
 
 def seen(data: DatasetDict) -> dict[str, list[tuple[str, str]]]:
-    return {split: [(path, NAMES[label]) for path, label in zip(part["image_file_path"], part["labels"])] for split, part in data.items()}
+    return {
+        split: [(path, NAMES[label]) for path, label in zip(part["image_file_path"], part["labels"])]
+        for split, part in data.items()
+    }
 
 
 def test_nothing_decided_is_the_data_set_itself(home: Path):
     data = made_up()
-    assert journal_of("beans").decisions() == [] and seen(mend(data, [])) == seen(data) and fingerprint(mend(data, [])) == fingerprint(data)
+    assert (
+        journal_of("beans").decisions() == []
+        and seen(mend(data, [])) == seen(data)
+        and fingerprint(mend(data, [])) == fingerprint(data)
+    )
 
 
 def test_photos_are_left_out_relabelled_and_moved_and_the_source_stays(home: Path):
@@ -64,8 +71,14 @@ def test_photos_are_left_out_relabelled_and_moved_and_the_source_stays(home: Pat
     journal.decide("relabel", ("validation", "validation/1.png"), "rust")
     mended = mend(data, journal.decisions())
     assert seen(mended) == {
-        "train": [("train/1.png", "rust"), ("train/2.png", "rust"), ("train/3.png", "healthy"), ("train/4.png", "rust"), ("train/5.png", "healthy"),
-                  ("validation/1.png", "rust")],
+        "train": [
+            ("train/1.png", "rust"),
+            ("train/2.png", "rust"),
+            ("train/3.png", "healthy"),
+            ("train/4.png", "rust"),
+            ("train/5.png", "healthy"),
+            ("validation/1.png", "rust"),
+        ],
         "validation": [("validation/0.png", "rust")],
         "test": before["test"],
     }
@@ -82,11 +95,16 @@ def test_the_last_word_counts_and_each_can_be_taken_back(home: Path):
     assert seen(mend(data, journal.decisions()))["test"] == [("test/1.png", "healthy")]
     journal.decide("keep", ("test", "test/0.png"))
     assert seen(mend(data, journal.decisions()))["test"][0] == ("test/0.png", "rust")
-    assert journal.undo().action == "keep" and journal.undo().to == "rust" and journal.undo().action == "exclude"
+    assert (
+        journal.undo().action == "keep" and journal.undo().to == "rust" and journal.undo().action == "exclude"
+    )
     assert seen(mend(data, journal.decisions()))["test"][0] == ("test/0.png", "healthy")
     assert journal.undo(first.number) == first and journal.decisions() == []
     # What was taken back stays readable, and its number is not given again.
-    assert len(journal.file.read_text().splitlines()) == 8 and journal.decide("exclude", ("test", "test/0.png")).number == 5
+    assert (
+        len(journal.file.read_text().splitlines()) == 8
+        and journal.decide("exclude", ("test", "test/0.png")).number == 5
+    )
 
 
 def test_undo_names_one_decision_and_leaves_the_others(home: Path):
@@ -99,7 +117,9 @@ def test_undo_names_one_decision_and_leaves_the_others(home: Path):
 def test_what_cannot_be_decided_is_said(home: Path, refusal):
     journal = journal_of("beans")
     assert "not delete" in refusal(journal.decide, "delete", ("train", "a"))
-    assert "class" in refusal(journal.decide, "relabel", ("train", "a")) and "split" in refusal(journal.decide, "move", ("train", "a"))
+    assert "class" in refusal(journal.decide, "relabel", ("train", "a")) and "split" in refusal(
+        journal.decide, "move", ("train", "a")
+    )
     assert "no decision" in refusal(journal.undo) and "no such" in refusal(journal.undo, 7)
     for row in range(2):
         journal.decide("exclude", ("test", f"test/{row}.png"))
@@ -114,10 +134,14 @@ def test_what_is_not_there_any_more_does_nothing(home: Path):
     assert seen(mend(data, journal.decisions())) == seen(data)
 
 
-def test_each_data_set_has_its_own_journal_and_one_folder_has_one(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_each_data_set_has_its_own_journal_and_one_folder_has_one(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     (tmp_path / "leaves").mkdir()
     monkeypatch.chdir(tmp_path)
-    assert journal_of("leaves").file == journal_of(str(tmp_path / "leaves")).file == journal_of("./leaves/").file
+    assert (
+        journal_of("leaves").file == journal_of(str(tmp_path / "leaves")).file == journal_of("./leaves/").file
+    )
     names = ["beans", "a/b", "a-b", "../../etc/passwd", "x" * 500]
     files = {journal_of(name).file for name in names}
     assert len(files) == len(names) and all(file.parent == home / "decisions" for file in files)
@@ -180,28 +204,39 @@ def image_folder(tmp_path: Path) -> Path:
     return tmp_path / "leaves"
 
 
-def test_a_mended_source_is_opened_by_name_and_changes_with_each_decision(home: Path, image_folder: Path, refusal):
+def test_a_mended_source_is_opened_by_name_and_changes_with_each_decision(
+    home: Path, image_folder: Path, refusal
+):
     spec = f"mended:{image_folder}"
     plain, mended = open_dataset(image_folder), open_dataset(spec)
     assert fingerprint(mended) == fingerprint(plain) and open_dataset(spec) is mended
     photo = ("train", plain["train"]["image_file_path"][0])
     journal = journal_of(image_folder)
     journal.decide("exclude", photo)
-    assert len(open_dataset(spec)["train"]) == len(plain["train"]) - 1 == 19 and len(open_dataset(image_folder)["train"]) == 20
+    assert (
+        len(open_dataset(spec)["train"]) == len(plain["train"]) - 1 == 19
+        and len(open_dataset(image_folder)["train"]) == 20
+    )
     marked = fingerprint(open_dataset(spec))
     assert marked != fingerprint(plain)
     journal.undo()
     assert fingerprint(open_dataset(spec)) == fingerprint(plain)
     journal.decide("exclude", photo)
     assert fingerprint(open_dataset(spec)) == marked
-    assert "once" in refusal(open_dataset, f"mended:mended:{image_folder}") and "no folder" in refusal(open_dataset, "mended:nowhere")
+    assert "once" in refusal(open_dataset, f"mended:mended:{image_folder}") and "no folder" in refusal(
+        open_dataset, "mended:nowhere"
+    )
 
 
 def test_the_photos_of_the_program_can_be_mended_too(home: Path):
     data = open_dataset("beans")
     before = data["test"][0]["labels"]
-    journal_of("beans").decide("relabel", ("test", data["test"]["image_file_path"][0]), label_names(data)[(before + 1) % 3])
-    changed = np.flatnonzero(np.array(open_dataset("mended:beans")["test"]["labels"]) != np.array(data["test"]["labels"]))
+    journal_of("beans").decide(
+        "relabel", ("test", data["test"]["image_file_path"][0]), label_names(data)[(before + 1) % 3]
+    )
+    changed = np.flatnonzero(
+        np.array(open_dataset("mended:beans")["test"]["labels"]) != np.array(data["test"]["labels"])
+    )
     assert changed.tolist() == [0]
 
 
@@ -211,10 +246,17 @@ def test_an_exported_set_opens_as_the_same_photos(home: Path, image_folder: Path
     counted = []
     export(data, tmp_path / "out", kind, counted.append)
     again = open_dataset(tmp_path / "out")
-    assert counted[-1] == 30 and again["train"].features["labels"].names == data["train"].features["labels"].names
+    assert (
+        counted[-1] == 30
+        and again["train"].features["labels"].names == data["train"].features["labels"].names
+    )
     for split in data:
+
         def photos(found, split=split):
-            return sorted((label, np.asarray(image.convert("RGB")).tobytes()) for label, image in zip(found[split]["labels"], found[split]["image"]))
+            return sorted(
+                (label, np.asarray(image.convert("RGB")).tobytes())
+                for label, image in zip(found[split]["labels"], found[split]["image"])
+            )
 
         assert photos(again) == photos(data)
     assert not list(tmp_path.glob("*.new"))
@@ -224,17 +266,31 @@ def test_names_that_no_file_system_takes_are_made_harmless(tmp_path: Path):
     names = ["a/b", "A_b", "../..", "b.", "rust"]
     features = Features({**FEATURES, "labels": ClassLabel(names=names)})
     paths = ["../../evil.png", "x/IMG.PNG", "y/img.png", "z\\..\\w.png", "\0.gif"]
-    rows = {"image_file_path": paths, "image": [{"bytes": encoded(row), "path": None} for row in range(5)], "labels": [0, 4, 4, 2, 3]}
+    rows = {
+        "image_file_path": paths,
+        "image": [{"bytes": encoded(row), "path": None} for row in range(5)],
+        "labels": [0, 4, 4, 2, 3],
+    }
     data = DatasetDict(train=Dataset.from_dict(rows, features=features))
     export(data, tmp_path / "deep" / "out")
-    files = sorted(file.relative_to(tmp_path / "deep" / "out").as_posix() for file in (tmp_path / "deep").rglob("*.png"))
-    assert len(files) == 5 and all(re.fullmatch(r"train/[\w .()-]+/[\w .()-]+\.png", file) and ".." not in file for file in files), files
-    assert len({file.split("/")[1] for file in files}) == 4 and [file for file in tmp_path.iterdir()] == [tmp_path / "deep"]
+    files = sorted(
+        file.relative_to(tmp_path / "deep" / "out").as_posix() for file in (tmp_path / "deep").rglob("*.png")
+    )
+    assert len(files) == 5 and all(
+        re.fullmatch(r"train/[\w .()-]+/[\w .()-]+\.png", file) and ".." not in file for file in files
+    ), files
+    assert len({file.split("/")[1] for file in files}) == 4 and [file for file in tmp_path.iterdir()] == [
+        tmp_path / "deep"
+    ]
 
 
-def test_an_export_leaves_nothing_half_done(home: Path, image_folder: Path, tmp_path: Path, refusal, monkeypatch: pytest.MonkeyPatch):
+def test_an_export_leaves_nothing_half_done(
+    home: Path, image_folder: Path, tmp_path: Path, refusal, monkeypatch: pytest.MonkeyPatch
+):
     data = open_dataset(image_folder)
-    assert "already" in refusal(export, data, image_folder) and "not zip" in refusal(export, data, tmp_path / "out", "zip")
+    assert "already" in refusal(export, data, image_folder) and "not zip" in refusal(
+        export, data, tmp_path / "out", "zip"
+    )
 
     def full(_self: Path, _content: bytes) -> None:
         raise OSError(28, "No space left on device")
@@ -267,10 +323,14 @@ def test_what_was_decided_about_an_import_goes_with_its_photos(home: Path, image
     journal.decide("exclude", photo)
     shutil.rmtree(home / "imports" / "farm")
     bring()
-    assert journal_of("import:farm").decisions() == [] and len(open_dataset("mended:import:farm")["train"]) == 20
+    assert (
+        journal_of("import:farm").decisions() == [] and len(open_dataset("mended:import:farm")["train"]) == 20
+    )
 
 
-def test_an_import_that_fails_takes_nothing_of_the_journal(home: Path, image_folder: Path, tmp_path: Path, refusal):
+def test_an_import_that_fails_takes_nothing_of_the_journal(
+    home: Path, image_folder: Path, tmp_path: Path, refusal
+):
     import_photos(image_folder, "farm")
     journal_of("import:farm").decide("exclude", ("train", "1.png"))
     assert "already" in refusal(import_photos, image_folder, "farm")
@@ -291,16 +351,31 @@ def test_decisions_go_with_photos_that_come_into_another_split(home: Path, tmp_p
         import_photos(Files(tuple(files), label), "farm")
 
     def place(name: str) -> tuple[str, str]:
-        return next((split, path) for split, part in open_dataset("import:farm").items() for path in part["image_file_path"] if path.endswith(name))
+        return next(
+            (split, path)
+            for split, part in open_dataset("import:farm").items()
+            for path in part["image_file_path"]
+            if path.endswith(name)
+        )
 
     bring("rust", 0, 30)
     bring("healthy", 100, 30)
-    names = [f"{label}-{first + number}.png" for label, first in (("rust", 0), ("healthy", 100)) for number in range(30)]
+    names = [
+        f"{label}-{first + number}.png"
+        for label, first in (("rust", 0), ("healthy", 100))
+        for number in range(30)
+    ]
     before = {name: place(name) for name in names}
     journal = journal_of("import:farm")
     for number, name in enumerate(names):
         other = names[(number + 1) % len(names)]
-        journal.decide(*(("keep", before[name], "/".join(before[other]), "leakage") if number % 2 else ("relabel", before[name], "spot", "label")))
+        journal.decide(
+            *(
+                ("keep", before[name], "/".join(before[other]), "leakage")
+                if number % 2
+                else ("relabel", before[name], "spot", "label")
+            )
+        )
     # More photos: the splits are cut anew.
     bring("rust", 200, 60)
     after = {name: place(name) for name in names}

@@ -1,4 +1,6 @@
-"""The review set: what a person says of a photo is kept whole or not at all, without a trace of who and where, until it is taken out."""
+"""The review set: what a person says of a photo is kept whole or not at all, without a trace of who and
+where, until it is taken out.
+"""
 
 from __future__ import annotations
 
@@ -37,14 +39,20 @@ def journal() -> Path:
 def test_what_is_stored_comes_back_and_what_is_removed_is_gone(home):
     assert review_set.corrections() == [] and not home.exists()
     first = review_set.store(photo(1), "  healthy ", SAID, "seen \n at the well")
-    second = review_set.store(photo(2), "powdery mildew", Said("healthy", 0.4, "not_known", "owner/model", "abc"))
+    second = review_set.store(
+        photo(2), "powdery mildew", Said("healthy", 0.4, "not_known", "owner/model", "abc")
+    )
     assert review_set.corrections() == [second, first]
     assert (first.label, first.said, first.note) == ("healthy", SAID, "seen at the well")
     assert files() == sorted([f"{first.id}.jpg", f"{second.id}.jpg"])
     review_set.remove(first.id)
     assert review_set.corrections() == [second] and files() == [f"{second.id}.jpg"]
     # The journal still says that it was there and was removed, and when.
-    assert [json.loads(line).get("removed", False) for line in journal().read_text().splitlines()] == [False, False, True]
+    assert [json.loads(line).get("removed", False) for line in journal().read_text().splitlines()] == [
+        False,
+        False,
+        True,
+    ]
     assert review_set.clear() == 1 and review_set.corrections() == [] and not journal().exists()
     assert review_set.clear() == 0
 
@@ -53,17 +61,25 @@ def test_the_same_photo_twice_is_one_photo_with_the_later_label():
     review_set.store(photo(1), "healthy", SAID)
     review_set.store(photo(2), "healthy", SAID)
     last = review_set.store(photo(1), "bean_rust", SAID)
-    assert [found.label for found in review_set.corrections()] == ["bean_rust", "healthy"] and review_set.corrections()[0] == last
+    assert [found.label for found in review_set.corrections()] == [
+        "bean_rust",
+        "healthy",
+    ] and review_set.corrections()[0] == last
     assert len(files()) == 2
 
 
 def test_the_photo_stays_as_it_looks_and_loses_who_took_it_and_where(tmp_path):
-    pixels = np.kron(np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8), np.ones((16, 16, 1), dtype=np.uint8))
+    pixels = np.kron(
+        np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8),
+        np.ones((16, 16, 1), dtype=np.uint8),
+    )
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     exif[0x010F], exif[0x8825] = "SECRETCAMERA", {1: "S", 2: (1.0, 17.0, 30.0)}
     file = tmp_path / "field.jpg"
-    Image.fromarray(pixels).save(file, quality=95, exif=exif, comment=b"SECRETNOTE", icc_profile=b"SECRETPROFILE", dpi=(72, 72))
+    Image.fromarray(pixels).save(
+        file, quality=95, exif=exif, comment=b"SECRETNOTE", icc_profile=b"SECRETPROFILE", dpi=(72, 72)
+    )
     assert b"SECRETCAMERA" in file.read_bytes()
     opened = open_photo(file)
     kept = review_set.store(opened, "healthy", SAID)
@@ -85,8 +101,15 @@ def test_a_large_photo_is_kept_at_twelve_megapixels(tmp_path):
 @pytest.mark.parametrize(
     ("label", "why"),
     [
-        ("", "choose a class"), (" \n\t ", "choose a class"), (None, "choose a class"), ("x" * (LABEL_LENGTH + 1), "at most 100"),
-        ("rust\x00", "printed"), ("rust\u202egpj", "printed"), ("\ud800", "printed"), ("...", "printed"), ("\x1b[2J a", "printed"),
+        ("", "choose a class"),
+        (" \n\t ", "choose a class"),
+        (None, "choose a class"),
+        ("x" * (LABEL_LENGTH + 1), "at most 100"),
+        ("rust\x00", "printed"),
+        ("rust\u202egpj", "printed"),
+        ("\ud800", "printed"),
+        ("...", "printed"),
+        ("\x1b[2J a", "printed"),
     ],
 )
 def test_what_is_no_label_is_refused_and_nothing_is_stored(home, refusal, label, why):
@@ -94,11 +117,16 @@ def test_what_is_no_label_is_refused_and_nothing_is_stored(home, refusal, label,
     assert not home.exists()
 
 
-@pytest.mark.parametrize("label", ["../../etc/passwd", "锈病", "tache «brune»", "<b>rust</b>", "a" * LABEL_LENGTH, "CON", "rust; rm -rf ~"])
+@pytest.mark.parametrize(
+    "label",
+    ["../../etc/passwd", "锈病", "tache «brune»", "<b>rust</b>", "a" * LABEL_LENGTH, "CON", "rust; rm -rf ~"],
+)
 def test_a_label_is_text_and_never_part_of_a_path(home, label):
     kept = review_set.store(photo(1), label, SAID)
     assert review_set.corrections()[0].label == label and files() == [f"{kept.id}.jpg"]
-    assert sorted(path.name for path in home.rglob("*")) == sorted(["review", "photos", f"{kept.id}.jpg", "review.jsonl", "lock"])
+    assert sorted(path.name for path in home.rglob("*")) == sorted(
+        ["review", "photos", f"{kept.id}.jpg", "review.jsonl", "lock"]
+    )
 
 
 def test_a_long_note_is_cut():
@@ -111,7 +139,16 @@ def test_words_of_any_kind_come_back_as_they_were():
 
 
 @pytest.mark.parametrize(
-    "torn", [b'{"id": "0123', b"\xff\xfe", b"[1]\n", b'{"id": "../../x", "removed": true}\n', b"null\n", b'{"id": 5}\n', b'{"id": "' + b"0" * 32 + b'"}\n']
+    "torn",
+    [
+        b'{"id": "0123',
+        b"\xff\xfe",
+        b"[1]\n",
+        b'{"id": "../../x", "removed": true}\n',
+        b"null\n",
+        b'{"id": 5}\n',
+        b'{"id": "' + b"0" * 32 + b'"}\n',
+    ],
 )
 def test_a_torn_or_foreign_line_hides_no_other(torn):
     first = review_set.store(photo(1), "healthy", SAID)
@@ -128,7 +165,10 @@ def test_a_line_that_names_a_file_elsewhere_is_no_photo(tmp_path, refusal):
     secret.write_bytes(b"x")
     for name in (str(secret.with_suffix("")), "../../secret", "0" * 31 + "/"):
         with open(journal(), "a") as file:
-            file.write(json.dumps({"id": name, "label": "healthy", "said": vars(SAID), "time": 0.0, "note": ""}) + "\n")
+            file.write(
+                json.dumps({"id": name, "label": "healthy", "said": vars(SAID), "time": 0.0, "note": ""})
+                + "\n"
+            )
         refusal(review_set.remove, name)
     assert len(review_set.corrections()) == 1 and secret.exists()
 
@@ -175,7 +215,9 @@ def test_a_disk_that_takes_the_photo_and_half_a_line_leaves_all_as_it_was(refusa
         assert (journal().read_bytes(), files()) == before
         # Of a photo that is there already, only the new label is lost.
         refusal(review_set.store, photo(1), "bean_rust", SAID)
-    assert (journal().read_bytes(), files()) == before and review_set.corrections() == [old] and len(calls) == 4
+    assert (
+        (journal().read_bytes(), files()) == before and review_set.corrections() == [old] and len(calls) == 4
+    )
 
 
 def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch, refusal):
@@ -187,7 +229,8 @@ def test_a_home_that_cannot_be_written_is_said(tmp_path, monkeypatch, refusal):
 
 def test_two_servers_store_at_once_and_nothing_is_lost(home):
     code = (
-        "import sys, numpy as np; from PIL import Image; from vit_demo.data.corrections.review_set import Said, store\n"
+        "import sys, numpy as np; from PIL import Image\n"
+        "from vit_demo.data.corrections.review_set import Said, store\n"
         "for number in range(40):\n"
         "    pixels = np.full((8, 8, 3), number, dtype=np.uint8); pixels[0, 0] = int(sys.argv[1])\n"
         "    store(Image.fromarray(pixels), sys.argv[1], Said('healthy', 0.5, None, 'm'))\n"

@@ -50,7 +50,9 @@ def folder_of(root: Path, *names: str, count: int = 20) -> str:
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
         for index in range(count):
-            Image.fromarray(np.full((8, 8, 3), (index * 9, number * 30, 200), dtype=np.uint8)).save(root / name / f"{index}.png")
+            Image.fromarray(np.full((8, 8, 3), (index * 9, number * 30, 200), dtype=np.uint8)).save(
+                root / name / f"{index}.png"
+            )
     return str(root)
 
 
@@ -61,12 +63,23 @@ def test_an_empty_set_says_how_it_is_filled(refusal):
 
 
 @pytest.mark.parametrize(
-    ("counts", "needed"), [({"a": 1}, 13), ({"a": 30}, 13), ({"a": 6, "b": 6}, 13), ({"a": 40, "b": CLASS_PHOTOS - 1}, 13), ({"a": 7, "b": 7, "c": 7}, 24)]
+    ("counts", "needed"),
+    [
+        ({"a": 1}, 13),
+        ({"a": 30}, 13),
+        ({"a": 6, "b": 6}, 13),
+        ({"a": 40, "b": CLASS_PHOTOS - 1}, 13),
+        ({"a": 7, "b": 7, "c": 7}, 24),
+    ],
 )
 def test_too_few_to_train_on_say_how_many_are_needed_and_can_be_looked_at(refusal, counts, needed):
     correct(**counts)
     why = refusal(open_dataset, "review")
-    assert f"{needed} in all" in why and all(f"{label}: {count}" in why for label, count in counts.items()) and "beans + review" in why
+    assert (
+        f"{needed} in all" in why
+        and all(f"{label}: {count}" in why for label, count in counts.items())
+        and "beans + review" in why
+    )
     data = review_to_look_at()
     assert list(data) == ["train"] and per_class(data["train"]) == counts
     assert review_to_look_at() is data
@@ -79,7 +92,9 @@ def test_as_many_as_the_sentence_asks_for_are_enough(counts):
     assert list(data) == ["train", "validation", "test"] and label_names(data) == sorted(counts)
     paths = [path for part in data.values() for path in part["image_file_path"]]
     assert sorted(paths) == sorted(f"review/{one.id}.jpg" for one in stored)
-    assert set(per_class(data["train"])) == set(counts) and all(len(part) >= len(counts) for part in data.values())
+    assert set(per_class(data["train"])) == set(counts) and all(
+        len(part) >= len(counts) for part in data.values()
+    )
     by_path = {f"review/{one.id}.jpg": one for one in stored}
     for part in data.values():
         for row in part:
@@ -92,7 +107,10 @@ def test_as_many_as_the_sentence_asks_for_are_enough(counts):
 def test_it_is_looked_at_newest_first_and_follows_each_change():
     first, second = correct(healthy=1, bean_rust=1)
     catalogue = Catalogue(review_to_look_at())
-    assert [catalogue.path(position) for position in catalogue.find(Query())] == [f"review/{second.id}.jpg", f"review/{first.id}.jpg"]
+    assert [catalogue.path(position) for position in catalogue.find(Query())] == [
+        f"review/{second.id}.jpg",
+        f"review/{first.id}.jpg",
+    ]
     assert catalogue.photo("train", 0).label == "bean_rust"
     review_set.store(photo(1), "angular_leaf_spot", SAID)
     assert Catalogue(review_to_look_at()).photo("train", 0).label == "angular_leaf_spot"
@@ -110,9 +128,16 @@ def test_beside_another_it_is_trained_on_and_never_tested_on(spec):
     stored = correct(healthy=2, **{"Bean rust": 1})
     alone, data = open_dataset("beans"), open_dataset(spec)
     assert label_names(data) == label_names(alone)
-    assert {split: len(part) for split, part in data.items()} == {"train": 1037, "validation": 133, "test": 128}
+    assert {split: len(part) for split, part in data.items()} == {
+        "train": 1037,
+        "validation": 133,
+        "test": 128,
+    }
     for split in ("validation", "test"):
-        assert data[split]["image_file_path"] == alone[split]["image_file_path"] and data[split]["labels"] == alone[split]["labels"]
+        assert (
+            data[split]["image_file_path"] == alone[split]["image_file_path"]
+            and data[split]["labels"] == alone[split]["labels"]
+        )
     added = data["train"].select(range(1034, 1037))
     assert per_class(added) == {"healthy": 2, "bean_rust": 1}
     assert set(added["image_file_path"]) == {f"review/{one.id}.jpg" for one in stored}
@@ -137,14 +162,20 @@ def test_a_new_class_needs_enough_photos(refusal, tmp_path):
     # Behind those that were there, so that each keeps its number.
     assert label_names(data) == ["healthy", "rust", "mosaic"]
     assert all(label_names({"train": part}) == label_names(data) for part in data.values())
-    assert per_class(data["train"])["mosaic"] == NEW_CLASS_PHOTOS and data["test"]["labels"] == alone["test"]["labels"]
+    assert (
+        per_class(data["train"])["mosaic"] == NEW_CLASS_PHOTOS
+        and data["test"]["labels"] == alone["test"]["labels"]
+    )
 
 
 def test_a_class_is_matched_as_it_is_written_before_one_that_is_only_spelled_like_it(tmp_path):
     base = folder_of(tmp_path / "leaves", "Rust", "rust")
     alone = per_class(open_dataset(base)["train"])
     correct(rust=2, RUST=1)
-    assert per_class(open_dataset(f"{base}+review")["train"]) == {"Rust": alone["Rust"] + 1, "rust": alone["rust"] + 2}
+    assert per_class(open_dataset(f"{base}+review")["train"]) == {
+        "Rust": alone["Rust"] + 1,
+        "rust": alone["rust"] + 2,
+    }
 
 
 @pytest.mark.parametrize("spec", ["review + review", "beans + review + review"])
@@ -171,11 +202,18 @@ def test_a_photo_that_was_deleted_by_hand_is_left_out_and_one_that_broke_is_brok
     review_set.store(photo(9), "bean_rust", SAID)  # the next change
     catalogue = Catalogue(review_to_look_at())
     assert len(catalogue.find(Query())) == 2
-    assert [decode({"bytes": None, "path": str(one.file)}) is None for one in review_set.corrections()] == [False, True]
+    assert [decode({"bytes": None, "path": str(one.file)}) is None for one in review_set.corrections()] == [
+        False,
+        True,
+    ]
 
 
 def test_where_it_is_switched_off_it_cannot_be_opened(refusal, monkeypatch):
     correct(healthy=1)
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
-    for open_it in (lambda: open_dataset("review"), lambda: open_dataset("beans + review"), review_to_look_at):
+    for open_it in (
+        lambda: open_dataset("review"),
+        lambda: open_dataset("beans + review"),
+        review_to_look_at,
+    ):
         assert "switched off" in refusal(open_it)

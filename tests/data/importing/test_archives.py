@@ -1,4 +1,6 @@
-"""What an archive may hold: good ones are read in each format, harmful ones are refused with a sentence, in bounded time and memory."""
+"""What an archive may hold: good ones are read in each format, harmful ones are refused with a sentence, in
+bounded time and memory.
+"""
 
 from __future__ import annotations
 
@@ -22,22 +24,37 @@ def read(file: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_each_format_gives_names_and_bytes(tmp_path: Path, ending: str) -> None:
     members = {f"leaves/{name}": content for name, content in leaves(3).items()}
-    file = (pack_zip if ending == ".zip" else pack_tar)(tmp_path / f"Leaves{ending.upper() if ending == '.zip' else ending}", members)
+    file = (pack_zip if ending == ".zip" else pack_tar)(
+        tmp_path / f"Leaves{ending.upper() if ending == '.zip' else ending}", members
+    )
     assert is_archive(file)
     assert read(file) == members
 
 
 def test_members_that_are_not_read_are_stepped_over(tmp_path: Path) -> None:
     members = leaves(6)
-    for file in (pack_tar(tmp_path / "a.tar.gz", members), pack_tar(tmp_path / "a.tar", members), pack_zip(tmp_path / "a.zip", members)):
+    for file in (
+        pack_tar(tmp_path / "a.tar.gz", members),
+        pack_tar(tmp_path / "a.tar", members),
+        pack_zip(tmp_path / "a.zip", members),
+    ):
         with open_archive(file) as archive:
-            found = {member.name: b"".join(member.pieces()) for number, member in enumerate(archive.members) if number % 3 == 1}
-        assert found == {name: content for number, (name, content) in enumerate(members.items()) if number % 3 == 1}
+            found = {
+                member.name: b"".join(member.pieces())
+                for number, member in enumerate(archive.members)
+                if number % 3 == 1
+            }
+        assert found == {
+            name: content for number, (name, content) in enumerate(members.items()) if number % 3 == 1
+        }
 
 
 def test_progress_is_known(tmp_path: Path) -> None:
     members = leaves(20)
-    for file, count in ((pack_zip(tmp_path / "a.zip", members), 40), (pack_tar(tmp_path / "a.tar", members), 0)):
+    for file, count in (
+        (pack_zip(tmp_path / "a.zip", members), 40),
+        (pack_tar(tmp_path / "a.tar", members), 0),
+    ):
         with open_archive(file) as archive:
             places = [member.at for member in archive.members]
             assert (archive.count, archive.size) == (count, file.stat().st_size)
@@ -83,7 +100,10 @@ def test_a_photo_damaged_inside_a_zip_leaves_the_others(tmp_path: Path) -> None:
 
 
 def test_names_that_are_no_utf8_can_be_read(tmp_path: Path) -> None:
-    file = pack_tar(tmp_path / "a.tar", {"rost/bl\udce4tter.jpg": b"latin", "rost/blätter.jpg": b"utf-8", "rost/line\nbreak.jpg": b"line"})
+    file = pack_tar(
+        tmp_path / "a.tar",
+        {"rost/bl\udce4tter.jpg": b"latin", "rost/blätter.jpg": b"utf-8", "rost/line\nbreak.jpg": b"line"},
+    )
     assert read(file) == {"rost/blätter.jpg": b"utf-8", "rost/line_break.jpg": b"line"}
     with open_archive(file) as archive:
         assert [b"".join(member.pieces()) for member in archive.members] == [b"latin", b"utf-8", b"line"]
@@ -94,7 +114,9 @@ def test_names_that_are_no_utf8_can_be_read(tmp_path: Path) -> None:
     assert read(old) == {"rost/叶x-1.jpg": b"not said", "rost/äyyy-2.jpg": b"old letters"}
 
 
-def test_as_many_files_as_are_allowed(tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_as_many_files_as_are_allowed(
+    tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """100,000 empty ones in bounded time (of a zip, see test_imports.py); more than the limit are refused."""
     file = pack_tar(tmp_path / "a.tar", {f"a/{number}.jpg": b"" for number in range(100_000)})
     start = time.monotonic()
@@ -108,7 +130,9 @@ def test_as_many_files_as_are_allowed(tmp_path: Path, refusal: Callable[..., str
         assert "more than 49 files" in refusal(read, file)
 
 
-def test_more_bytes_than_are_allowed(tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_bytes_than_are_allowed(
+    tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     files = (pack_zip(tmp_path / "a.zip", leaves(20)), pack_tar(tmp_path / "a.tar.xz", leaves(20)))
     monkeypatch.setattr(archives, "MAX_TOTAL_BYTES", 20_000)
     assert all("GB unpacked" in refusal(read, file) for file in files)

@@ -42,22 +42,41 @@ def test_classes_are_cut_into_splits(home: Path, tmp_path: Path, pack: str, wrap
     members = {wrap + name: content for name, content in leaves(30).items()}
     if wrap:
         members |= {"cover.jpg": leaf(9999), f"{wrap.split('/')[0]}/cover.jpg": leaf(9998)}
-    source = put(tmp_path / "photos", members) if pack == "folder" else (pack_zip if pack.endswith("zip") else pack_tar)(tmp_path / pack, members)
+    source = (
+        put(tmp_path / "photos", members)
+        if pack == "folder"
+        else (pack_zip if pack.endswith("zip") else pack_tar)(tmp_path / pack, members)
+    )
     done = import_photos(source, "mine")
     assert totals(done) == {"train": 48, "validation": 6, "test": 6} and done.cut == ["validation", "test"]
     assert {entry["name"] for entry in done.skipped} == {name for name in members if "cover" in name}
-    assert contents(done.folder) == sorted(content for name, content in members.items() if "cover" not in name), "as they are, none lost"
+    assert contents(done.folder) == sorted(
+        content for name, content in members.items() if "cover" not in name
+    ), "as they are, none lost"
     data = open_dataset("import:mine")
     assert {split: len(part) for split, part in data.items()} == totals(done)
     assert data["train"].features["labels"].names == ["healthy", "rust"]
     for part in data.values():
-        assert all(Path(path).parent.name == ["healthy", "rust"][label] for path, label in zip(part["image_file_path"], part["labels"]))
+        assert all(
+            Path(path).parent.name == ["healthy", "rust"][label]
+            for path, label in zip(part["image_file_path"], part["labels"])
+        )
     assert open_dataset(done.folder) is open_dataset("import:mine") and stored(home) == ["mine"]
 
 
 def test_splits_that_are_there_stay(tmp_path: Path) -> None:
-    members = {f"{split}/{name}": content for start, split in enumerate(("train", "val", "test")) for name, content in leaves(4, start=100 * start).items()}
-    done = import_photos(pack_zip(tmp_path / "a.zip", {**members, "more/rust/x.jpg": leaf(9), "README.md": b"x", "lonely.jpg": leaf(8)}), "mine")
+    members = {
+        f"{split}/{name}": content
+        for start, split in enumerate(("train", "val", "test"))
+        for name, content in leaves(4, start=100 * start).items()
+    }
+    done = import_photos(
+        pack_zip(
+            tmp_path / "a.zip",
+            {**members, "more/rust/x.jpg": leaf(9), "README.md": b"x", "lonely.jpg": leaf(8)},
+        ),
+        "mine",
+    )
     assert totals(done) == {"train": 8, "validation": 8, "test": 8} and done.cut == []
     assert {entry["name"] for entry in done.skipped} == {"more/rust/x.jpg", "README.md", "lonely.jpg"}
     for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
@@ -67,7 +86,9 @@ def test_splits_that_are_there_stay(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("there", ["validation", "test"])
 def test_the_missing_split_is_cut_from_train(tmp_path: Path, there: str) -> None:
-    members = {f"train/{name}": content for name, content in leaves(30).items()} | {f"{there}/{name}": leaf(5000 + n) for n, name in enumerate(leaves(3))}
+    members = {f"train/{name}": content for name, content in leaves(30).items()} | {
+        f"{there}/{name}": leaf(5000 + n) for n, name in enumerate(leaves(3))
+    }
     done = import_photos(pack_tar(tmp_path / "a.tar", members), "mine")
     assert totals(done) == {"train": 54, there: 6} | {({"validation", "test"} - {there}).pop(): 6}
     assert done.cut == [({"validation", "test"} - {there}).pop()]
@@ -76,32 +97,67 @@ def test_the_missing_split_is_cut_from_train(tmp_path: Path, there: str) -> None
 def test_stray_files_are_left_out_and_listed(home: Path, tmp_path: Path) -> None:
     zipped = pack_zip(tmp_path / "more.zip", {"a.jpg": leaf(1)}).read_bytes()
     stray = {
-        ".DS_Store": b"x", "Thumbs.db": b"x", "__MACOSX/rust/._000.jpg": b"x", "rust/.ipynb_checkpoints/000.jpg": leaf(1), "rust/notes.txt": b"x",
-        "rust/broken.jpg": leaf(1)[:700], "rust/empty.jpg": b"", "rust/text.jpg": b"hello", "rust/zip.jpg": zipped, "rust/film.mp4": b"x",
+        ".DS_Store": b"x",
+        "Thumbs.db": b"x",
+        "__MACOSX/rust/._000.jpg": b"x",
+        "rust/.ipynb_checkpoints/000.jpg": leaf(1),
+        "rust/notes.txt": b"x",
+        "rust/broken.jpg": leaf(1)[:700],
+        "rust/empty.jpg": b"",
+        "rust/text.jpg": b"hello",
+        "rust/zip.jpg": zipped,
+        "rust/film.mp4": b"x",
         "rust/deep/er.jpg": leaf(2),
     }
     done = import_photos(pack_zip(tmp_path / "leaves.zip", {**leaves(20), **stray}), "mine")
-    assert {entry["name"] for entry in done.skipped} == set(stray) and done.skipped_count == len(stray) and done.photos == 40
+    assert (
+        {entry["name"] for entry in done.skipped} == set(stray)
+        and done.skipped_count == len(stray)
+        and done.photos == 40
+    )
     why = {entry["name"]: entry["why"] for entry in done.skipped}
     assert why["rust/broken.jpg"].startswith("is damaged and") and "empty" in why["rust/empty.jpg"]
     assert why["rust/zip.jpg"] == why["rust/text.jpg"] == "is not a photo."
     kept = json.loads((done.folder / "import.json").read_text())
-    assert kept["skipped"] == done.skipped and kept["counts"] == done.counts and kept["source"] == "leaves.zip" and abs(kept["time"] - time.time()) < 60
+    assert (
+        kept["skipped"] == done.skipped
+        and kept["counts"] == done.counts
+        and kept["source"] == "leaves.zip"
+        and abs(kept["time"] - time.time()) < 60
+    )
     assert list_imports() == [done]
 
 
-def test_what_was_left_out_is_said_in_the_language_of_whoever_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(words("fr"), "data.left_out.ending", "Par sa terminaison, {name} n'est pas une photo.")
+def test_what_was_left_out_is_said_in_the_language_of_whoever_reads_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(
+        words("fr"), "data.left_out.ending", "Par sa terminaison, {name} n'est pas une photo."
+    )
     monkeypatch.setitem(words("fr"), "error.photos.no_photo", "{name} n'est pas une photo.")
     with speaking("fr"):
-        import_photos(pack_zip(tmp_path / "leaves.zip", {**leaves(20), "a.txt": b"x", "rust/b.jpg": b"x"}), "mine")
+        import_photos(
+            pack_zip(tmp_path / "leaves.zip", {**leaves(20), "a.txt": b"x", "rust/b.jpg": b"x"}), "mine"
+        )
         entries = list_imports()[0].skipped
-        assert [(entry["name"], entry["why"]) for entry in entries] == [("a.txt", "is not a photo, by its ending."), ("rust/b.jpg", "is not a photo.")]
-        assert [str(left_out(entry)) for entry in entries] == ["Par sa terminaison, a.txt n'est pas une photo.", "rust/b.jpg n'est pas une photo."]
-    assert [str(left_out(entry)) for entry in entries] == ["a.txt is not a photo, by its ending.", "rust/b.jpg is not a photo."]
+        assert [(entry["name"], entry["why"]) for entry in entries] == [
+            ("a.txt", "is not a photo, by its ending."),
+            ("rust/b.jpg", "is not a photo."),
+        ]
+        assert [str(left_out(entry)) for entry in entries] == [
+            "Par sa terminaison, a.txt n'est pas une photo.",
+            "rust/b.jpg n'est pas une photo.",
+        ]
+    assert [str(left_out(entry)) for entry in entries] == [
+        "a.txt is not a photo, by its ending.",
+        "rust/b.jpg is not a photo.",
+    ]
     # Of an earlier version of the program, and of a later one.
     for said in ({}, {"said": {"key": "data.left_out.another", "values": {}}}):
-        assert left_out({"name": "a.txt", "why": "is not a photo, by its ending.", **said}) == "a.txt is not a photo, by its ending."
+        assert (
+            left_out({"name": "a.txt", "why": "is not a photo, by its ending.", **said})
+            == "a.txt is not a photo, by its ending."
+        )
 
 
 # --- copies
@@ -125,12 +181,18 @@ def test_copies_never_fall_on_both_sides(home: Path, tmp_path: Path, way: str) -
         done = import_photos(pack_zip(tmp_path / "a.zip", members), "mine")
         data = open_dataset("import:mine")
         again = import_photos(pack_zip(tmp_path / "a.zip", members), "again")
-        listing = [sorted(str(file.relative_to(one.folder)) for file in one.folder.glob("*/*/*")) for one in (done, again)]
+        listing = [
+            sorted(str(file.relative_to(one.folder)) for file in one.folder.glob("*/*/*"))
+            for one in (done, again)
+        ]
         assert listing[0] == listing[1], "the same photos give the same cut"
         assert done.copies == 40
     else:
         data = open_dataset(put(tmp_path / "photos", members))
-    sides = {split: [fingerprint_of(photo.convert("RGB"))[1] for photo in part["image"]] for split, part in data.items()}
+    sides = {
+        split: [fingerprint_of(photo.convert("RGB"))[1] for photo in part["image"]]
+        for split, part in data.items()
+    }
     assert sum(map(len, sides.values())) == 160
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         nearest = min(int((left ^ right).sum()) for left in sides[one] for right in sides[other])
@@ -146,7 +208,9 @@ def test_copies_never_fall_on_both_sides(home: Path, tmp_path: Path, way: str) -
 
 
 @pytest.mark.parametrize("name", HARMFUL)
-def test_harmful_archives_leave_nothing(home: Path, tmp_path: Path, name: str, refusal: Callable[..., str]) -> None:
+def test_harmful_archives_leave_nothing(
+    home: Path, tmp_path: Path, name: str, refusal: Callable[..., str]
+) -> None:
     make, sentence = HARMFUL[name]
     (tmp_path / "in").mkdir()
     start_time = time.monotonic()
@@ -156,21 +220,42 @@ def test_harmful_archives_leave_nothing(home: Path, tmp_path: Path, name: str, r
     assert not Path("/tmp/evil.jpg").exists()
 
 
-def test_zeros_behind_a_lying_size_and_empty_files(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
-    assert "No photo of a.zip can be used" in refusal(import_photos, zip_of_zeros(tmp_path / "a.zip", 100_000), "mine")
-    empty = pack_zip(tmp_path / "b.zip", {f"{'ab'[number % 2]}/{number}.jpg": b"" for number in range(100_000)})
+def test_zeros_behind_a_lying_size_and_empty_files(
+    home: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
+    assert "No photo of a.zip can be used" in refusal(
+        import_photos, zip_of_zeros(tmp_path / "a.zip", 100_000), "mine"
+    )
+    empty = pack_zip(
+        tmp_path / "b.zip", {f"{'ab'[number % 2]}/{number}.jpg": b"" for number in range(100_000)}
+    )
     start_time = time.monotonic()
-    assert "No photo of b.zip can be used: a/0.jpg is empty (0 bytes)." in refusal(import_photos, empty, "mine")
+    assert "No photo of b.zip can be used: a/0.jpg is empty (0 bytes)." in refusal(
+        import_photos, empty, "mine"
+    )
     assert time.monotonic() - start_time < 60 and stored(home) == []
 
 
-@pytest.mark.parametrize(("members", "words"), [
-    ({}, "No photo of a.zip lies in"), ({"a.jpg": leaf(1), "b.jpg": leaf(2)}, "class/photo.jpg"), (leaves(20, ("rust",)), "only one class (rust)"),
-    ({**leaves(20), **leaves(20, ("Rust",), start=500)}, "differ only by capital letters"), (leaves(3), "too few photos"),
-    ({**leaves(40), "rare/1.jpg": leaf(77)}, "too few photos of rare"), ({"readme.txt": b"x"}, "readme.txt is not a photo, by its ending."),
-    ({f"{split}/{name}": content for split in ("val", "test") for name, content in leaves(4).items()}, "no split to train on"),
-], ids=["empty", "no classes", "one class", "case", "few", "rare", "text", "no train"])
-def test_what_is_no_data_set(home: Path, tmp_path: Path, refusal: Callable[..., str], members: dict[str, bytes], words: str) -> None:
+@pytest.mark.parametrize(
+    ("members", "words"),
+    [
+        ({}, "No photo of a.zip lies in"),
+        ({"a.jpg": leaf(1), "b.jpg": leaf(2)}, "class/photo.jpg"),
+        (leaves(20, ("rust",)), "only one class (rust)"),
+        ({**leaves(20), **leaves(20, ("Rust",), start=500)}, "differ only by capital letters"),
+        (leaves(3), "too few photos"),
+        ({**leaves(40), "rare/1.jpg": leaf(77)}, "too few photos of rare"),
+        ({"readme.txt": b"x"}, "readme.txt is not a photo, by its ending."),
+        (
+            {f"{split}/{name}": content for split in ("val", "test") for name, content in leaves(4).items()},
+            "no split to train on",
+        ),
+    ],
+    ids=["empty", "no classes", "one class", "case", "few", "rare", "text", "no train"],
+)
+def test_what_is_no_data_set(
+    home: Path, tmp_path: Path, refusal: Callable[..., str], members: dict[str, bytes], words: str
+) -> None:
     assert words in refusal(import_photos, pack_zip(tmp_path / "a.zip", members), "mine")
     assert stored(home) == []
 
@@ -181,7 +266,10 @@ def test_other_files_are_refused(tmp_path: Path, refusal: Callable[..., str]) ->
     assert "There is no file or folder" in refusal(import_photos, tmp_path / "gone", "mine")
 
 
-@pytest.mark.parametrize("name", ["", "  ", ".hidden", "../up", "a/b", "a\\b", "con", "x" * 61, "a\nb\0", "-x", "new.", "a:b", "a+b"])
+@pytest.mark.parametrize(
+    "name",
+    ["", "  ", ".hidden", "../up", "a/b", "a\\b", "con", "x" * 61, "a\nb\0", "-x", "new.", "a:b", "a+b"],
+)
 def test_bad_names(home: Path, tmp_path: Path, refusal: Callable[..., str], name: str) -> None:
     assert "Give the import a name" in refusal(import_photos, pack_zip(tmp_path / "a.zip", leaves(20)), name)
     assert "Give the import a name" in refusal(start, tmp_path / "a.zip", name)
@@ -200,7 +288,9 @@ def test_a_name_is_given_once(home: Path, tmp_path: Path, refusal: Callable[...,
 
 
 @pytest.mark.parametrize("name", ["", "..", "../runs", "a/b", ".new-x", "gone", "/tmp", "a\\b"])
-def test_only_imports_are_opened_as_such(home: Path, tmp_path: Path, refusal: Callable[..., str], name: str) -> None:
+def test_only_imports_are_opened_as_such(
+    home: Path, tmp_path: Path, refusal: Callable[..., str], name: str
+) -> None:
     put(home / "imports" / ".new-x", leaves(20))
     put(home / "runs", leaves(20))
     assert "There is no import called" in refusal(open_dataset, f"import:{name}")
@@ -213,7 +303,9 @@ def test_only_imports_are_opened_as_such(home: Path, tmp_path: Path, refusal: Ca
 def test_stopped_at_any_moment_leaves_nothing(home: Path, tmp_path: Path, after: int) -> None:
     asked = iter(range(10_000))
     with pytest.raises(Cancelled, match="Nothing was kept"):
-        import_photos(pack_zip(tmp_path / "a.zip", leaves(20)), "mine", cancelled=lambda: next(asked) >= after)
+        import_photos(
+            pack_zip(tmp_path / "a.zip", leaves(20)), "mine", cancelled=lambda: next(asked) >= after
+        )
     assert stored(home) == []
 
 
@@ -228,15 +320,23 @@ imports.import_photos(Path(sys.argv[1]), "mine", tell)
 """
 
 
-def test_killed_leaves_nothing_that_opens_and_is_swept(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
+def test_killed_leaves_nothing_that_opens_and_is_swept(
+    home: Path, tmp_path: Path, refusal: Callable[..., str]
+) -> None:
     source = pack_zip(tmp_path / "a.zip", leaves(20))
-    ended = subprocess.run([sys.executable, "-c", KILLED, str(source)], cwd=ROOT, env={**os.environ, "VIT_DEMO_HOME": str(home)})
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, str(source)], cwd=ROOT, env={**os.environ, "VIT_DEMO_HOME": str(home)}
+    )
     assert ended.returncode == -signal.SIGKILL
     left = [name for name in stored(home) if name.startswith(".new-") and not name.endswith(".lock")]
     assert len(left) == 1 and list((home / "imports" / left[0]).rglob("*"))
     refusal(open_dataset, "import:mine")
     # Killed between two renames, where photos were added: the old ones come back.
-    put(home / "imports" / ".old-other", {f"train/{name}": content for name, content in leaves(3).items()} | {"import.json": b'{"source": "x"}'})
+    put(
+        home / "imports" / ".old-other",
+        {f"train/{name}": content for name, content in leaves(3).items()}
+        | {"import.json": b'{"source": "x"}'},
+    )
     assert [one.name for one in list_imports()] == ["other"]
     assert not [name for name in stored(home) if name.startswith(".new-")]
     assert totals(import_photos(source, "mine")) == {"train": 32, "validation": 4, "test": 4}
@@ -255,7 +355,11 @@ def test_what_another_import_is_making_is_not_swept(home: Path, tmp_path: Path) 
 
 def test_no_room(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
     """As a full disk: a file cannot grow beyond some size, first that of a photo, then that of the record."""
-    members = {**leaves(20), "rust/large.png": leaf(5, "PNG", (600, 400)), **{f"rust/{number}{'x' * 150}.txt": b"x" for number in range(900)}}
+    members = {
+        **leaves(20),
+        "rust/large.png": leaf(5, "PNG", (600, 400)),
+        **{f"rust/{number}{'x' * 150}.txt": b"x" for number in range(900)},
+    }
     source = pack_zip(tmp_path / "a.zip", members)
     limits, kept = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:
@@ -278,11 +382,19 @@ def test_a_job_is_found_again_and_ends(home: Path, tmp_path: Path, refusal: Call
     assert imports.JOBS.find("mine") is job and imports.JOBS.all() == [job]
     job.wait(30)
     assert (job.state, job.error) == ("done", "") and job.result == list_imports()[0]
-    assert job.progress.done == job.progress.total == 80 and job.progress.share == 1.0 and 0 < job.progress.bytes <= job.progress.of_bytes
+    assert (
+        job.progress.done == job.progress.total == 80
+        and job.progress.share == 1.0
+        and 0 < job.progress.bytes <= job.progress.of_bytes
+    )
     assert "already" in refusal(start, source, "mine")
     broken = start(Path(__file__), "broken")
     broken.wait(30)
-    assert broken.state == "failed" and "cannot be imported" in broken.error and imports.JOBS.all() == [broken, job]
+    assert (
+        broken.state == "failed"
+        and "cannot be imported" in broken.error
+        and imports.JOBS.all() == [broken, job]
+    )
 
 
 def test_a_job_is_stopped_and_begun_once(home: Path, tmp_path: Path, refusal: Callable[..., str]) -> None:
@@ -303,16 +415,31 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["data", "list"]) == 0 and "no imports" in capsys.readouterr().out
     assert main(["data", "import", str(source), "--name", "mine"]) == 0
     out = capsys.readouterr().out
-    assert "40 photos are in import:mine (train 32, validation 4, test 4)." in out and "notes.txt is not a photo" in out
-    photos = [str(path) for path in sorted(put(tmp_path / "in", {f"{n}.jpg": leaf(800 + n) for n in range(3)}).iterdir())]
+    assert (
+        "40 photos are in import:mine (train 32, validation 4, test 4)." in out
+        and "notes.txt is not a photo" in out
+    )
+    photos = [
+        str(path)
+        for path in sorted(put(tmp_path / "in", {f"{n}.jpg": leaf(800 + n) for n in range(3)}).iterdir())
+    ]
     assert main(["data", "import", *photos, "--name", "mine"]) == 2 and "--label" in capsys.readouterr().err
     assert main(["data", "import", *photos, "--name", "mine", "--label", "rust", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["photos"] == 43
     (tmp_path / "in" / "t.csv").write_text(f"path,label\n{tmp_path / 'in' / '0.jpg'},rust\n../a.zip,rust\n")
-    assert main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t"]) == 2 and "outside its folder" in capsys.readouterr().err
-    assert main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 2 and "only one class" in capsys.readouterr().err
+    assert (
+        main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t"]) == 2
+        and "outside its folder" in capsys.readouterr().err
+    )
+    assert (
+        main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 2
+        and "only one class" in capsys.readouterr().err
+    )
     assert main(["data", "list"]) == 0 and "import:mine" in capsys.readouterr().out
-    assert main(["data", "list", "--json"]) == 0 and json.loads(capsys.readouterr().out)[0]["spec"] == "import:mine"
+    assert (
+        main(["data", "list", "--json"]) == 0
+        and json.loads(capsys.readouterr().out)[0]["spec"] == "import:mine"
+    )
     assert main(["data", "remove", "mine", "--yes"]) == 0 and stored(home) == []
     with pytest.raises(UserError):
         open_dataset("import:mine")

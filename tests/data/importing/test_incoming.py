@@ -30,29 +30,57 @@ def test_formats_of_phones(tmp_path: Path) -> None:
 
     heic = io.BytesIO()
     pillow_heif.from_pillow(Image.open(io.BytesIO(leaf(7)))).save(heic)
-    members = {**leaves(20), "rust/a.HEIC": heic.getvalue(), "rust/called.jpg": heic.getvalue(), "rust/b.PNG": leaf(8, "PNG"), "rust/c.webp": leaf(9, "WEBP")}
+    members = {
+        **leaves(20),
+        "rust/a.HEIC": heic.getvalue(),
+        "rust/called.jpg": heic.getvalue(),
+        "rust/b.PNG": leaf(8, "PNG"),
+        "rust/c.webp": leaf(9, "WEBP"),
+    }
     done = import_photos(pack_zip(tmp_path / "a.zip", members), "mine")
     files = {file.name: file for file in done.folder.glob("*/rust/*")}
     assert {"a.jpg", "called.jpg", "b.PNG", "c.webp"} <= set(files) and done.skipped == []
-    assert Image.open(files["a.jpg"]).format == Image.open(files["called.jpg"]).format == "JPEG" and Image.open(files["a.jpg"]).size == (96, 72)
-    near = np.abs(np.asarray(Image.open(files["a.jpg"]).convert("RGB")).astype(int) - np.asarray(Image.open(io.BytesIO(leaf(7)))))
+    assert Image.open(files["a.jpg"]).format == Image.open(
+        files["called.jpg"]
+    ).format == "JPEG" and Image.open(files["a.jpg"]).size == (96, 72)
+    near = np.abs(
+        np.asarray(Image.open(files["a.jpg"]).convert("RGB")).astype(int)
+        - np.asarray(Image.open(io.BytesIO(leaf(7))))
+    )
     assert near.mean() < 6, "the same picture"
     assert sum(len(part) for part in open_dataset("import:mine").values()) == 44
 
 
 def test_limits_of_a_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vit_demo.common.settings.Settings.max_photo_bytes", 2**20)
-    monkeypatch.setattr("vit_demo.common.settings.Settings.__init__.__defaults__", (0, 2**20, 20_000, 2**31, 16, True))
-    big, wide = np.random.default_rng(0).integers(0, 255, 2**20 + 1, dtype=np.uint8).tobytes(), leaf(5, size=(200, 101))
-    for source in (pack_zip(tmp_path / "a.zip", {**leaves(20), "rust/big.jpg": big, "rust/wide.jpg": wide}),
-                   pack_tar(tmp_path / "a.tgz", {**leaves(20), "rust/big.jpg": big, "rust/wide.jpg": wide})):
+    monkeypatch.setattr(
+        "vit_demo.common.settings.Settings.__init__.__defaults__", (0, 2**20, 20_000, 2**31, 16, True)
+    )
+    big, wide = (
+        np.random.default_rng(0).integers(0, 255, 2**20 + 1, dtype=np.uint8).tobytes(),
+        leaf(5, size=(200, 101)),
+    )
+    for source in (
+        pack_zip(tmp_path / "a.zip", {**leaves(20), "rust/big.jpg": big, "rust/wide.jpg": wide}),
+        pack_tar(tmp_path / "a.tgz", {**leaves(20), "rust/big.jpg": big, "rust/wide.jpg": wide}),
+    ):
         done = import_photos(source, source.suffix[1:])
         why = {entry["name"]: entry["why"].split(";")[0] for entry in done.skipped}
         assert why == {"rust/big.jpg": "is larger than 1 MB.", "rust/wide.jpg": "has 0 million pixels"}
 
 
 def test_names_are_made_safe_and_stay_readable(home: Path, tmp_path: Path) -> None:
-    names = ["IMG_1.JPG", "img_1.jpg", "con.jpg", "l" * 300 + ".jpg", "叶" * 100 + ".jpg", "a:b?.jpg", "bl\udce4tt.jpg", "line\nbreak.jpg", " x .jpg"]
+    names = [
+        "IMG_1.JPG",
+        "img_1.jpg",
+        "con.jpg",
+        "l" * 300 + ".jpg",
+        "叶" * 100 + ".jpg",
+        "a:b?.jpg",
+        "bl\udce4tt.jpg",
+        "line\nbreak.jpg",
+        " x .jpg",
+    ]
     members = {**leaves(20), **{f"rust/{name}": leaf(9000 + number) for number, name in enumerate(names)}}
     done = import_photos(pack_tar(tmp_path / "a.tar", members), "mine")
     found = sorted(file.name for file in done.folder.glob("*/rust/*") if not file.name[:3].isdecimal())
@@ -63,7 +91,9 @@ def test_names_are_made_safe_and_stay_readable(home: Path, tmp_path: Path) -> No
     assert all(len(set(split)) == len(split) for split in per_split), "no two differ only by capital letters"
 
 
-def test_a_photo_that_can_no_longer_be_opened_is_not_lost_when_others_are_added(tmp_path: Path, refusal: Callable[..., str]) -> None:
+def test_a_photo_that_can_no_longer_be_opened_is_not_lost_when_others_are_added(
+    tmp_path: Path, refusal: Callable[..., str]
+) -> None:
     done = import_photos(pack_zip(tmp_path / "a.zip", leaves(20)), "mine")
     file = next((done.folder / "train" / "rust").iterdir())
     file.write_bytes(file.read_bytes()[:700])
@@ -91,14 +121,20 @@ print(json.dumps({"grown": peak() - before, "photos": done.photos, "skipped": do
 def test_photos_that_take_too_much_memory_are_left_out_and_cost_none(home: Path, tmp_path: Path) -> None:
     """A JPEG of several scans names any size in a few hundred bytes, and libjpeg makes room for all of it."""
     hostile = {
-        "rust/progressive.jpg": resized_jpeg(13_000, 13_000, progressive=True, subsampling=0), "rust/tile.tif": tiff_tile(20_000),
-        "rust/scans.jpg": one_colour_a_scan(resized_jpeg(13_000, 13_000, subsampling=0)), "rust/smaller.jpg": one_colour_a_scan(resized_jpeg(10_000, 7000)),
+        "rust/progressive.jpg": resized_jpeg(13_000, 13_000, progressive=True, subsampling=0),
+        "rust/tile.tif": tiff_tile(20_000),
+        "rust/scans.jpg": one_colour_a_scan(resized_jpeg(13_000, 13_000, subsampling=0)),
+        "rust/smaller.jpg": one_colour_a_scan(resized_jpeg(10_000, 7000)),
     }
     source = pack_zip(tmp_path / "a.zip", {**leaves(20), **hostile})
     line, own = [sys.executable, "-c", IMPORT, str(source)], {**os.environ, "VIT_DEMO_HOME": str(home)}
-    done = json.loads(subprocess.run(line, cwd=ROOT, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout)
+    done = json.loads(
+        subprocess.run(line, cwd=ROOT, env=own, stdout=subprocess.PIPE, text=True, check=True).stdout
+    )
     why = {entry["name"]: entry["why"] for entry in done["skipped"]}
     assert done["photos"] == 40 and set(why) == set(hostile)
-    assert all("takes too much memory to open: " in text for name, text in why.items() if name != "rust/smaller.jpg")
+    assert all(
+        "takes too much memory to open: " in text for name, text in why.items() if name != "rust/smaller.jpg"
+    )
     assert why["rust/smaller.jpg"] == "has 70 million pixels; at most 50 million can be opened."
     assert done["grown"] < 100_000_000

@@ -15,4 +15,8 @@ def test_a_kind_of_source_that_is_added_opens_everywhere(home: Path, monkeypatch
     register(Source(lambda text: text.startswith("field:"), lambda text, revision: open_dataset("beans")))
     assert open_dataset("field:north") is open_dataset("beans") is not None
     decided = open_dataset("mended:field:north")
-    assert {split: len(part) for split, part in decided.items()} == {"train": 1034, "validation": 133, "test": 128}
+    assert {split: len(part) for split, part in decided.items()} == {
+        "train": 1034,
+        "validation": 133,
+        "test": 128,
+    }

@@ -54,8 +54,17 @@ def picture(number: int, ending: str = "JPEG") -> bytes:
     return file.getvalue()
 
 
-def rows(count: int, label: Callable[[int], object] = lambda index: index % 2, image: str = "image", labels: str = "labels", start: int = 0) -> list[dict]:
-    return [{image: {"bytes": picture(index), "path": f"{index}.jpg"}, labels: label(index)} for index in range(start, start + count)]
+def rows(
+    count: int,
+    label: Callable[[int], object] = lambda index: index % 2,
+    image: str = "image",
+    labels: str = "labels",
+    start: int = 0,
+) -> list[dict]:
+    return [
+        {image: {"bytes": picture(index), "path": f"{index}.jpg"}, labels: label(index)}
+        for index in range(start, start + count)
+    ]
 
 
 def parquet(folder: Path, features: Features = TWO, **splits: list[dict]) -> Path:
@@ -124,12 +133,17 @@ def test_parquet_with_and_without_data_folder(tmp_path: Path, place: str) -> Non
     parquet(tmp_path / place, train=rows(20), validation=rows(6, start=20), test=rows(4, start=26))
     data = open_dataset(str(tmp_path))
     assert_shape(data)
-    assert (counts(data), label_names(data)) == ({"train": 20, "validation": 6, "test": 4}, ["rust", "healthy"])
+    assert (counts(data), label_names(data)) == (
+        {"train": 20, "validation": 6, "test": 4},
+        ["rust", "healthy"],
+    )
     assert list(data["validation"]["labels"]) == [0, 1, 0, 1, 0, 1]
     assert list(data["test"]["image_file_path"]) == ["26.jpg", "27.jpg", "28.jpg", "29.jpg"]
 
 
-@pytest.mark.parametrize(("validation", "test"), [("val", "test"), ("valid", "testing"), ("dev", "eval"), ("Validation", "TEST")])
+@pytest.mark.parametrize(
+    ("validation", "test"), [("val", "test"), ("valid", "testing"), ("dev", "eval"), ("Validation", "TEST")]
+)
 def test_parquet_names_of_splits(tmp_path: Path, validation: str, test: str) -> None:
     parquet(tmp_path, train=rows(20), **{validation: rows(6), test: rows(4)})
     assert counts(open_dataset(tmp_path)) == {"train": 20, "validation": 6, "test": 4}
@@ -142,25 +156,42 @@ def test_parquet_shards_of_a_split_are_joined_in_order(tmp_path: Path) -> None:
 
 
 def test_parquet_folder_with_signs_that_mean_patterns(tmp_path: Path) -> None:
-    assert counts(open_dataset(parquet(tmp_path / "leaves [2026] *?", train=rows(20), validation=rows(4), test=rows(4))))["train"] == 20
+    assert (
+        counts(
+            open_dataset(
+                parquet(tmp_path / "leaves [2026] *?", train=rows(20), validation=rows(4), test=rows(4))
+            )
+        )["train"]
+        == 20
+    )
 
 
-@pytest.mark.parametrize(("kind", "label", "names"), [
-    (Value("string"), lambda index: ["rust", "healthy"][index % 2], ["healthy", "rust"]),
-    (Value("int64"), lambda index: index % 2, ["0", "1"]),
-    (Value("int64"), lambda index: 3 + index % 2, ["3", "4"]),
-], ids=["text", "numbers", "numbers from 3"])
-def test_parquet_labels_without_names(tmp_path: Path, kind: Value, label: Callable[[int], object], names: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("kind", "label", "names"),
+    [
+        (Value("string"), lambda index: ["rust", "healthy"][index % 2], ["healthy", "rust"]),
+        (Value("int64"), lambda index: index % 2, ["0", "1"]),
+        (Value("int64"), lambda index: 3 + index % 2, ["3", "4"]),
+    ],
+    ids=["text", "numbers", "numbers from 3"],
+)
+def test_parquet_labels_without_names(
+    tmp_path: Path, kind: Value, label: Callable[[int], object], names: list[str]
+) -> None:
     features = Features({"img": ImageFeature(), "label": kind})
     parquet(tmp_path, features, train=rows(40, label, "img", "label"), test=rows(4, label, "img", "label"))
     data = open_dataset(tmp_path)
     assert_shape(data)
     assert label_names(data) == names
-    assert [names[label_id] for label_id in data["test"]["labels"]] == [str(label(index)) for index in range(4)]
+    assert [names[label_id] for label_id in data["test"]["labels"]] == [
+        str(label(index)) for index in range(4)
+    ]
 
 
 def test_parquet_other_columns_are_left_out(tmp_path: Path) -> None:
-    features = Features({"id": Value("int64"), "pixels": ImageFeature(), "sick": ClassLabel(names=["no", "yes"])})
+    features = Features(
+        {"id": Value("int64"), "pixels": ImageFeature(), "sick": ClassLabel(names=["no", "yes"])}
+    )
     content = [{"id": index, **row} for index, row in enumerate(rows(40, image="pixels", labels="sick"))]
     assert_shape(data := open_dataset(parquet(tmp_path, features, train=content)))
     assert label_names(data) == ["no", "yes"]
@@ -176,18 +207,34 @@ def test_parquet_photos_without_a_path_are_numbered(tmp_path: Path) -> None:
 def test_parquet_rows_without_answer_or_photo_are_left_out(tmp_path: Path, answer: int | None) -> None:
     train = rows(60, lambda index: index % 2 if index else answer)
     train[1]["image"] = None
-    data = open_dataset(parquet(tmp_path, train=train, validation=rows(4), test=rows(4, lambda index: answer)))
+    data = open_dataset(
+        parquet(tmp_path, train=train, validation=rows(4), test=rows(4, lambda index: answer))
+    )
     assert_shape(data)
     # The test split on the Hub often keeps its answers secret: then there is none, and one is cut.
     assert counts(data) == {"train": 52, "validation": 4, "test": 6}
     assert {label for part in data.values() for label in part["labels"]} == {0, 1}
 
 
-@pytest.mark.parametrize(("features", "content", "sentence"), [
-    (Features({"text": Value("string"), "labels": ClassLabel(names=["a", "b"])}), [{"text": "x", "labels": 0}] * 40, "no column of images"),
-    (Features({"image": ImageFeature()}), [{"image": {"bytes": picture(0), "path": None}}] * 40, "no column of labels"),
-], ids=["images", "labels"])
-def test_parquet_without_a_column(tmp_path: Path, refusal: Callable[..., str], features: Features, content: list[dict], sentence: str) -> None:
+@pytest.mark.parametrize(
+    ("features", "content", "sentence"),
+    [
+        (
+            Features({"text": Value("string"), "labels": ClassLabel(names=["a", "b"])}),
+            [{"text": "x", "labels": 0}] * 40,
+            "no column of images",
+        ),
+        (
+            Features({"image": ImageFeature()}),
+            [{"image": {"bytes": picture(0), "path": None}}] * 40,
+            "no column of labels",
+        ),
+    ],
+    ids=["images", "labels"],
+)
+def test_parquet_without_a_column(
+    tmp_path: Path, refusal: Callable[..., str], features: Features, content: list[dict], sentence: str
+) -> None:
     assert sentence in refusal(open_dataset, parquet(tmp_path, features, train=content))
 
 
@@ -197,8 +244,17 @@ def test_parquet_splits_with_other_classes(tmp_path: Path, refusal: Callable[...
     assert "same classes" in refusal(open_dataset, tmp_path)
 
 
-@pytest.mark.parametrize("damage", [lambda content: content[:-100], lambda content: b"", lambda content: content[:-60] + b"\xff" * 52 + content[-8:]])
-def test_corrupt_parquet(tmp_path: Path, refusal: Callable[..., str], damage: Callable[[bytes], bytes]) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-100],
+        lambda content: b"",
+        lambda content: content[:-60] + b"\xff" * 52 + content[-8:],
+    ],
+)
+def test_corrupt_parquet(
+    tmp_path: Path, refusal: Callable[..., str], damage: Callable[[bytes], bytes]
+) -> None:
     file = next(parquet(tmp_path, train=rows(40)).iterdir())
     file.write_bytes(damage(file.read_bytes()))
     text = refusal(open_dataset, tmp_path)
@@ -232,20 +288,38 @@ def test_edited_folder_is_read_again(tmp_path: Path) -> None:
 # --- folders of photos
 
 
-@pytest.mark.parametrize(("train", "validation", "test"), [("train", "validation", "test"), ("Training", "val", "testing"), ("train", "dev", "eval")])
+@pytest.mark.parametrize(
+    ("train", "validation", "test"),
+    [("train", "validation", "test"), ("Training", "val", "testing"), ("train", "dev", "eval")],
+)
 def test_image_folder_with_splits(tmp_path: Path, train: str, validation: str, test: str) -> None:
-    sizes = {f"{train}__rust": 5, f"{train}__healthy": 4, f"{validation}__rust": 3, f"{validation}__healthy": 2, f"{test}__rust": 1, f"{test}__healthy": 1}
+    sizes = {
+        f"{train}__rust": 5,
+        f"{train}__healthy": 4,
+        f"{validation}__rust": 3,
+        f"{validation}__healthy": 2,
+        f"{test}__rust": 1,
+        f"{test}__healthy": 1,
+    }
     data = open_dataset(image_folder(tmp_path, **sizes))
     assert_shape(data)
     assert label_names(data) == ["healthy", "rust"]
-    assert [per_class(part) for part in data.values()] == [{"healthy": 4, "rust": 5}, {"healthy": 2, "rust": 3}, {"healthy": 1, "rust": 1}]
+    assert [per_class(part) for part in data.values()] == [
+        {"healthy": 4, "rust": 5},
+        {"healthy": 2, "rust": 3},
+        {"healthy": 1, "rust": 1},
+    ]
     for part in data.values():
-        assert [Path(path).parent.name for path in part["image_file_path"]] == [["healthy", "rust"][label] for label in part["labels"]]
+        assert [Path(path).parent.name for path in part["image_file_path"]] == [
+            ["healthy", "rust"][label] for label in part["labels"]
+        ]
         assert all(Path(path).is_file() for path in part["image_file_path"])
 
 
 def test_image_folder_with_two_names_for_a_split(tmp_path: Path) -> None:
-    image_folder(tmp_path, train__a=5, train__b=5, val__a=3, val__b=2, valid__a=1, valid__b=1, test__a=1, test__b=1)
+    image_folder(
+        tmp_path, train__a=5, train__b=5, val__a=3, val__b=2, valid__a=1, valid__b=1, test__a=1, test__b=1
+    )
     assert counts(open_dataset(tmp_path)) == {"train": 10, "validation": 7, "test": 2}
 
 
@@ -258,7 +332,9 @@ def test_image_folder_of_classes_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["jpg", "JPEG", "png", "webp", "bmp", "tiff", "gif"])
 def test_image_folder_formats(tmp_path: Path, ending: str) -> None:
     image_folder(tmp_path, train__a=2, train__b=2, val__a=1, val__b=1, test__a=1, test__b=1)
-    (tmp_path / "train" / "a" / f"more.{ending}").write_bytes(picture(1, {"jpg": "JPEG"}.get(ending, ending.upper())))
+    (tmp_path / "train" / "a" / f"more.{ending}").write_bytes(
+        picture(1, {"jpg": "JPEG"}.get(ending, ending.upper()))
+    )
     data = open_dataset(tmp_path)
     assert counts(data)["train"] == 5
     assert {image.size for image in data["train"]["image"]} == {(12, 8)}
@@ -267,7 +343,16 @@ def test_image_folder_formats(tmp_path: Path, ending: str) -> None:
 def test_image_folder_ignores_what_is_no_photo(tmp_path: Path) -> None:
     image_folder(tmp_path, rust=30, healthy=30, _thumbs=3)
     (tmp_path / "_thumbs").rename(tmp_path / ".thumbs")
-    for name in ("notes.txt", "rust/notes.txt", "rust/.hidden.jpg", "rust/._000.jpg", "Thumbs.db", "healthy/Thumbs.db", ".DS_Store", "lonely.jpg"):
+    for name in (
+        "notes.txt",
+        "rust/notes.txt",
+        "rust/.hidden.jpg",
+        "rust/._000.jpg",
+        "Thumbs.db",
+        "healthy/Thumbs.db",
+        ".DS_Store",
+        "lonely.jpg",
+    ):
         (tmp_path / name).write_bytes(b"no photo")
     (tmp_path / "rust" / "folder.jpg").mkdir()
     (tmp_path / "empty").mkdir()
@@ -302,14 +387,18 @@ def test_cut_is_always_the_same(tmp_path: Path) -> None:
     second = open_dataset(parquet(tmp_path / "two", train=rows(60)))
     for split in first:
         assert list(first[split]["image_file_path"]) == list(second[split]["image_file_path"])
-    assert list(first["train"]["image_file_path"]) != sorted(first["train"]["image_file_path"]), "cut at random, not from the end"
+    assert list(first["train"]["image_file_path"]) != sorted(first["train"]["image_file_path"]), (
+        "cut at random, not from the end"
+    )
 
 
 def test_only_split_is_taken_for_train(tmp_path: Path) -> None:
     assert counts(open_dataset(parquet(tmp_path, test=rows(60)))) == {"train": 48, "validation": 6, "test": 6}
 
 
-@pytest.mark.parametrize("content", [rows(6), rows(60, lambda index: int(index == 0))], ids=["few", "one of a class"])
+@pytest.mark.parametrize(
+    "content", [rows(6), rows(60, lambda index: int(index == 0))], ids=["few", "one of a class"]
+)
 def test_too_few_photos(tmp_path: Path, refusal: Callable[..., str], content: list[dict]) -> None:
     assert "too few photos" in refusal(open_dataset, parquet(tmp_path, train=content))
 
@@ -317,7 +406,9 @@ def test_too_few_photos(tmp_path: Path, refusal: Callable[..., str], content: li
 def test_one_class_only(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert "only one class (rust)" in refusal(open_dataset, image_folder(tmp_path / "folder", rust=40))
     # The names alone make no class: these files know of two, and hold photos of one.
-    assert "only one class (healthy)" in refusal(open_dataset, parquet(tmp_path / "files", train=rows(40, lambda index: 1)))
+    assert "only one class (healthy)" in refusal(
+        open_dataset, parquet(tmp_path / "files", train=rows(40, lambda index: 1))
+    )
 
 
 # --- what is no data set
@@ -334,11 +425,27 @@ def test_single_file(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert "single file" in refusal(open_dataset, tmp_path / "train-00000-of-00001.parquet")
 
 
-@pytest.mark.parametrize("spec", [
-    "/no/such/folder", "./here", "../x", "~nobody-of-this-name/x", "a/b/c", "C:\\photos", "x" * 5000, "a\0b", "hello world", "https://example.org/photos",
-    # Names of builders in the datasets library, which would read whatever lies in the working folder.
-    "csv", "json", "text", "parquet", "imagefolder",
-])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "/no/such/folder",
+        "./here",
+        "../x",
+        "~nobody-of-this-name/x",
+        "a/b/c",
+        "C:\\photos",
+        "x" * 5000,
+        "a\0b",
+        "hello world",
+        "https://example.org/photos",
+        # Names of builders in the datasets library, which would read whatever lies in the working folder.
+        "csv",
+        "json",
+        "text",
+        "parquet",
+        "imagefolder",
+    ],
+)
 def test_nonsense_names(spec: str, refusal: Callable[..., str]) -> None:
     assert "There is no folder" in refusal(open_dataset, spec)
 
@@ -363,15 +470,21 @@ def test_hub(tmp_path: Path) -> None:
             return answers
 
         main, by_name, by_argument, no_revision, no_data_set, no_images = ask(
-            {"spec": "me/leaves"}, {"spec": "me/leaves@v1"}, {"spec": "me/leaves", "revision": "v1"},
-            {"spec": "me/leaves@v2"}, {"spec": "me/nothing"}, {"spec": "me/text"},
+            {"spec": "me/leaves"},
+            {"spec": "me/leaves@v1"},
+            {"spec": "me/leaves", "revision": "v1"},
+            {"spec": "me/leaves@v2"},
+            {"spec": "me/nothing"},
+            {"spec": "me/text"},
         )
         assert main == [["rust", "healthy"], 20, 4, 4]
         assert by_name == by_argument == [["rust", "healthy"], 30, 2, 2]
         assert "has no revision v2" in no_revision and "There is no data set me/nothing" in no_data_set
         assert "no column of images" in no_images
         hub.stop()
-        cached, *others = ask({"spec": "me/leaves"}, {"spec": "me/leaves@v1"}, {"spec": "me/leaves@v2"}, {"spec": "me/other"})
+        cached, *others = ask(
+            {"spec": "me/leaves"}, {"spec": "me/leaves@v1"}, {"spec": "me/leaves@v2"}, {"spec": "me/other"}
+        )
         assert cached[0] == ["rust", "healthy"], "what was opened before opens offline"
         assert all("cannot be reached" in text for text in others)
 
@@ -380,15 +493,21 @@ def test_hub(tmp_path: Path) -> None:
 
 
 def test_merge_train(tmp_path: Path, refusal: Callable[..., str]) -> None:
-    data = open_dataset(parquet(tmp_path / "one", train=rows(20), validation=rows(4, start=20), test=rows(4, start=24)))
+    data = open_dataset(
+        parquet(tmp_path / "one", train=rows(20), validation=rows(4, start=20), test=rows(4, start=24))
+    )
     extra = open_dataset(image_folder(tmp_path / "two", rust=20, healthy=20))
     other_order = refusal(merge_train, data, extra)
     assert "healthy, rust" in other_order and "rust, healthy" in other_order
-    extra = open_dataset(parquet(tmp_path / "three", train=rows(10, start=100), validation=rows(4), test=rows(4)))
+    extra = open_dataset(
+        parquet(tmp_path / "three", train=rows(10, start=100), validation=rows(4), test=rows(4))
+    )
     merged = merge_train(data, extra)
     assert_shape(merged)
     assert counts(merged) == {"train": 30, "validation": 4, "test": 4}
     assert photos(merged["train"]) == photos(data["train"]) + photos(extra["train"])
-    assert photos(merged["validation"]) == photos(data["validation"]) and photos(merged["test"]) == photos(data["test"])
+    assert photos(merged["validation"]) == photos(data["validation"]) and photos(merged["test"]) == photos(
+        data["test"]
+    )
     assert list(merged["train"]["labels"]) == [*data["train"]["labels"], *extra["train"]["labels"]]
     assert counts(data)["train"] == 20, "the data set itself stays as it was"

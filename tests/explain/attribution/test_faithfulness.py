@@ -9,7 +9,14 @@ from scipy import stats
 from sklearn.metrics import auc
 
 from vit_demo.explain.attribution import faithfulness
-from vit_demo.explain.attribution.faithfulness import Curves, centred_heat, curves, random_heat, randomised, rank_correlation
+from vit_demo.explain.attribution.faithfulness import (
+    Curves,
+    centred_heat,
+    curves,
+    random_heat,
+    randomised,
+    rank_correlation,
+)
 from vit_demo.explain.attribution.relevance import relevance
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.patches import PatchGrid
@@ -66,7 +73,9 @@ def test_the_baselines_are_what_they_say():
     centre = centred_heat(grid)
     assert centre.shape == (5, 9) and np.unravel_index(centre.argmax(), centre.shape) == (2, 4)
     np.testing.assert_allclose(centre, centre[::-1, ::-1])
-    assert not np.array_equal(random_heat(grid, 1), random_heat(grid, 2)) and np.array_equal(random_heat(grid, 1), random_heat(grid, 1))
+    assert not np.array_equal(random_heat(grid, 1), random_heat(grid, 2)) and np.array_equal(
+        random_heat(grid, 1), random_heat(grid, 1)
+    )
 
 
 def test_the_randomised_copies_lose_one_part_after_the_other_and_the_model_none(classifier):
@@ -78,7 +87,13 @@ def test_the_randomised_copies_lose_one_part_after_the_other_and_the_model_none(
     for name, twin in randomised(classifier):
         names.append(name)
         state = twin.model.state_dict()
-        kept.append({key.removeprefix("vit.").split(".weight")[0] for key in before if key.endswith("weight") and torch.equal(state[key], before[key])})
+        kept.append(
+            {
+                key.removeprefix("vit.").split(".weight")[0]
+                for key in before
+                if key.endswith("weight") and torch.equal(state[key], before[key])
+            }
+        )
     assert names == ["head", "block 1", "block 0", "embeddings"]
     assert torch.equal(torch.rand(1), expected), "the check must not move the program's own random numbers"
     assert "classifier" not in kept[0] and any("layers.1." in key for key in kept[0])
@@ -90,7 +105,10 @@ def test_the_randomised_copies_lose_one_part_after_the_other_and_the_model_none(
 def test_the_map_of_a_random_model_is_another_one(classifier):
     photo = photo_of()
     own = relevance(classifier, photo)[0, 1:].numpy()
-    found = [rank_correlation(own, relevance(twin, photo, Target(0))[0, 1:].numpy()) for _, twin in randomised(classifier)]
+    found = [
+        rank_correlation(own, relevance(twin, photo, Target(0))[0, 1:].numpy())
+        for _, twin in randomised(classifier)
+    ]
     assert abs(found[-1]) < 0.8
 
 

@@ -16,7 +16,17 @@ from transformers import ViTConfig, ViTForImageClassification
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.explain.attribution.maps import METHODS, MapRequest, all_heads, attend, explain, explain_batch, head_maps, save_npz, select
+from vit_demo.explain.attribution.maps import (
+    METHODS,
+    MapRequest,
+    all_heads,
+    attend,
+    explain,
+    explain_batch,
+    head_maps,
+    save_npz,
+    select,
+)
 from vit_demo.explain.attribution.rollout import attention_rollout
 from vit_demo.explain.internals.attention import capture_attention
 from vit_demo.explain.patches import PatchGrid
@@ -135,9 +145,7 @@ def test_rollout_map_is_the_row_of_the_rollout(classifier, photo, query):
 def test_rollout_ignores_layer_and_head(classifier, photo):
     attention = attend(classifier, photo)
     expected = select(attention, MapRequest("rollout")).map
-    np.testing.assert_array_equal(
-        select(attention, MapRequest("rollout", layer=99, head=99)).map, expected
-    )
+    np.testing.assert_array_equal(select(attention, MapRequest("rollout", layer=99, head=99)).map, expected)
 
 
 def test_select_answers_without_another_forward(classifier, photo):
@@ -177,8 +185,7 @@ def test_positions_are_interpolated_only_at_other_resolutions(
     monkeypatch.setattr(
         classifier.model.vit.embeddings,
         "forward",
-        lambda *args, **kwargs: flags.append(kwargs["interpolate_pos_encoding"])
-        or forward(*args, **kwargs),
+        lambda *args, **kwargs: flags.append(kwargs["interpolate_pos_encoding"]) or forward(*args, **kwargs),
     )
     explain(replace(classifier, size=size), photo)
     assert flags == [interpolated]

@@ -1,4 +1,6 @@
-"""A method that is added from outside is there wherever methods are: on the command line, in the tab, in what is measured."""
+"""A method that is added from outside is there wherever methods are: on the command line, in the tab, in what
+is measured.
+"""
 
 from __future__ import annotations
 
@@ -31,30 +33,55 @@ def corner(_classifier, pixel_values: torch.Tensor, target, _dtype) -> torch.Ten
 
 @pytest.fixture
 def added() -> Iterator[Method]:
-    made = register(Method("corner", corner, "The first corner", "Always the **same corner** of {patches} patches."))
+    made = register(
+        Method("corner", corner, "The first corner", "Always the **same corner** of {patches} patches.")
+    )
     yield made
     del METHODS["corner"]
 
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)).save(tmp_path / "leaf.png")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 40, 3), dtype=np.uint8)).save(
+        tmp_path / "leaf.png"
+    )
     return tmp_path / "leaf.png"
 
 
 def test_each_method_names_a_function_that_is_there() -> None:
-    assert all(callable(method.function()) for method in METHODS.values()) and [method.name for method in METHODS.values()] == list(METHODS)
+    assert all(callable(method.function()) for method in METHODS.values()) and [
+        method.name for method in METHODS.values()
+    ] == list(METHODS)
 
 
 def test_each_method_is_called_and_described_by_key() -> None:
     for name, method in METHODS.items():
-        assert (method.title, method.shows) == (say(f"inside.method.{name}"), text_of(f"inside.method.{name}.shows"))
+        assert (method.title, method.shows) == (
+            say(f"inside.method.{name}"),
+            text_of(f"inside.method.{name}.shows"),
+        )
         assert method.title.startswith(method.short) and "(" not in method.short
     assert str(known_names()) == "attention, rollout, relevance, masked-relevance, gradcam or occlusion"
 
 
-def test_an_added_method_is_on_the_command_line(added: Method, photo: Path, tiny_model: Path, tmp_path: Path) -> None:
-    assert main(["explain", "--model", str(tiny_model), "--method", "corner", "--out", str(tmp_path / "map.csv"), str(photo)]) == 0
+def test_an_added_method_is_on_the_command_line(
+    added: Method, photo: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    assert (
+        main(
+            [
+                "explain",
+                "--model",
+                str(tiny_model),
+                "--method",
+                "corner",
+                "--out",
+                str(tmp_path / "map.csv"),
+                str(photo),
+            ]
+        )
+        == 0
+    )
     with open(tmp_path / "map.csv", encoding="utf-8") as file:
         assert [float(row["value"]) for row in csv.DictReader(file)] == [1.0] + [0.0] * 15
 

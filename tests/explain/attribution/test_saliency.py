@@ -1,4 +1,6 @@
-"""Maps of a prediction against slow references: transformers' eager attention and loops over the papers' formulas."""
+"""Maps of a prediction against slow references: transformers' eager attention and loops over the papers'
+formulas.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +66,9 @@ def slow_relevance(attentions: list[np.ndarray], gradients: list[np.ndarray]) ->
         step = np.zeros((tokens, tokens))
         for i in range(tokens):
             for j in range(tokens):
-                step[i, j] = sum(max(0.0, float(a[i, j] * g[i, j])) for a, g in zip(attention, gradient)) / len(attention)
+                step[i, j] = sum(
+                    max(0.0, float(a[i, j] * g[i, j])) for a, g in zip(attention, gradient)
+                ) / len(attention)
         product = np.zeros((tokens, tokens))
         for i in range(tokens):
             for j in range(tokens):
@@ -83,7 +87,9 @@ def test_relevance_is_the_paper_s(model, side, label):
     labels = logits.argmax(-1) if label is None else torch.tensor([label, label])
     logits.gather(1, labels[:, None]).sum().backward()
     for photo in range(2):
-        expected = slow_relevance([a[photo].detach().numpy() for a in probabilities], [a.grad[photo].numpy() for a in probabilities])
+        expected = slow_relevance(
+            [a[photo].detach().numpy() for a in probabilities], [a.grad[photo].numpy() for a in probabilities]
+        )
         np.testing.assert_allclose(found[photo].numpy(), expected, rtol=1e-4, atol=1e-6)
     assert found[:, 1:].std() > 1e-4
 
@@ -109,7 +115,9 @@ def test_gradcam_is_the_paper_s(model, side, label):
     found = gradcam(model, photos, Target(label))
     kept = []
     last = model.model.base_model.layers[-1].layernorm_before
-    handle = last.register_forward_hook(lambda _module, _inputs, output: (output.retain_grad(), kept.append(output))[1])
+    handle = last.register_forward_hook(
+        lambda _module, _inputs, output: (output.retain_grad(), kept.append(output))[1]
+    )
     try:
         logits = model.forward(photos)
     finally:
@@ -120,13 +128,24 @@ def test_gradcam_is_the_paper_s(model, side, label):
     model.model.zero_grad()
     places, channels = features.shape[1:]
     for photo in range(2):
-        alpha = [sum(float(gradients[photo, place, channel]) for place in range(places)) / places for channel in range(channels)]
-        expected = [max(0.0, sum(alpha[channel] * float(features[photo, place, channel]) for channel in range(channels))) for place in range(places)]
+        alpha = [
+            sum(float(gradients[photo, place, channel]) for place in range(places)) / places
+            for channel in range(channels)
+        ]
+        expected = [
+            max(
+                0.0,
+                sum(alpha[channel] * float(features[photo, place, channel]) for channel in range(channels)),
+            )
+            for place in range(places)
+        ]
         np.testing.assert_allclose(found[photo].numpy(), expected, rtol=1e-3, atol=1e-5)
     assert found.max() > 0
 
 
-@pytest.mark.parametrize(("window", "label", "against"), [(1, None, None), (3, 2, None), (3, 0, 1), (5, None, None)])
+@pytest.mark.parametrize(
+    ("window", "label", "against"), [(1, None, None), (3, 2, None), (3, 0, 1), (5, None, None)]
+)
 def test_occlusion_covers_one_square_after_the_other(model, window, label, against):
     photo = pixels(32, 1)
     found = occlusion(model, photo, Target(label, against), window)
@@ -170,7 +189,9 @@ def test_covering_leaves_the_other_pixels_and_those_of_no_patch():
     changed = (cover(photo, covers, grid) != photo)[0].any(dim=0)
     assert changed[8:16, 8:16].all() and int(changed.sum()) == 64
     rest = cover(photo, ~covers, grid)
-    assert (rest[0, 0, 16:32, :32] == photo[0, 0].mean()).all() and torch.equal(rest[..., 32:], photo[..., 32:])
+    assert (rest[0, 0, 16:32, :32] == photo[0, 0].mean()).all() and torch.equal(
+        rest[..., 32:], photo[..., 32:]
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -179,7 +200,12 @@ def test_a_batch_gives_what_its_photos_give_alone(classifier, method):
     together = saliency(classifier, photos, method)
     assert together.shape == (3, 4, 4) and together.dtype == torch.float32
     for number in range(3):
-        torch.testing.assert_close(together[number], saliency(classifier, photos[number : number + 1], method)[0], rtol=0.02, atol=0.02)
+        torch.testing.assert_close(
+            together[number],
+            saliency(classifier, photos[number : number + 1], method)[0],
+            rtol=0.02,
+            atol=0.02,
+        )
 
 
 def test_attention_and_rollout_are_those_of_the_attention_view(classifier):
@@ -188,7 +214,9 @@ def test_attention_and_rollout_are_those_of_the_attention_view(classifier):
     photo = Image.fromarray(np.random.default_rng(5).integers(0, 256, (40, 50, 3), dtype=np.uint8))
     for method in ("attention", "rollout"):
         expected = explain(classifier, photo, MapRequest(method=method, layer=-1)).map
-        np.testing.assert_allclose(saliency(classifier, classifier.preprocess([photo]), method)[0].numpy(), expected, atol=1e-6)
+        np.testing.assert_allclose(
+            saliency(classifier, classifier.preprocess([photo]), method)[0].numpy(), expected, atol=1e-6
+        )
 
 
 @pytest.mark.parametrize("method", [name for name, method in METHODS.items() if method.for_class])
@@ -205,7 +233,9 @@ def test_maps_in_bf16_rank_the_patches_as_those_in_fp32():
     classifier = LeafClassifier.open(device="cpu")
     photos = classifier.preprocess(open_dataset("beans")["validation"][:4]["image"])
     for method in ("attention", "rollout", "relevance", "masked-relevance", "gradcam"):
-        exact, fast = (saliency(classifier, photos, method, dtype=dtype) for dtype in (torch.float32, torch.bfloat16))
+        exact, fast = (
+            saliency(classifier, photos, method, dtype=dtype) for dtype in (torch.float32, torch.bfloat16)
+        )
         for number in range(4):
             assert spearmanr(exact[number].flatten(), fast[number].flatten()).statistic > 0.97, method
 
@@ -213,11 +243,23 @@ def test_maps_in_bf16_rank_the_patches_as_those_in_fp32():
 def test_several_photos_are_explained_in_the_fast_type_and_one_exactly(classifier, monkeypatch):
     photos = pixels(32, 3)
     for faster in (True, False):
-        monkeypatch.setattr("vit_demo.explain.attribution.saliency.bf16_is_faster", lambda _device, faster=faster: faster)
+        monkeypatch.setattr(
+            "vit_demo.explain.attribution.saliency.bf16_is_faster", lambda _device, faster=faster: faster
+        )
         several = torch.bfloat16 if faster else torch.float32
         for method in ("rollout", "relevance"):
-            torch.testing.assert_close(saliency(classifier, photos, method), saliency(classifier, photos, method, dtype=several), rtol=0, atol=0)
-            torch.testing.assert_close(saliency(classifier, photos[:1], method), saliency(classifier, photos[:1], method, dtype=torch.float32), rtol=0, atol=0)
+            torch.testing.assert_close(
+                saliency(classifier, photos, method),
+                saliency(classifier, photos, method, dtype=several),
+                rtol=0,
+                atol=0,
+            )
+            torch.testing.assert_close(
+                saliency(classifier, photos[:1], method),
+                saliency(classifier, photos[:1], method, dtype=torch.float32),
+                rtol=0,
+                atol=0,
+            )
 
 
 def test_nothing_is_left_behind(classifier):
@@ -267,12 +309,18 @@ def test_masked_relevance_is_the_mean_over_what_each_half_shows(model, against):
             half = photos[number : number + 1].clone()
             for patch in range(16):
                 if not version[patch]:
-                    half[0, :, 8 * (patch // 4) : 8 * (patch // 4) + 8, 8 * (patch % 4) : 8 * (patch % 4) + 8] = mean[:, None, None]
+                    half[
+                        0, :, 8 * (patch // 4) : 8 * (patch // 4) + 8, 8 * (patch % 4) : 8 * (patch % 4) + 8
+                    ] = mean[:, None, None]
             logits, probabilities = eager(model, half)
             share = logits.softmax(-1)[0]
-            score = (share[2] / (1 - share[2])).log() if against is None else logits[0, 2] - logits[0, against]
+            score = (
+                (share[2] / (1 - share[2])).log() if against is None else logits[0, 2] - logits[0, against]
+            )
             score.backward()
-            row = slow_relevance([a[0].detach().numpy() for a in probabilities], [a.grad[0].numpy() for a in probabilities])[1:]
+            row = slow_relevance(
+                [a[0].detach().numpy() for a in probabilities], [a.grad[0].numpy() for a in probabilities]
+            )[1:]
             expected[number] += np.where(version, row / row.sum(), 0) / 2
     np.testing.assert_allclose(found.numpy(), expected, rtol=1e-3, atol=1e-6)
 
@@ -280,4 +328,8 @@ def test_masked_relevance_is_the_mean_over_what_each_half_shows(model, against):
 def test_each_patch_is_shown_in_one_of_two_halves():
     shown = halves(25, 3)
     assert shown.shape == (6, 25) and shown.sum(dim=1).tolist() == [12, 13] * 3
-    assert torch.equal(shown[::2], ~shown[1::2]) and torch.equal(shown, halves(25, 3)) and not torch.equal(shown[0], shown[2])
+    assert (
+        torch.equal(shown[::2], ~shown[1::2])
+        and torch.equal(shown, halves(25, 3))
+        and not torch.equal(shown[0], shown[2])
+    )

@@ -1,4 +1,6 @@
-"""Means over photos: intervals against scipy, differences photo by photo, and a photo's numbers whatever comes with it."""
+"""Means over photos: intervals against scipy, differences photo by photo, and a photo's numbers whatever
+comes with it.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,13 @@ import pytest
 import torch
 from scipy import stats
 
-from vit_demo.explain.attribution.faithfulness import centred_heat, curves, random_heat, randomised, rank_correlation
+from vit_demo.explain.attribution.faithfulness import (
+    centred_heat,
+    curves,
+    random_heat,
+    randomised,
+    rank_correlation,
+)
 from vit_demo.explain.attribution.methods import DEFAULT
 from vit_demo.explain.attribution.saliency import saliency
 from vit_demo.explain.attribution.target import Target
@@ -60,8 +68,11 @@ def test_a_single_photo_has_no_interval_and_equal_ones_an_empty_one():
 @pytest.mark.parametrize(
     ("difference", "below", "said"),
     [
-        (Mean(-0.2, -0.3, -0.1), True, "better"), (Mean(-0.2, -0.3, -0.1), False, "worse"), (Mean(0.2, 0.1, 0.3), False, "better"),
-        (Mean(0.2, 0.1, 0.3), True, "worse"), (Mean(0.2, -0.1, 0.5), False, "not clear"),
+        (Mean(-0.2, -0.3, -0.1), True, "better"),
+        (Mean(-0.2, -0.3, -0.1), False, "worse"),
+        (Mean(0.2, 0.1, 0.3), False, "better"),
+        (Mean(0.2, 0.1, 0.3), True, "worse"),
+        (Mean(0.2, -0.1, 0.5), False, "not clear"),
     ],
 )
 def test_a_verdict_needs_an_interval_clear_of_zero(difference, below, said):
@@ -81,7 +92,10 @@ def test_differences_are_taken_photo_by_photo():
     assert (deletion.low, deletion.high) == pytest.approx((low, high)) and expected.pvalue < 1e-6
     assert insertion.mean == pytest.approx((areas[DEFAULT].insertion - areas["random"].insertion).mean())
     assert stats.ttest_ind(areas[DEFAULT].deletion, areas["random"].deletion).pvalue > 0.5
-    assert found.to_dict()["differences"]["random"]["verdict"] == {"deletion": "better", "insertion": "better"}
+    assert found.to_dict()["differences"]["random"]["verdict"] == {
+        "deletion": "better",
+        "insertion": "better",
+    }
 
 
 def test_the_areas_are_those_of_each_photo_alone(classifier, photos):
@@ -92,7 +106,8 @@ def test_the_areas_are_those_of_each_photo_alone(classifier, photos):
         target = Target(int(classifier.forward_fast(photo).argmax()))
         heats = {
             **{method: saliency(classifier, photo, method, target)[0].numpy() for method in PLAN.measured},
-            "random": random_heat(grid, random_seed(3, number)), "centred": centred_heat(grid),
+            "random": random_heat(grid, random_seed(3, number)),
+            "centred": centred_heat(grid),
         }
         assert set(heats) == set(found)
         for name, heat in heats.items():
@@ -119,8 +134,12 @@ def test_the_sanity_check_draws_head_half_and_all_anew(classifier, photos):
             photo = photos[number : number + 1]
             target = Target(int(classifier.forward_fast(photo).argmax()))
             for method in PLAN.measured:
-                one, other = (saliency(model, photo, method, target)[0].numpy() for model in (classifier, twin))
-                assert found[method][twins[name]][index] == pytest.approx(rank_correlation(one, other), abs=0.02)
+                one, other = (
+                    saliency(model, photo, method, target)[0].numpy() for model in (classifier, twin)
+                )
+                assert found[method][twins[name]][index] == pytest.approx(
+                    rank_correlation(one, other), abs=0.02
+                )
     np.testing.assert_allclose(found["attention"][HEAD], 1)
 
 
@@ -129,12 +148,21 @@ def test_the_whole_measurement_reads_what_it_is_told_to(classifier, photos):
 
     def read(numbers):
         asked.append(list(numbers))
-        yield [number for number in numbers if number != 1], photos[[number for number in numbers if number != 1]]  # 1 cannot be read
+        yield (
+            [number for number in numbers if number != 1],
+            photos[[number for number in numbers if number != 1]],
+        )  # 1 cannot be read
 
     found = measure(classifier, read, [0, 1, 3, 4], PLAN, lambda *words: told.append(words))
     assert asked == [[0, 1, 3, 4]] * 2 and found.photos == 3
     assert told[-1] == ("sanity check", 3, 4) and ("curves", 3, 4) in told
-    assert found.to_dict()["sanity"]["photos"] == 3 and set(found.to_dict()["methods"]) == {"attention", DEFAULT, "gradcam", "random", "centred"}
+    assert found.to_dict()["sanity"]["photos"] == 3 and set(found.to_dict()["methods"]) == {
+        "attention",
+        DEFAULT,
+        "gradcam",
+        "random",
+        "centred",
+    }
 
 
 def test_no_readable_photo_is_told(classifier, refusal):
@@ -144,7 +172,12 @@ def test_no_readable_photo_is_told(classifier, refusal):
 def test_few_of_many_are_spread_over_all():
     assert spread(3, 32) == [0, 1, 2] and spread(1, 1) == [0]
     chosen = spread(128, 32)
-    assert len(chosen) == 32 and chosen[0] == 0 and chosen[-1] == 127 and max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+    assert (
+        len(chosen) == 32
+        and chosen[0] == 0
+        and chosen[-1] == 127
+        and max(np.diff(chosen)) - min(np.diff(chosen)) <= 1
+    )
 
 
 @pytest.mark.parametrize("settings", [{"methods": ("magic",)}, {"steps": 0}, {"seed": -1}])

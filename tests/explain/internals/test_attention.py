@@ -144,9 +144,7 @@ def test_autocast_keeps_the_probabilities_in_float32(model, pixel_values):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         recorded = record(model, pixel_values)
     assert outputs["q_proj"].dtype == torch.bfloat16
-    query, key = (
-        outputs[name].float().view(2, 17, 3, 8).transpose(1, 2) for name in ("q_proj", "k_proj")
-    )
+    query, key = (outputs[name].float().view(2, 17, 3, 8).transpose(1, 2) for name in ("q_proj", "k_proj"))
     expected = (query @ key.mT / 8**0.5).softmax(dim=-1)
     torch.testing.assert_close(recorded[0], expected, rtol=0, atol=1e-6)
     for layer in recorded:
@@ -187,7 +185,11 @@ def test_layers_can_be_chosen_and_counted_from_the_end(model, pixel_values):
 def test_what_does_not_exist_is_called_by_its_name(refusal):
     said = {kind: refusal(resolve_index, kind, 3, 3) for kind in NO_SUCH}
     assert said["class"] == "Class 3 does not exist: this model has classes 0 to 2."
-    assert all(text == f"{kind.capitalize()} 3 does not exist: this model has {kind}s 0 to 2." for kind, text in said.items() if kind != "class")
+    assert all(
+        text == f"{kind.capitalize()} 3 does not exist: this model has {kind}s 0 to 2."
+        for kind, text in said.items()
+        if kind != "class"
+    )
 
 
 @pytest.mark.parametrize("layer", [3, -4])
@@ -241,7 +243,9 @@ def test_equals_eager_attention_of_a_pretrained_model_at_384_px(shared: Path):
         after = model(pixel_values, interpolate_pos_encoding=True).logits
     assert (len(recorded), recorded[0].shape) == (12, (1, 3, 577, 577))
     assert_same(recorded, eager(model, pixel_values, interpolate_pos_encoding=True))
-    assert torch.equal(before, after) and all_hooks(model) == [] and model.config._attn_implementation == "sdpa"
+    assert (
+        torch.equal(before, after) and all_hooks(model) == [] and model.config._attn_implementation == "sdpa"
+    )
 
 
 @pytest.mark.parametrize("size", [(32, 32), (24, 56)])

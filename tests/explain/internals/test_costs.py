@@ -9,7 +9,13 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import ViTConfig, ViTForImageClassification
 
-from vit_demo.explain.internals.costs import Cost, Encoder, full_attention, strided_attention, window_attention
+from vit_demo.explain.internals.costs import (
+    Cost,
+    Encoder,
+    full_attention,
+    strided_attention,
+    window_attention,
+)
 from vit_demo.explain.patches import PatchGrid
 
 TINY = Encoder(depth=12, hidden_size=192, heads=3, mlp_size=768, classes=3)
@@ -28,7 +34,14 @@ def counted(config: ViTConfig, height: int, width: int) -> dict[str, int]:
 
 @pytest.mark.parametrize(
     ("size", "patch", "labels"),
-    [((224, 224), 16, 3), ((224, 224), 8, 3), ((64, 64), 32, 7), ((96, 160), 16, 2), ((60, 45), 14, 3), ((384, 384), 16, 1000)],
+    [
+        ((224, 224), 16, 3),
+        ((224, 224), 8, 3),
+        ((64, 64), 32, 7),
+        ((96, 160), 16, 2),
+        ((60, 45), 14, 3),
+        ((384, 384), 16, 1000),
+    ],
 )
 def test_flops_are_those_that_torch_counts_on_the_model(size, patch, labels):
     config = ViTConfig(image_size=224, patch_size=patch, num_labels=labels, **SMALL)
@@ -40,7 +53,15 @@ def test_flops_are_those_that_torch_counts_on_the_model(size, patch, labels):
 
 
 def test_a_vit_tiny_at_its_own_size():
-    config = ViTConfig(image_size=224, patch_size=16, num_labels=3, num_hidden_layers=12, hidden_size=192, num_attention_heads=3, intermediate_size=768)
+    config = ViTConfig(
+        image_size=224,
+        patch_size=16,
+        num_labels=3,
+        num_hidden_layers=12,
+        hidden_size=192,
+        num_attention_heads=3,
+        intermediate_size=768,
+    )
     assert Encoder.of(config) == TINY
     cost = full_attention(TINY, PatchGrid(224, 224, 16))
     assert cost.flops == sum(counted(config, 224, 224).values())
@@ -55,7 +76,10 @@ def test_attention_bytes_are_those_of_the_probabilities():
     model.set_attn_implementation("eager")
     with torch.no_grad():
         layer = model(torch.zeros(1, 3, 64, 64), output_attentions=True).attentions[0]
-    assert full_attention(Encoder.of(config), PatchGrid(64, 64, 16)).attention_bytes == layer.numel() * layer.element_size()
+    assert (
+        full_attention(Encoder.of(config), PatchGrid(64, 64, 16)).attention_bytes
+        == layer.numel() * layer.element_size()
+    )
 
 
 def test_a_token_for_each_pixel():
@@ -66,7 +90,9 @@ def test_a_token_for_each_pixel():
     assert cost.linear_flops == tokens + 2 * 224 * 224 * 3 * 192 + 2 * 192 * 3
 
 
-@pytest.mark.parametrize(("rows", "columns", "window"), [(14, 14, 7), (7, 7, 7), (5, 9, 4), (3, 3, 7), (8, 4, 1)])
+@pytest.mark.parametrize(
+    ("rows", "columns", "window"), [(14, 14, 7), (7, 7, 7), (5, 9, 4), (3, 3, 7), (8, 4, 1)]
+)
 def test_windows_against_a_loop_over_all_pairs(rows, columns, window):
     places = [(row // window, column // window) for row in range(rows) for column in range(columns)]
     pairs = sum(query == key for query in places for key in places)
@@ -83,7 +109,9 @@ def test_a_window_layer_costs_what_the_swin_paper_says():
     assert cost.flops - projection == 2 * (4 * 56 * 56 * 96**2 + 2 * 7**2 * 56 * 56 * 96)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 2), (4, 4), (8, 8), (5, 7), (3, 11), (1, 2), (13, 16)])
+@pytest.mark.parametrize(
+    ("rows", "columns"), [(1, 1), (2, 2), (4, 4), (8, 8), (5, 7), (3, 11), (1, 2), (13, 16)]
+)
 def test_strided_attention_against_the_sets_of_the_paper(rows, columns):
     """Child et al. 2019, section 4.2: the two sets of indices of each query, written out."""
     count = rows * columns
@@ -99,7 +127,11 @@ def test_strided_attention_against_the_sets_of_the_paper(rows, columns):
 
 def test_sparse_and_local_attention_are_between_patches_and_pixels():
     pixels = PatchGrid(224, 224, 1)
-    ways: list[Cost] = [window_attention(TINY, pixels), strided_attention(TINY, pixels), full_attention(TINY, pixels)]
+    ways: list[Cost] = [
+        window_attention(TINY, pixels),
+        strided_attention(TINY, pixels),
+        full_attention(TINY, pixels),
+    ]
     pairs = [cost.pairs for cost in ways]
     assert pairs == sorted(pairs) and full_attention(TINY, PatchGrid(224, 224, 16)).pairs < pairs[0]
     assert pairs[1] == pytest.approx(1.5 * (224 * 224) ** 1.5, rel=0.01)

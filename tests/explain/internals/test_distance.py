@@ -7,7 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from vit_demo.explain.internals.distance import attention_distance, even_distance, mean_attention_distance, patch_distances
+from vit_demo.explain.internals.distance import (
+    attention_distance,
+    even_distance,
+    mean_attention_distance,
+    patch_distances,
+)
 from vit_demo.explain.internals.trace import trace
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.protocols import TokenAttention
@@ -71,7 +76,9 @@ def test_what_goes_to_cls_does_not_count():
     attention = random_attention(grid, 1, 1)
     with_cls = attention.weights * 0.2
     with_cls[..., 0] += 0.8
-    assert attention_distance(TokenAttention(with_cls, grid))[0, 0] == pytest.approx(float(attention_distance(attention)[0, 0]), rel=1e-5)
+    assert attention_distance(TokenAttention(with_cls, grid))[0, 0] == pytest.approx(
+        float(attention_distance(attention)[0, 0]), rel=1e-5
+    )
 
 
 def test_the_mean_over_photos_reads_them_one_by_one():
@@ -86,5 +93,9 @@ def test_the_mean_over_photos_reads_them_one_by_one():
 def test_even_attention_has_the_mean_of_all_distances():
     grid = PatchGrid(24, 40, 8)
     even = np.full((1, 1, grid.num_tokens, grid.num_tokens), 1 / grid.num_tokens, np.float32)
-    assert attention_distance(TokenAttention(even, grid))[0, 0] == pytest.approx(even_distance(grid), rel=1e-5)
-    assert patch_distances(grid)[0, 7] == pytest.approx(math.hypot(8, 16))  # row 0, column 0 to row 1, column 2
+    assert attention_distance(TokenAttention(even, grid))[0, 0] == pytest.approx(
+        even_distance(grid), rel=1e-5
+    )
+    assert patch_distances(grid)[0, 7] == pytest.approx(
+        math.hypot(8, 16)
+    )  # row 0, column 0 to row 1, column 2

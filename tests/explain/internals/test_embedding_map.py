@@ -16,15 +16,23 @@ def groups(count: int = 60, dimensions: int = 24, seed: int = 0) -> np.ndarray:
     """Three clouds that overlap a little, float32 as a model gives them."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(scale=3, size=(3, dimensions))
-    return (centres[np.arange(count) % 3] + rng.normal(size=(count, dimensions)) * np.linspace(3, 0.2, dimensions)).astype(np.float32)
+    return (
+        centres[np.arange(count) % 3] + rng.normal(size=(count, dimensions)) * np.linspace(3, 0.2, dimensions)
+    ).astype(np.float32)
 
 
 def slow_trust(features: np.ndarray, points: np.ndarray, neighbours: int) -> float:
     """Venna and Kaski 2001, equation for M1, with a loop for each of its sums."""
     count, penalty = len(features), 0
     for one in range(count):
-        far = sorted((other for other in range(count) if other != one), key=lambda other: np.linalg.norm(features[one].astype(float) - features[other]))
-        near = sorted((other for other in range(count) if other != one), key=lambda other: np.linalg.norm(points[one].astype(float) - points[other]))
+        far = sorted(
+            (other for other in range(count) if other != one),
+            key=lambda other: np.linalg.norm(features[one].astype(float) - features[other]),
+        )
+        near = sorted(
+            (other for other in range(count) if other != one),
+            key=lambda other: np.linalg.norm(points[one].astype(float) - points[other]),
+        )
         for other in near[:neighbours]:
             penalty += max(0, far.index(other) + 1 - neighbours)
     return 1 - 2 / (count * neighbours * (2 * count - 3 * neighbours - 1)) * penalty
@@ -107,7 +115,9 @@ def test_one_forward_gives_what_two_would(tiny_model, hybrid):
     labels = ["angular_leaf_spot", "bean_rust", "healthy"]
     classifier = LeafClassifier.open(None if hybrid else tiny_model, labels=labels, hybrid=hybrid)
     rng = np.random.default_rng(0)
-    photos = classifier.resize([Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(5)])
+    photos = classifier.resize(
+        [Image.fromarray(rng.integers(0, 256, (40, 50, 3), dtype=np.uint8)) for _ in range(5)]
+    )
     features, probabilities = features_and_probabilities(classifier, photos)
     assert features.shape == (5, classifier.model.config.hidden_size)
     np.testing.assert_allclose(features, classifier.features(photos).numpy(), rtol=0, atol=2e-5)

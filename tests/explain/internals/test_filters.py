@@ -23,7 +23,8 @@ def test_equal_scikit_learns_pca_up_to_sign(embedded):
     assert found.tiles.shape == (28, 3, 16, 16) and found.of == 192
     ours = found.tiles.reshape(COMPONENTS, -1)
     np.testing.assert_allclose(found.ratio, reference.explained_variance_ratio_, rtol=1e-4)
-    # Of two components that hold nearly as much the order is certain, their directions are so only to fewer digits.
+    # Of two components that hold nearly as much the order is certain, their directions are so only to fewer
+    # digits.
     alike = np.abs((ours * reference.components_).sum(axis=1))
     np.testing.assert_allclose(alike, 1, atol=1e-3)
 

@@ -35,9 +35,15 @@ def test_a_patch_that_does_not_exist_is_refused(attention, refusal):
 
 
 def test_patches_for_half_are_as_few_as_can_be(attention):
-    maps = np.array([[[0.4, 0.0], [0.1, 0.1]], [[0.1, 0.1], [0.1, 0.1]], [[0.0, 0.3], [0.3, 0.0]]], np.float32)
+    maps = np.array(
+        [[[0.4, 0.0], [0.1, 0.1]], [[0.1, 0.1], [0.1, 0.1]], [[0.0, 0.3], [0.3, 0.0]]], np.float32
+    )
     assert patches_for_half(maps).tolist() == [1, 2, 1]
     found = patch_maps(attention)
     for one, count in zip(found.reshape(-1, 6).astype(float), patches_for_half(found).ravel()):
-        best = next(size for size in range(1, 7) if max(sum(part) for part in combinations(one, size)) >= one.sum() / 2)
+        best = next(
+            size
+            for size in range(1, 7)
+            if max(sum(part) for part in combinations(one, size)) >= one.sum() / 2
+        )
         assert count == best

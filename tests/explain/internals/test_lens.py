@@ -61,7 +61,9 @@ def test_each_row_is_the_answer_of_the_model_cut_after_that_layer(embedded, phot
 
 def test_before_the_first_layer_the_answer_is_the_same_for_every_photo(embedded, photo):
     other = Image.new("RGB", (50, 50), "green")
-    first, second = (logit_lens(embedded, trace(embedded, picture).hidden).logits for picture in (photo, other))
+    first, second = (
+        logit_lens(embedded, trace(embedded, picture).hidden).logits for picture in (photo, other)
+    )
     np.testing.assert_array_equal(first[0], second[0])
     assert np.abs(first[-1] - second[-1]).max() > 0.1
 
@@ -73,7 +75,9 @@ def test_autocast_around_the_call_does_not_change_the_lens(embedded, photo):
         np.testing.assert_array_equal(logit_lens(embedded, hidden).logits, expected)
 
 
-@pytest.mark.parametrize(("winners", "settled"), [([1, 1, 1], 0), ([0, 1, 1], 1), ([1, 0, 1], 2), ([1, 1, 0], 2)])
+@pytest.mark.parametrize(
+    ("winners", "settled"), [([1, 1, 1], 0), ([0, 1, 1], 1), ([1, 0, 1], 2), ([1, 1, 0], 2)]
+)
 def test_settled_is_the_row_from_which_on_the_answer_stays(winners, settled):
     logits = np.eye(2, dtype=np.float32)[winners]
     lens = Lens(logits, logits)
@@ -90,7 +94,10 @@ def test_similarity_between_layers_is_the_mean_cosine_of_each_token_with_itself(
     assert found.shape == (4, 4)
     for one in range(4):
         for other in range(4):
-            cosines = [cosine_similarity(tokens[one, None, place], tokens[other, None, place])[0, 0] for place in range(6)]
+            cosines = [
+                cosine_similarity(tokens[one, None, place], tokens[other, None, place])[0, 0]
+                for place in range(6)
+            ]
             assert found[one, other] == pytest.approx(np.mean(cosines), abs=1e-6)
 
 
@@ -99,14 +106,18 @@ def test_mutual_similarity_is_the_mean_cosine_of_all_pairs(tokens):
     assert found.shape == (4,) and found.dtype == np.float32
     for layer in range(4):
         cosines = cosine_similarity(tokens[layer])
-        assert found[layer] == pytest.approx(np.mean([cosines[pair] for pair in combinations(range(6), 2)]), abs=1e-6)
+        assert found[layer] == pytest.approx(
+            np.mean([cosines[pair] for pair in combinations(range(6), 2)]), abs=1e-6
+        )
 
 
 def test_extremes_of_similarity():
     alike = np.ones((2, 5, 3), np.float32)
     np.testing.assert_allclose(mutual_similarity(alike), 1, atol=1e-6)
     np.testing.assert_allclose(mutual_similarity(np.eye(4, dtype=np.float32)[None]), 0, atol=1e-6)
-    np.testing.assert_allclose(layer_similarity(np.stack([alike[0], -alike[0]])), [[1, -1], [-1, 1]], atol=1e-6)
+    np.testing.assert_allclose(
+        layer_similarity(np.stack([alike[0], -alike[0]])), [[1, -1], [-1, 1]], atol=1e-6
+    )
     # A length of zero has no direction and is like nothing; a single patch has no other to be like.
     np.testing.assert_array_equal(layer_similarity(np.zeros((2, 3, 4), np.float32)), np.zeros((2, 2)))
     assert np.isnan(mutual_similarity(alike[:, :1])).all()

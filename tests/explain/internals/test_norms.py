@@ -12,7 +12,13 @@ import pytest
 from PIL import Image
 
 from vit_demo.common import settings
-from vit_demo.explain.internals.norms import TIMES_DEVIATION, TIMES_MEDIAN, artefact_patches, outliers, token_norms
+from vit_demo.explain.internals.norms import (
+    TIMES_DEVIATION,
+    TIMES_MEDIAN,
+    artefact_patches,
+    outliers,
+    token_norms,
+)
 from vit_demo.explain.internals.trace import Trace, trace
 from vit_demo.model.classifier import LeafClassifier
 
@@ -27,14 +33,20 @@ def random() -> np.random.Generator:
 def tokens_of(norms: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Tokens (..., WIDTH) in random directions with these norms."""
     directions = random.normal(size=(*norms.shape, WIDTH))
-    return (directions / np.linalg.norm(directions, axis=-1, keepdims=True) * norms[..., None]).astype(np.float32)
+    return (directions / np.linalg.norm(directions, axis=-1, keepdims=True) * norms[..., None]).astype(
+        np.float32
+    )
 
 
 def by_the_rule(norms: list[float]) -> list[int]:
     """The documented rule, the slow way."""
     median = statistics.median(norms)
     deviation = 1.4826 * statistics.median(abs(norm - median) for norm in norms)
-    return [place for place, norm in enumerate(norms) if norm > TIMES_MEDIAN * median and norm > median + TIMES_DEVIATION * deviation]
+    return [
+        place
+        for place, norm in enumerate(norms)
+        if norm > TIMES_MEDIAN * median and norm > median + TIMES_DEVIATION * deviation
+    ]
 
 
 def test_norms_are_the_lengths_of_the_tokens(random):
@@ -43,7 +55,9 @@ def test_norms_are_the_lengths_of_the_tokens(random):
     assert found.shape == (2, 3) and found.dtype == np.float32
     for layer in range(2):
         for token in range(3):
-            assert found[layer, token] == pytest.approx(math.sqrt(sum(float(value) ** 2 for value in hidden[layer, token])), rel=1e-5)
+            assert found[layer, token] == pytest.approx(
+                math.sqrt(sum(float(value) ** 2 for value in hidden[layer, token])), rel=1e-5
+            )
 
 
 def test_outliers_follow_the_rule_in_each_row(random):
@@ -105,13 +119,19 @@ def test_a_long_cls_token_and_what_enters_the_first_layer_do_not_count(random):
 def traces() -> list[Trace]:
     """Twelve real test photos in the embedded model."""
     classifier = LeafClassifier.open(device="cpu")
-    column = parquet.read_table(settings.EMBEDDED_BEANS / "data" / "test-00000-of-00001.parquet", columns=["image"])["image"]
-    return [trace(classifier, Image.open(io.BytesIO(column[row].as_py()["bytes"])).convert("RGB")) for row in range(0, 120, 10)]
+    column = parquet.read_table(
+        settings.EMBEDDED_BEANS / "data" / "test-00000-of-00001.parquet", columns=["image"]
+    )["image"]
+    return [
+        trace(classifier, Image.open(io.BytesIO(column[row].as_py()["bytes"])).convert("RGB"))
+        for row in range(0, 120, 10)
+    ]
 
 
 def test_on_real_photos_few_patches_are_named_and_each_is_far_above_the_rest(traces):
     counts = [len(artefact_patches(found.hidden)) for found in traces]
-    # Of 196 patches. This model has some on each photo, on one more than on the other, so that the rule tells photos apart.
+    # Of 196 patches. This model has some on each photo, on one more than on the other, so that the rule tells
+    # photos apart.
     assert 1 <= min(counts) < max(counts) <= 6
     for found in traces:
         norms = token_norms(found.hidden)[1:, 1:]
@@ -123,7 +143,8 @@ def test_on_real_photos_few_patches_are_named_and_each_is_far_above_the_rest(tra
 
 
 def test_on_real_photos_the_first_layers_are_silent(traces):
-    # There the longest patch has up to twice the median and lies eleven deviations away: a rule without the factor would name it.
+    # There the longest patch has up to twice the median and lies eleven deviations away: a rule without the
+    # factor would name it.
     for found in traces:
         norms = token_norms(found.hidden)[:8, 1:]
         assert not outliers(norms).any()

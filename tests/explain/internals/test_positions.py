@@ -1,4 +1,6 @@
-"""Position embeddings: similarity from the formula, interpolation and predictions against transformers itself."""
+"""Position embeddings: similarity from the formula, interpolation and predictions against transformers
+itself.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +48,13 @@ def random_positions() -> np.ndarray:
 def flat_model(image_size: tuple[int, int]) -> ViTForImageClassification:
     torch.manual_seed(0)
     config = ViTConfig(
-        image_size=image_size, patch_size=8, hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, initializer_range=0.5
+        image_size=image_size,
+        patch_size=8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        initializer_range=0.5,
     )
     return ViTForImageClassification(config).eval()
 
@@ -80,7 +88,9 @@ def test_interpolated_positions_equal_transformers_own(embedded, size):
     rows, columns = size[0] // 16, size[1] // 16
     embeddings = embedded.model.vit.embeddings
     with torch.no_grad():
-        theirs = embeddings.interpolate_pos_encoding(torch.zeros(1, rows * columns + 1, 192), *size)[0, 1:].numpy()
+        theirs = embeddings.interpolate_pos_encoding(torch.zeros(1, rows * columns + 1, 192), *size)[
+            0, 1:
+        ].numpy()
     ours = interpolate_positions(learned_positions(embedded.model), rows, columns)
     np.testing.assert_allclose(ours.reshape(-1, 192), theirs, atol=1e-6)
 
@@ -91,8 +101,14 @@ def test_the_prediction_elsewhere_equals_transformers_forward(embedded, photo):
     reference.set_attn_implementation("eager")
     with torch.no_grad():
         logits = reference(pixel_values, interpolate_pos_encoding=True).logits[0]
-    np.testing.assert_allclose(probabilities_at(embedded, photo, (160, 160)), logits.softmax(-1).numpy(), atol=1e-5)
-    np.testing.assert_allclose(probabilities_at(embedded, photo, embedded.image_size), trace(embedded, photo).probabilities, atol=1e-6)
+    np.testing.assert_allclose(
+        probabilities_at(embedded, photo, (160, 160)), logits.softmax(-1).numpy(), atol=1e-5
+    )
+    np.testing.assert_allclose(
+        probabilities_at(embedded, photo, embedded.image_size),
+        trace(embedded, photo).probabilities,
+        atol=1e-6,
+    )
 
 
 def test_only_a_square_grid_is_asked_elsewhere(tiny_model, photo, refusal):
@@ -112,12 +128,27 @@ def test_a_hybrid_is_asked_elsewhere_too(tiny_model, photo):
 
 
 def test_resolutions_lie_between_half_and_1_7_times_the_own_size():
-    assert [height for height, _ in resolutions(PatchGrid(224, 224, 16))] == [112, 160, 192, 224, 288, 320, 384]
-    for grid in (PatchGrid(384, 384, 16), PatchGrid(224, 224, 8), PatchGrid(224, 160, 16), PatchGrid(8, 8, 8)):
+    assert [height for height, _ in resolutions(PatchGrid(224, 224, 16))] == [
+        112,
+        160,
+        192,
+        224,
+        288,
+        320,
+        384,
+    ]
+    for grid in (
+        PatchGrid(384, 384, 16),
+        PatchGrid(224, 224, 8),
+        PatchGrid(224, 160, 16),
+        PatchGrid(8, 8, 8),
+    ):
         sizes = resolutions(grid)
         assert (grid.image_height, grid.image_width) in sizes and sizes == sorted(set(sizes))
         assert all(side % grid.patch_size == 0 and side > 0 for size in sizes for side in size)
-        assert all(abs(width / height - grid.image_width / grid.image_height) < 0.1 for height, width in sizes)
+        assert all(
+            abs(width / height - grid.image_width / grid.image_height) < 0.1 for height, width in sizes
+        )
 
 
 def test_a_counterpart_lies_at_the_same_place_of_the_photo():
@@ -136,7 +167,9 @@ def test_colours_are_stretched_principal_components(random_positions):
     expected = (projected - low) / (high - low)
     for channel in range(3):
         ours, theirs = colours[..., channel], expected[..., channel]
-        assert np.allclose(ours, theirs, atol=1e-4) or np.allclose(ours, 1 - theirs, atol=1e-4)  # a component's sign means nothing
+        assert np.allclose(ours, theirs, atol=1e-4) or np.allclose(
+            ours, 1 - theirs, atol=1e-4
+        )  # a component's sign means nothing
     # Other positions in the same colours: what was learned keeps its own, what lies beyond is cut off.
     np.testing.assert_allclose(scale.colours(random_positions[1:]), colours[1:], atol=1e-6)
     beyond = scale.colours(random_positions * 3)

@@ -35,7 +35,9 @@ def hybrid() -> LeafClassifier:
     return LeafClassifier.open(EMBEDDED_MODEL, device="cpu", labels=LABELS, hybrid="new")
 
 
-def walk(classifier: LeafClassifier, photo: Image.Image, size: tuple[int, int] | None = None) -> tuple[Trace, TokenSteps]:
+def walk(
+    classifier: LeafClassifier, photo: Image.Image, size: tuple[int, int] | None = None
+) -> tuple[Trace, TokenSteps]:
     found = trace(classifier, photo, size)
     return found, token_steps(classifier, found.pixel_values)
 
@@ -47,14 +49,19 @@ def test_the_last_step_is_what_enters_the_first_block(kind, size, photo, request
     found, steps = walk(classifier, photo, size)
     with torch.no_grad():
         output = classifier.model(
-            torch.from_numpy(found.pixel_values)[None], interpolate_pos_encoding=size is not None, output_hidden_states=True
+            torch.from_numpy(found.pixel_values)[None],
+            interpolate_pos_encoding=size is not None,
+            output_hidden_states=True,
         )
     assert np.abs(steps.tokens - found.hidden[0]).max() < 1e-5
     assert np.abs(steps.tokens - output.hidden_states[0][0].numpy()).max() < 1e-5
     assert steps.interpolated == (size is not None)
     height, width = size or (224, 224)
     count = (height // 16) * (width // 16)
-    assert steps.projected.shape == (count, 192) and steps.with_cls.shape == steps.positions.shape == steps.tokens.shape == (count + 1, 192)
+    assert steps.projected.shape == (
+        count,
+        192,
+    ) and steps.with_cls.shape == steps.positions.shape == steps.tokens.shape == (count + 1, 192)
 
 
 def test_a_size_that_leaves_a_rest(tiny_model, photo):
@@ -67,7 +74,9 @@ def test_a_size_that_leaves_a_rest(tiny_model, photo):
 def test_the_projection_equals_the_convolution_and_each_patch_is_its_pixels(plain, photo):
     _, steps = walk(plain, photo, OTHER_SIZE)
     with torch.no_grad():
-        convolved = plain.model.vit.embeddings.patch_embeddings.projection(torch.from_numpy(steps.pixel_values)[None])
+        convolved = plain.model.vit.embeddings.patch_embeddings.projection(
+            torch.from_numpy(steps.pixel_values)[None]
+        )
     assert np.abs(steps.projected - convolved[0].flatten(1).T.numpy()).max() < 1e-5
     assert steps.feature_map is None and steps.values.shape == (16 * 13, 768)
     followed = steps.follow(30)
@@ -83,7 +92,9 @@ def test_a_hybrid_projects_the_places_of_its_feature_map(hybrid, photo):
     assert np.array_equal(followed.values, steps.feature_map[:, 2, 4])
     assert followed.pixels.shape == (3, 16, 16)
     weight = hybrid.model.vit.embeddings.patch_embeddings.projection.weight[:, :, 0, 0].detach().numpy()
-    assert np.abs(followed.projected - weight @ followed.values).max() < 1e-5  # a new projection has no bias yet
+    assert (
+        np.abs(followed.projected - weight @ followed.values).max() < 1e-5
+    )  # a new projection has no bias yet
 
 
 def test_a_row_adds_up(plain, photo):
@@ -105,5 +116,9 @@ def test_there_is_no_patch_beyond_the_last(plain, photo):
 
 
 def test_the_pretrained_vit_too(shared: Path, photo):
-    found, steps = walk(LeafClassifier.open(shared / "models" / "vit-tiny-patch16-224", labels=LABELS, device="cpu"), photo, (384, 384))
+    found, steps = walk(
+        LeafClassifier.open(shared / "models" / "vit-tiny-patch16-224", labels=LABELS, device="cpu"),
+        photo,
+        (384, 384),
+    )
     assert np.abs(steps.tokens - found.hidden[0]).max() < 1e-5

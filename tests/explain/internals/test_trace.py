@@ -42,7 +42,12 @@ def photo() -> Image.Image:
 
 
 def all_hooks(model: nn.Module) -> list:
-    return [hook for module in model.modules() for hooks in (module._forward_hooks, module._forward_pre_hooks) for hook in hooks.values()]
+    return [
+        hook
+        for module in model.modules()
+        for hooks in (module._forward_hooks, module._forward_pre_hooks)
+        for hook in hooks.values()
+    ]
 
 
 def assert_is_transformers_own(found: Trace, classifier: LeafClassifier, pixel_values: Tensor) -> None:
@@ -50,13 +55,18 @@ def assert_is_transformers_own(found: Trace, classifier: LeafClassifier, pixel_v
     reference = copy.deepcopy(classifier.model)
     reference.set_attn_implementation("eager")
     with torch.no_grad():
-        # transformers 5 gives the tokens that leave the last block before the final layer norm, unlike older ones.
-        expected = reference(pixel_values, interpolate_pos_encoding=True, output_hidden_states=True, output_attentions=True)
+        # transformers 5 gives the tokens that leave the last block before the final layer norm, unlike older
+        # ones.
+        expected = reference(
+            pixel_values, interpolate_pos_encoding=True, output_hidden_states=True, output_attentions=True
+        )
     np.testing.assert_array_equal(found.pixel_values, pixel_values[0].numpy())
     hidden = torch.cat(expected.hidden_states).numpy()
     assert found.hidden.shape == hidden.shape and found.hidden.dtype == np.float32
     np.testing.assert_allclose(found.hidden, hidden, rtol=1e-5, atol=1e-4 * np.abs(hidden).mean())
-    np.testing.assert_allclose(found.attention.weights, torch.cat(expected.attentions).numpy(), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        found.attention.weights, torch.cat(expected.attentions).numpy(), rtol=0, atol=1e-5
+    )
     np.testing.assert_allclose(found.logits, expected.logits[0].numpy(), rtol=0, atol=1e-4)
 
 
@@ -156,4 +166,7 @@ def test_hidden_states_are_detached_and_gradients_are_what_they_were(classifier)
     with capture_hidden(classifier.model) as hidden:
         classifier.forward(pixel_values).sum().backward()
     assert not any(tokens.requires_grad for tokens in hidden)
-    assert all(torch.equal(parameter.grad, gradient) for parameter, gradient in zip(classifier.model.parameters(), expected, strict=True))
+    assert all(
+        torch.equal(parameter.grad, gradient)
+        for parameter, gradient in zip(classifier.model.parameters(), expected, strict=True)
+    )

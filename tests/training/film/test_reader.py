@@ -31,7 +31,9 @@ def test_many_photos_on_a_fine_grid_are_fewer_frames(run: Run) -> None:
     folder = run.folder / "film"
     folder.mkdir()
     photos = [{"name": "leaf.jpg", "label": 0}] * 12
-    (folder / "film.json").write_text(json.dumps({"labels": ["a", "b"], "rows": 24, "columns": 24, "photos": photos}), encoding="utf-8")
+    (folder / "film.json").write_text(
+        json.dumps({"labels": ["a", "b"], "rows": 24, "columns": 24, "photos": photos}), encoding="utf-8"
+    )
     for number in range(1, 13):
         reader.photo_file(folder, number).write_bytes(b"a picture")
     rng = np.random.default_rng(0)
@@ -42,7 +44,10 @@ def test_many_photos_on_a_fine_grid_are_fewer_frames(run: Run) -> None:
 
 def test_what_is_kept_comes_back() -> None:
     rng = np.random.default_rng(0)
-    maps, probabilities = rng.random((2, 3, 5)).astype(np.float32), rng.dirichlet(np.ones(4), 2).astype(np.float32)
+    maps, probabilities = (
+        rng.random((2, 3, 5)).astype(np.float32),
+        rng.dirichlet(np.ones(4), 2).astype(np.float32),
+    )
     maps[1] = 0.25  # the same everywhere
     frame = reader.decode(reader.encode(7, maps, probabilities), (2, 3, 5))
     assert frame.step == 7 and frame.maps.min() == 0 and frame.maps[0].max() == 255
@@ -50,6 +55,15 @@ def test_what_is_kept_comes_back() -> None:
     np.testing.assert_allclose(frame.probabilities, probabilities, atol=1e-5)
 
 
-@pytest.mark.parametrize("line", ["", "7", "{}", '{"step": 1, "maps": ["AAAA"], "low": [0], "high": [1], "probabilities": [[1]]}', '{"step": 1, "maps": 3}'])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "7",
+        "{}",
+        '{"step": 1, "maps": ["AAAA"], "low": [0], "high": [1], "probabilities": [[1]]}',
+        '{"step": 1, "maps": 3}',
+    ],
+)
 def test_a_line_of_something_else_is_no_frame(line: str) -> None:
     assert reader.decode(line, (1, 4, 4)) is None

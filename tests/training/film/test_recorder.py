@@ -1,4 +1,6 @@
-"""The film of a run against a rollout written the slow way, and what it must never do: change a run, lose frames, end a run."""
+"""The film of a run against a rollout written the slow way, and what it must never do: change a run, lose
+frames, end a run.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,14 @@ from vit_demo.training.run.runs import Run, create
 
 # Every kind of chance that a run knows, and averaged weights; 10 steps, looked at after 3, 6, 9 and 10.
 CHANCE = {
-    "epochs": 2, "evaluate_every": 3, "augment": "strong", "patch_dropout": 0.25, "average": 0.9, "resolutions": (16, 32), "head_init": "normal", "film": 3,
+    "epochs": 2,
+    "evaluate_every": 3,
+    "augment": "strong",
+    "patch_dropout": 0.25,
+    "average": 0.9,
+    "resolutions": (16, 32),
+    "head_init": "normal",
+    "film": 3,
 }
 
 pytestmark = pytest.mark.usefixtures("fp32")
@@ -40,7 +49,9 @@ def start(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFact
     """A run of the tiny model on the coloured squares that has not begun."""
 
     def make(**settings) -> Run:
-        config = TrainingConfig(**{**PLAIN, "data": str(colours), "model": str(tiny_model), "film": 3, **settings})
+        config = TrainingConfig(
+            **{**PLAIN, "data": str(colours), "model": str(tiny_model), "film": 3, **settings}
+        )
         return create(config, tmp_path_factory.mktemp("run"))
 
     return make
@@ -63,7 +74,13 @@ def opened(run: Run, folder: Path) -> Iterator[TrainingJob]:
     """The work of a run, with a head drawn at random and the validation photos to learn from."""
     config = run.config()
     data = open_dataset(config.data)["validation"]
-    classifier = LeafClassifier.open(config.model, device="cpu", labels=data.features["labels"].names, hybrid=config.hybrid, head_init="normal")
+    classifier = LeafClassifier.open(
+        config.model,
+        device="cpu",
+        labels=data.features["labels"].names,
+        hybrid=config.hybrid,
+        head_init="normal",
+    )
     side = (config.resolutions or classifier.image_size)[-1]
     classifier.processor.size = {"height": side, "width": side}
     photos = prepare(data, classifier, (side, side), folder / "validation.npy")
@@ -84,17 +101,25 @@ def warnings(run: Run) -> list[str]:
 def equal(run: Run, other: Run) -> bool:
     """Whether the saved weights are the same, bit for bit."""
     own, others = weights_of(run), weights_of(other)
-    return bool(own) and own.keys() == others.keys() and all(torch.equal(tensor, others[name]) for name, tensor in own.items())
+    return (
+        bool(own)
+        and own.keys() == others.keys()
+        and all(torch.equal(tensor, others[name]) for name, tensor in own.items())
+    )
 
 
 def slow_rollout(classifier: LeafClassifier, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What [CLS] takes from each patch, (patches,), and the probabilities; from transformers' own attentions, each sum of the formula a loop."""
+    """What [CLS] takes from each patch, (patches,), and the probabilities; from transformers' own attentions,
+    each sum of the formula a loop.
+    """
     model = classifier.model.eval()
     kept = model.config._attn_implementation
     model.set_attn_implementation("eager")
     values = classifier.normalise(torch.from_numpy(pixels[None]))
     with torch.no_grad():
-        output = model(values, output_attentions=True, interpolate_pos_encoding=classifier.needs_interpolation(values))
+        output = model(
+            values, output_attentions=True, interpolate_pos_encoding=classifier.needs_interpolation(values)
+        )
     model.set_attn_implementation(kept)
     rollout = None
     for layer in output.attentions:
@@ -106,7 +131,12 @@ def slow_rollout(classifier: LeafClassifier, pixels: np.ndarray) -> tuple[np.nda
                 mixed[i, j] = 0.5 * sum(head[i, j] for head in heads) / len(heads) + 0.5 * (i == j)
             mixed[i] /= mixed[i].sum()
         if rollout is not None:
-            mixed = np.array([[sum(mixed[i, k] * rollout[k, j] for k in range(tokens)) for j in range(tokens)] for i in range(tokens)])
+            mixed = np.array(
+                [
+                    [sum(mixed[i, k] * rollout[k, j] for k in range(tokens)) for j in range(tokens)]
+                    for i in range(tokens)
+                ]
+            )
         rollout = mixed
     exponents = np.exp(output.logits[0].double().numpy())
     return rollout[0, 1:], exponents / exponents.sum()
@@ -124,7 +154,11 @@ def test_a_frame_at_the_beginning_at_each_evaluation_and_evenly_between(done: Do
     assert steps_of(done.run) == planned(10, 3, 6, 9, 10)
     found = reader.read(done.run)
     assert found.labels == ("blue", "green", "red")
-    assert [(photo.name, photo.label) for photo in found.photos] == [("000.png", 0), ("000.png", 1), ("000.png", 2)]
+    assert [(photo.name, photo.label) for photo in found.photos] == [
+        ("000.png", 0),
+        ("000.png", 1),
+        ("000.png", 2),
+    ]
     for frame in found.frames:
         assert frame.maps.shape == (3, 4, 4) and frame.probabilities.shape == (3, 3)
         np.testing.assert_allclose(frame.probabilities.sum(axis=1), 1, atol=1e-4)
@@ -132,7 +166,9 @@ def test_a_frame_at_the_beginning_at_each_evaluation_and_evenly_between(done: Do
 
 
 @pytest.mark.parametrize("side", [32, 48])
-def test_maps_and_probabilities_equal_the_slow_way(start: Callable[..., Run], tmp_path: Path, side: int) -> None:
+def test_maps_and_probabilities_equal_the_slow_way(
+    start: Callable[..., Run], tmp_path: Path, side: int
+) -> None:
     """At the model's own size, and at one for which the position embeddings are interpolated."""
     run = start(resolutions=(side,))
     with opened(run, tmp_path) as work:
@@ -143,8 +179,12 @@ def test_maps_and_probabilities_equal_the_slow_way(start: Callable[..., Run], tm
             expected, probabilities = slow_rollout(work.classifier, work.validation.pixels[row])
             step = float(frame.high[number] - frame.low[number]) / 255
             # What is kept is rounded to 1/255 of the map's range.
-            np.testing.assert_allclose(frame.values[number].ravel(), expected, rtol=0, atol=0.51 * step + 1e-6)
-            assert frame.low[number] == pytest.approx(expected.min(), abs=1e-6) and frame.high[number] == pytest.approx(expected.max(), abs=1e-6)
+            np.testing.assert_allclose(
+                frame.values[number].ravel(), expected, rtol=0, atol=0.51 * step + 1e-6
+            )
+            assert frame.low[number] == pytest.approx(expected.min(), abs=1e-6) and frame.high[
+                number
+            ] == pytest.approx(expected.max(), abs=1e-6)
             np.testing.assert_allclose(frame.probabilities[number], probabilities, atol=2e-5)
 
 
@@ -158,8 +198,12 @@ def test_the_last_frame_is_of_the_averaged_weights_that_were_scored(train: Train
     for number in range(3):
         photo = data[data["labels"].index(number)]["image"]
         expected = explain(classifier, photo).map
-        np.testing.assert_allclose(frame.values[number], expected, rtol=0, atol=float(frame.high[number] - frame.low[number]) / 250)
-        np.testing.assert_allclose(frame.probabilities[number], classifier.probabilities([photo])[0], atol=1e-4)
+        np.testing.assert_allclose(
+            frame.values[number], expected, rtol=0, atol=float(frame.high[number] - frame.low[number]) / 250
+        )
+        np.testing.assert_allclose(
+            frame.probabilities[number], classifier.probabilities([photo])[0], atol=1e-4
+        )
 
 
 def test_a_hybrid_and_a_grid_of_another_size(start: Callable[..., Run], tmp_path: Path) -> None:
@@ -169,7 +213,9 @@ def test_a_hybrid_and_a_grid_of_another_size(start: Callable[..., Run], tmp_path
         (frame,) = reader.read(run).frames
         assert frame.maps.shape == (4, 8, 8)
         expected, probabilities = slow_rollout(work.classifier, work.validation.pixels[0])
-        np.testing.assert_allclose(frame.values[0].ravel(), expected, rtol=0, atol=float(frame.high[0] - frame.low[0]) / 500 + 1e-6)
+        np.testing.assert_allclose(
+            frame.values[0].ravel(), expected, rtol=0, atol=float(frame.high[0] - frame.low[0]) / 500 + 1e-6
+        )
         np.testing.assert_allclose(frame.probabilities[0], probabilities, atol=2e-5)
 
 
@@ -189,7 +235,11 @@ def test_large_photos_are_kept_small(start: Callable[..., Run], tmp_path: Path) 
         with opened(run, tmp_path) as work:
             Film(work).record(0)
         assert Image.open(run.folder / "film" / "photo-1.jpg").size == (side, side)
-        assert len(reader.read(run).photos) == count and reader.read(run).frames[0].maps.shape == (count, 32, 32)
+        assert len(reader.read(run).photos) == count and reader.read(run).frames[0].maps.shape == (
+            count,
+            32,
+            32,
+        )
 
 
 @pytest.mark.parametrize(
@@ -217,7 +267,9 @@ def test_a_run_is_the_same_bit_for_bit_with_and_without(train: Train, done: Done
     assert equal(done.run, without) and equal(done.run, other)
 
     def course(run: Run) -> list[tuple]:
-        return [(event["kind"], event["step"], event["loss"]) for event in run.read_events()[0] if "loss" in event]
+        return [
+            (event["kind"], event["step"], event["loss"]) for event in run.read_events()[0] if "loss" in event
+        ]
 
     assert course(done.run) == course(without) == course(other) and len(course(without)) == 10 + 4 + 1
 
@@ -227,7 +279,10 @@ def test_nothing_is_drawn_from_the_global_generators(work: TrainingJob) -> None:
     np.random.seed(3)
     before = torch.get_rng_state(), json.dumps(np.random.get_state()[1].tolist())
     Film(work).record(0)
-    assert torch.equal(torch.get_rng_state(), before[0]) and json.dumps(np.random.get_state()[1].tolist()) == before[1]
+    assert (
+        torch.equal(torch.get_rng_state(), before[0])
+        and json.dumps(np.random.get_state()[1].tolist()) == before[1]
+    )
     assert not any(module._forward_hooks for module in work.classifier.model.modules())
 
 
@@ -264,7 +319,9 @@ def test_a_run_that_goes_on_has_each_frame_once(train: Train, monkeypatch: pytes
     assert steps_of(run) == [step for step in planned(15, 3, 6, 9) if step < 11]
     train(run=run)  # from step 8 on: 9 is done again
     written = (run.folder / "film" / "frames.jsonl").read_text(encoding="utf-8").splitlines()
-    assert [json.loads(line)["step"] for line in written] == planned(15, 3, 6, 9, 12, 15) == steps_of(unbroken)
+    assert (
+        [json.loads(line)["step"] for line in written] == planned(15, 3, 6, 9, 12, 15) == steps_of(unbroken)
+    )
     assert written == (unbroken.folder / "film" / "frames.jsonl").read_text(encoding="utf-8").splitlines()
     assert equal(run, unbroken)
 
@@ -288,9 +345,14 @@ def test_of_a_step_that_comes_twice_the_first_counts(work: TrainingJob) -> None:
     file = work.run.folder / "film" / "frames.jsonl"
     first = json.loads(file.read_text(encoding="utf-8"))
     later = {**first, "probabilities": [[1.0, 0.0, 0.0]] * 3}
-    file.write_text("\n".join(map(json.dumps, [first, {**first, "step": 9}, later, {**first, "step": 7}])) + "\n", encoding="utf-8")
+    file.write_text(
+        "\n".join(map(json.dumps, [first, {**first, "step": 9}, later, {**first, "step": 7}])) + "\n",
+        encoding="utf-8",
+    )
     frames = reader.read(work.run).frames
-    assert [frame.step for frame in frames] == [5, 7, 9] and frames[0].probabilities.tolist() == first["probabilities"]
+    assert [frame.step for frame in frames] == [5, 7, 9] and frames[0].probabilities.tolist() == first[
+        "probabilities"
+    ]
     Film(work).record(9)
     assert len(file.read_text(encoding="utf-8").splitlines()) == 4
 
@@ -309,7 +371,9 @@ def test_photos_that_changed_begin_a_new_film(work: TrainingJob) -> None:
 def test_a_run_whose_film_cannot_be_written_goes_on(train: Train, done: Done) -> None:
     run = train(before=lambda run: (run.folder / "film").write_text("in the way"), **CHANCE).run
     (warning,) = warnings(run)
-    assert warning.startswith("The film could not be written (") and warning.endswith("The run goes on; free some space.")
+    assert warning.startswith("The film could not be written (") and warning.endswith(
+        "The run goes on; free some space."
+    )
     assert run.state()["status"] == "finished" and reader.read(run) is None
     assert equal(run, done.run)
 
@@ -328,7 +392,9 @@ def test_a_full_disk_costs_only_the_frames_it_did_not_take(work: TrainingJob) ->
     kept.rename(file)
     made.record(9)
     assert steps_of(work.run) == [0, 9]
-    assert warnings(work.run) == ["The film could not be written (No space left on device). The run goes on; free some space."]
+    assert warnings(work.run) == [
+        "The film could not be written (No space left on device). The run goes on; free some space."
+    ]
 
 
 def test_a_run_folder_that_is_gone_is_not_made_again(work: TrainingJob) -> None:
@@ -341,7 +407,9 @@ def test_a_run_folder_that_is_gone_is_not_made_again(work: TrainingJob) -> None:
 # How long it gets
 
 
-def test_a_long_film_is_thinned_evenly_on_the_page_and_on_the_disk(work: TrainingJob, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_film_is_thinned_evenly_on_the_page_and_on_the_disk(
+    work: TrainingJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(reader, "MOST_FRAMES", 20)
     monkeypatch.setattr(recorder, "KEPT_FRAMES", 80)
     made = Film(work)
@@ -364,7 +432,13 @@ def test_a_run_without_a_film_has_none(work: TrainingJob) -> None:
     Film(work).record(0)
     about = work.run.folder / "film" / "film.json"
     good = json.loads(about.read_text(encoding="utf-8"))
-    for bad in ("", "[]", json.dumps({**good, "photos": [{"name": "x", "label": 9}]}), json.dumps({**good, "rows": None}), json.dumps({**good, "rows": 5})):
+    for bad in (
+        "",
+        "[]",
+        json.dumps({**good, "photos": [{"name": "x", "label": 9}]}),
+        json.dumps({**good, "rows": None}),
+        json.dumps({**good, "rows": 5}),
+    ):
         about.write_text(bad, encoding="utf-8")
         assert reader.read(work.run) is None
     about.write_text(json.dumps(good), encoding="utf-8")

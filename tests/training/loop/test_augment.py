@@ -1,4 +1,6 @@
-"""Random changes of photos: each of its own, only those asked for, and still photos; and patches that are left out."""
+"""Random changes of photos: each of its own, only those asked for, and still photos; and patches that are
+left out.
+"""
 
 from __future__ import annotations
 
@@ -19,14 +21,22 @@ def views(photo: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "expected"), [("none", {"0"}), ("flips", {"0", "180", "0 mirrored", "180 mirrored"}), ("turns", set(views(torch.zeros(3, 4, 4))))]
+    ("kind", "expected"),
+    [
+        ("none", {"0"}),
+        ("flips", {"0", "180", "0 mirrored", "180 mirrored"}),
+        ("turns", set(views(torch.zeros(3, 4, 4)))),
+    ],
 )
 def test_photos_are_mirrored_and_turned_only_where_asked(kind: str, expected: set[str]) -> None:
     torch.manual_seed(0)
     photos = torch.randint(0, 256, (256, 3, 4, 4), dtype=torch.uint8)
     out = augmentation(kind, 4)(photos)
     assert out.dtype == torch.uint8
-    found = Counter(next(name for name, view in views(old).items() if torch.equal(new, view)) for old, new in zip(photos, out))
+    found = Counter(
+        next(name for name, view in views(old).items() if torch.equal(new, view))
+        for old, new in zip(photos, out)
+    )
     assert set(found) == expected and min(found.values()) >= 256 / len(expected) / 2
 
 
@@ -40,7 +50,9 @@ def test_strong_augmentation_changes_each_photo_its_own_way_and_stays_a_photo() 
 
 @pytest.mark.parametrize("kind", ["flips", "turns", "strong"])
 def test_what_is_drawn_depends_on_torchs_generator_alone(kind: str) -> None:
-    photos = torch.randint(0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
+    photos = torch.randint(
+        0, 256, (8, 3, 16, 16), generator=torch.Generator().manual_seed(1), dtype=torch.uint8
+    )
     change = augmentation(kind, 16)
 
     def drawn(seed: int) -> torch.Tensor:
@@ -69,9 +81,14 @@ def test_each_photo_keeps_patches_of_its_own_as_many_as_asked(share: float, kept
     torch.manual_seed(0)
     chosen = kept_patches(400, 16, share)
     assert chosen.shape == (400, kept)
-    assert all(len(set(row)) == kept for row in chosen.tolist()) and len({tuple(sorted(row)) for row in chosen.tolist()}) > 1
+    assert (
+        all(len(set(row)) == kept for row in chosen.tolist())
+        and len({tuple(sorted(row)) for row in chosen.tolist()}) > 1
+    )
     counts = torch.bincount(chosen.flatten(), minlength=16)
-    assert len(counts) == 16 and (counts - 400 * kept / 16).abs().max() < 5 * (400 * kept / 16) ** 0.5  # no place is preferred
+    assert (
+        len(counts) == 16 and (counts - 400 * kept / 16).abs().max() < 5 * (400 * kept / 16) ** 0.5
+    )  # no place is preferred
 
 
 def test_without_a_share_all_are_kept() -> None:

@@ -31,7 +31,9 @@ LEFT = ["config.json", "events.jsonl", "model", "similar.safetensors", "state.js
 def test_it_learns_three_colours(learned: Done) -> None:
     assert learned.result["test_accuracy"] >= 0.9
     losses = [event["loss"] for event in learned.events("train")]
-    assert losses[0] == pytest.approx(np.log(3), abs=0.01)  # the new head starts with every class equally likely
+    assert losses[0] == pytest.approx(
+        np.log(3), abs=0.01
+    )  # the new head starts with every class equally likely
     assert np.mean(losses[-5:]) < 0.5 * losses[0]
 
 
@@ -41,20 +43,31 @@ def test_the_result_has_what_the_page_and_the_command_line_show(learned: Done) -
     assert result["test_interval"][0] <= result["test_accuracy"] <= result["test_interval"][1]
     assert Path(result["model"]) == learned.run.model_folder and result["seconds"] > 0
     state = learned.run.state()
-    assert state["status"] == "finished" and state["result"] == json.loads(json.dumps(result)) and state["ended"] >= state["started"]
+    assert (
+        state["status"] == "finished"
+        and state["result"] == json.loads(json.dumps(result))
+        and state["ended"] >= state["started"]
+    )
 
 
 def test_the_scores_beside_the_model_are_those_of_the_model(learned: Done, colours: Path) -> None:
     scores = learned.run.scores()
-    assert set(scores) == {"validation", "test", "temperature", "seconds", "data_fingerprint"} and scores["seconds"] == learned.result["seconds"]
+    assert (
+        set(scores) == {"validation", "test", "temperature", "seconds", "data_fingerprint"}
+        and scores["seconds"] == learned.result["seconds"]
+    )
     data = open_dataset(colours)
     classifier = LeafClassifier.open(learned.run.folder, device="cpu")
     assert classifier.labels == ["blue", "green", "red"]
     for split in ("validation", "test"):
-        fresh = json.loads(json.dumps(evaluate(classifier, data[split]).at_temperature(scores["temperature"]).to_dict()))
+        fresh = json.loads(
+            json.dumps(evaluate(classifier, data[split]).at_temperature(scores["temperature"]).to_dict())
+        )
         assert fresh.pop("loss") == pytest.approx(scores[split].pop("loss"), rel=1e-4)
         for calibration in ("calibration", "calibrated"):
-            assert fresh.pop(calibration)["loss"] == pytest.approx(scores[split].pop(calibration)["loss"], rel=1e-4)
+            assert fresh.pop(calibration)["loss"] == pytest.approx(
+                scores[split].pop(calibration)["loss"], rel=1e-4
+            )
         worst = [(found["row"], found["said"]) for found in fresh.pop("worst")]
         assert worst == [(found["row"], found["said"]) for found in scores[split].pop("worst")]
         assert fresh == scores[split] and fresh["n"] == 18
@@ -62,14 +75,22 @@ def test_the_scores_beside_the_model_are_those_of_the_model(learned: Done, colou
         assert len(predictions.read(learned.run.model_folder, split)) == 18
 
 
-def test_the_temperature_is_fitted_on_validation_alone(train: Train, make_squares: Callable[..., Path], tmp_path: Path) -> None:
-    alike = {"grey": (100, 100, 100), "reddish": (108, 100, 100), "greenish": (100, 108, 100)}  # hard to tell apart
+def test_the_temperature_is_fitted_on_validation_alone(
+    train: Train, make_squares: Callable[..., Path], tmp_path: Path
+) -> None:
+    alike = {
+        "grey": (100, 100, 100),
+        "reddish": (108, 100, 100),
+        "greenish": (100, 108, 100),
+    }  # hard to tell apart
     make_squares(tmp_path, validation=12, test=12, colours=alike)
     unsure = train(data=str(tmp_path), epochs=4)
     classifier, data = LeafClassifier.open(unsure.run.folder, device="cpu"), open_dataset(tmp_path)
     own, other = (evaluate(classifier, data[split]) for split in ("validation", "test"))
     temperature = unsure.run.scores()["temperature"]
-    assert own.accuracy < 1 and temperature == pytest.approx(fit_temperature(own.logits, own.targets), rel=1e-3)
+    assert own.accuracy < 1 and temperature == pytest.approx(
+        fit_temperature(own.logits, own.targets), rel=1e-3
+    )
     assert temperature != pytest.approx(fit_temperature(other.logits, other.targets), rel=0.02)
 
 
@@ -81,7 +102,14 @@ def test_the_card_names_the_scores_and_the_run(learned: Done) -> None:
 def test_nothing_but_the_record_and_the_model_is_left(learned: Done) -> None:
     assert sorted(path.name for path in learned.run.folder.iterdir()) == LEFT
     names = {path.name for path in learned.run.model_folder.iterdir()}
-    assert {"config.json", "preprocessor_config.json", "abstention.safetensors", "scores.json", "predictions.csv", "README.md"} <= names
+    assert {
+        "config.json",
+        "preprocessor_config.json",
+        "abstention.safetensors",
+        "scores.json",
+        "predictions.csv",
+        "README.md",
+    } <= names
     assert not [name for name in names if name.endswith((".new", ".bin", ".pt"))]
 
 
@@ -108,7 +136,11 @@ def test_the_listener_hears_preparing_then_training_then_scoring_and_test_comes_
     assert statuses == sorted(statuses, key=["preparing", "training", "scoring"].index)
     messages = [text for text in (str(progress.message) for progress in learned.progress) if "photos" in text]
     assert list(dict.fromkeys(messages)) == [
-        "Opening photos and model", "Reading train photos", "Reading validation photos", "Scoring validation photos", "Learning which photos it knows",
+        "Opening photos and model",
+        "Reading train photos",
+        "Reading validation photos",
+        "Scoring validation photos",
+        "Learning which photos it knows",
         "Scoring test photos",
     ]
     assert all(0 <= progress.done <= progress.total for progress in learned.progress)
@@ -144,7 +176,10 @@ def test_broken_photos_are_left_out_with_a_warning(train: Train, damaged: Path) 
     assert warning["message"] == "2 photos cannot be read and are left out."
     assert done.events("begin")[0]["photos"] == 36
     scores = done.run.scores()
-    assert [(scores[split]["n"], scores[split]["broken"]) for split in ("validation", "test")] == [(18, 1), (18, 1)]
+    assert [(scores[split]["n"], scores[split]["broken"]) for split in ("validation", "test")] == [
+        (18, 1),
+        (18, 1),
+    ]
 
 
 def test_a_data_set_without_a_whole_photo(train: Train, tmp_path: Path, colours: Path) -> None:
@@ -155,14 +190,18 @@ def test_a_data_set_without_a_whole_photo(train: Train, tmp_path: Path, colours:
         train(data=str(folder))
 
 
-def test_extra_data_adds_to_train_alone(train: Train, make_squares: Callable[..., Path], tmp_path: Path) -> None:
+def test_extra_data_adds_to_train_alone(
+    train: Train, make_squares: Callable[..., Path], tmp_path: Path
+) -> None:
     extra = make_squares(tmp_path / "extra", train=5, validation=7, test=9, seed=9)
     done = train(extra_data=str(extra))
     assert done.events("begin")[0]["photos"] == 36 + 15
     assert [done.run.scores()[split]["n"] for split in ("validation", "test")] == [18, 18]
 
 
-def test_extra_data_with_other_classes_is_refused(train: Train, make_squares: Callable[..., Path], tmp_path: Path) -> None:
+def test_extra_data_with_other_classes_is_refused(
+    train: Train, make_squares: Callable[..., Path], tmp_path: Path
+) -> None:
     extra = make_squares(tmp_path / "extra", colours={"blue": (0, 0, 255), "pink": (255, 150, 150)})
     with pytest.raises(UserError, match="other classes"):
         train(extra_data=str(extra))
@@ -176,18 +215,27 @@ def test_half_precision_halves_the_file_and_still_knows_the_colours(train: Train
     assert all(torch.equal(tensor.half(), half.weights()[name]) for name, tensor in learned.weights().items())
     assert half.result["test_accuracy"] >= 0.9
     # The scores are of the model as saved, not of the one in memory.
-    fresh = evaluate(LeafClassifier.open(half.run.folder, device="cpu"), open_dataset(half.run.config().data)["test"]).loss
+    fresh = evaluate(
+        LeafClassifier.open(half.run.folder, device="cpu"), open_dataset(half.run.config().data)["test"]
+    ).loss
     rounding = abs(fresh - learned.run.scores()["test"]["loss"])
     assert rounding > 1e-9 and abs(fresh - half.run.scores()["test"]["loss"]) < rounding / 10
     assert LeafClassifier.open(half.run.folder, device="cpu").model.dtype == torch.float32
 
 
-def test_a_failure_while_scoring_keeps_the_model_and_leaves_no_scratch(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_while_scoring_keeps_the_model_and_leaves_no_scratch(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(finish, "evaluate", lambda *_: (_ for _ in ()).throw(UserError("planted")))
     folders: list[Run] = []
     with pytest.raises(UserError, match="planted"):
         train(before=folders.append)
-    assert sorted(path.name for path in folders[0].folder.iterdir()) == ["config.json", "events.jsonl", "model", "state.json"]
+    assert sorted(path.name for path in folders[0].folder.iterdir()) == [
+        "config.json",
+        "events.jsonl",
+        "model",
+        "state.json",
+    ]
     assert LeafClassifier.open(folders[0].folder, device="cpu").labels == ["blue", "green", "red"]
 
 

@@ -1,4 +1,6 @@
-"""Train losses on their way to the record: in lots, in order, with the speed of the lot, and never a loss that is no number."""
+"""Train losses on their way to the record: in lots, in order, with the speed of the lot, and never a loss
+that is no number.
+"""
 
 from __future__ import annotations
 
@@ -53,14 +55,18 @@ def trained(run: Run) -> list[dict]:
     return [event for event in run.read_events()[0] if event["kind"] == "train"]
 
 
-def test_steps_wait_for_the_clock_and_then_come_together(work: TrainingJob, told: list[Progress], clock: Clock) -> None:
+def test_steps_wait_for_the_clock_and_then_come_together(
+    work: TrainingJob, told: list[Progress], clock: Clock
+) -> None:
     one = LossLogger(work)
     for step in range(1, 5):
         assert trained(work.run) == [] and told == []
         clock.now += loss_logger.LOG_SECONDS / 4
         one.step(step, torch.tensor(1 / step), 1e-3 * step, 8)
     found = trained(work.run)
-    assert [(event["step"], event["epoch"], event["learning_rate"]) for event in found] == [(step, step / 5, 1e-3 * step) for step in range(1, 5)]
+    assert [(event["step"], event["epoch"], event["learning_rate"]) for event in found] == [
+        (step, step / 5, 1e-3 * step) for step in range(1, 5)
+    ]
     assert [event["loss"] for event in found] == [round(1 / step, 6) for step in range(1, 5)]
     assert {event["photos_per_second"] for event in found} == {32 / loss_logger.LOG_SECONDS}
     assert told == [Progress("training", 4, 10)]

@@ -43,8 +43,27 @@ def two(one: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) -> dict[
     (folder / "go.py").write_text(SCRIPT)
     made = {name: create(done.run.config(), folder / name) for name, done in one.items()}
     # --multi_gpu means torch's own launcher; accelerate's for CPUs needs MPI.
-    launch = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
-    command = [*launch, "--dynamo_backend", "no", "--main_process_port", "0", str(folder / "go.py"), *(str(run.folder) for run in made.values())]
+    launch = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+        "--mixed_precision",
+        "no",
+    ]
+    command = [
+        *launch,
+        "--dynamo_backend",
+        "no",
+        "--main_process_port",
+        "0",
+        str(folder / "go.py"),
+        *(str(run.folder) for run in made.values()),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -52,15 +71,27 @@ def two(one: dict[str, Done], tmp_path_factory: pytest.TempPathFactory) -> dict[
 
 
 @pytest.mark.parametrize("name", ["own", "trainer"])
-def test_the_curve_is_that_of_one_process_and_only_one_writes(one: dict[str, Done], two: dict[str, Run], name: str) -> None:
-    for kind, numbers in (("train", ("step", "loss", "learning_rate", "epoch")), ("validation", ("step", "loss", "accuracy"))):
+def test_the_curve_is_that_of_one_process_and_only_one_writes(
+    one: dict[str, Done], two: dict[str, Run], name: str
+) -> None:
+    for kind, numbers in (
+        ("train", ("step", "loss", "learning_rate", "epoch")),
+        ("validation", ("step", "loss", "accuracy")),
+    ):
         for number in numbers:
-            found, expected = ([event[number] for event in events] for events in (events_of(two[name], kind), one[name].events(kind)))
+            found, expected = (
+                [event[number] for event in events]
+                for events in (events_of(two[name], kind), one[name].events(kind))
+            )
             assert found == pytest.approx(expected, abs=1e-4), number
-    assert two[name].state()["status"] == "finished" and [event["processes"] for event in events_of(two[name], "begin")] == [2]
+    assert two[name].state()["status"] == "finished" and [
+        event["processes"] for event in events_of(two[name], "begin")
+    ] == [2]
     assert two[name].scores()["test"]["n"] == 18
     expected = one[name].weights()
-    assert all(torch.allclose(tensor, expected[key], atol=1e-3) for key, tensor in weights_of(two[name]).items())
+    assert all(
+        torch.allclose(tensor, expected[key], atol=1e-3) for key, tensor in weights_of(two[name]).items()
+    )
 
 
 def test_trainers_own_files_are_written_once(two: dict[str, Run]) -> None:

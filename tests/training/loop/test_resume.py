@@ -1,4 +1,6 @@
-"""A run that is stopped, killed or out of disk space goes on, loses nothing that was logged, and ends as one that was never broken off: bit for bit."""
+"""A run that is stopped, killed or out of disk space goes on, loses nothing that was logged, and ends as one
+that was never broken off: bit for bit.
+"""
 
 from __future__ import annotations
 
@@ -47,16 +49,22 @@ def losses(run: Run, kind: str) -> dict[int, float]:
 
 
 def assert_same(run: Run, whole: Run) -> None:
-    """It ended as the unbroken one: every step is logged, with the same loss each time it was done, and the weights are the same bits."""
+    """It ended as the unbroken one: every step is logged, with the same loss each time it was done, and the
+    weights are the same bits.
+    """
     assert run.state()["status"] == whole.state()["status"] == "finished"
     for kind in ("train", "validation"):
         expected = losses(whole, kind)
         found = [(event["step"], event["loss"]) for event in events_of(run, kind)]
         # A stop before the first evaluation makes one of its own.
-        assert [pair for pair in found if pair[0] in expected or kind == "train"] == [(step, expected[step]) for step, _ in found if step in expected]
+        assert [pair for pair in found if pair[0] in expected or kind == "train"] == [
+            (step, expected[step]) for step, _ in found if step in expected
+        ]
         assert {step for step, _ in found} >= set(expected)
     found, expected = weights_of(run), weights_of(whole)
-    assert found.keys() == expected.keys() and all(torch.equal(tensor, expected[name]) for name, tensor in found.items())
+    assert found.keys() == expected.keys() and all(
+        torch.equal(tensor, expected[name]) for name, tensor in found.items()
+    )
     assert events_of(run, "best")[-1]["step"] == events_of(whole, "best")[0]["step"]
 
 
@@ -64,7 +72,9 @@ def assert_same(run: Run, whole: Run) -> None:
 
 
 @pytest.mark.parametrize("step", [1, CHANGES_SIDE - 1, CHANGES_SIDE, 11])
-def test_a_stopped_run_ends_as_an_unbroken_one_when_it_goes_on(train: Train, unbroken: Run, step: int) -> None:
+def test_a_stopped_run_ends_as_an_unbroken_one_when_it_goes_on(
+    train: Train, unbroken: Run, step: int
+) -> None:
     run = train(at_step(step, Run.request_stop), **EVERYTHING).run
     assert run.state()["status"] == "stopped" and run.has_model() and run.can_resume()
     assert [event["step"] for event in events_of(run, "train")] == list(range(1, step + 1))
@@ -102,7 +112,9 @@ def test_patience_counts_on_after_a_stop(train: Train, noise: Path) -> None:
 # Without a checkpoint
 
 
-def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_and_keeps_its_record(train: Train, unbroken: Run) -> None:
+def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_and_keeps_its_record(
+    train: Train, unbroken: Run
+) -> None:
     run = train(at_step(4, Run.request_stop), **EVERYTHING).run
     for left in ("checkpoint", "model"):
         shutil.rmtree(run.folder / left)
@@ -118,8 +130,12 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_and_keep
 # A full disk
 
 
-def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_not_the_run(train: Train, unbroken: Run) -> None:
-    """Room for the record and for the state, but for no weights, from step 3 to step 8; then the run is stopped."""
+def test_a_disk_that_is_full_for_a_while_costs_a_checkpoint_and_not_the_run(
+    train: Train, unbroken: Run
+) -> None:
+    """Room for the record and for the state, but for no weights, from step 3 to step 8; then the run is
+    stopped.
+    """
     room, steps = full_disk(30_000), []
 
     def listen(run: Run, progress: Progress) -> None:
@@ -151,7 +167,10 @@ def test_on_a_disk_that_stays_full_the_last_good_checkpoint_counts(train: Train,
         elif progress.status == "training" and progress.done == 9:
             raise KeyboardInterrupt  # ends the run without a last word, as a kill does
 
-    run = create(TrainingConfig(**{**vars(unbroken.config()), "checkpoint_every": 2}), unbroken.folder.with_name("full"))
+    run = create(
+        TrainingConfig(**{**vars(unbroken.config()), "checkpoint_every": 2}),
+        unbroken.folder.with_name("full"),
+    )
     try:
         with pytest.raises(KeyboardInterrupt):
             train(listen, run=run)
@@ -174,17 +193,26 @@ WHEN = {"own": (20, 100), "trainer": (105, 150)}  # the tutorial's recipe saves 
 
 
 @pytest.fixture(scope="module")
-def killed(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFactory, wait_for: Callable) -> dict[str, Run]:
+def killed(
+    tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFactory, wait_for: Callable
+) -> dict[str, Run]:
     """Workers of both engines are killed at a random step, and their runs put in the queue to go on."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VIT_DEMO_HOME", str(tmp_path_factory.mktemp("home")))
         patch.setenv("VIT_DEMO_THREADS", "1")
-        made = {name: create(TrainingConfig(**{**PLAIN, **settings, "data": str(colours), "model": str(tiny_model)})) for name, settings in KILLED.items()}
+        made = {
+            name: create(
+                TrainingConfig(**{**PLAIN, **settings, "data": str(colours), "model": str(tiny_model)})
+            )
+            for name, settings in KILLED.items()
+        }
         for run in made.values():
             queue.spawn(run)
         for name, run in made.items():
             when = random.randint(*WHEN[name])
-            wait_for(lambda run=run, when=when: any(event["step"] >= when for event in events_of(run, "train")))
+            wait_for(
+                lambda run=run, when=when: any(event["step"] >= when for event in events_of(run, "train"))
+            )
             time.sleep(random.random() / 5)
             psutil.Process(run.state()["pid"]).kill()
             wait_for(lambda run=run: not run.is_going())
@@ -198,7 +226,9 @@ def killed(tiny_model: Path, colours: Path, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.mark.parametrize("name", KILLED)
-def test_kill_9_at_a_random_step_changes_nothing_in_the_end(killed: dict[str, Run], tmp_path: Path, wait_for: Callable, name: str) -> None:
+def test_kill_9_at_a_random_step_changes_nothing_in_the_end(
+    killed: dict[str, Run], tmp_path: Path, wait_for: Callable, name: str
+) -> None:
     run = killed[name]
     whole = create(run.config(), tmp_path / "whole")
     worker.execute(whole)

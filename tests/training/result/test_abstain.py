@@ -53,12 +53,21 @@ def validation(classifier: LeafClassifier, photos: Path, done: Done) -> Evaluati
 
 def same(own: Abstention, other: Abstention, found: Evaluation) -> bool:
     pairs = zip(own.judge(found.logits, found.features), other.judge(found.logits, found.features))
-    return all(a.prediction_set == b.prediction_set and a.distance == pytest.approx(b.distance, rel=1e-3) for a, b in pairs)
+    return all(
+        a.prediction_set == b.prediction_set and a.distance == pytest.approx(b.distance, rel=1e-3)
+        for a, b in pairs
+    )
 
 
-def test_a_finished_run_has_it_beside_its_weights(done: Done, classifier: LeafClassifier, photos: Path, validation: Evaluation) -> None:
+def test_a_finished_run_has_it_beside_its_weights(
+    done: Done, classifier: LeafClassifier, photos: Path, validation: Evaluation
+) -> None:
     fitted = abstention_of(classifier)
-    assert fitted.temperature == done.run.scores()["temperature"] and fitted.labels == ("greenish", "grey", "reddish")
+    assert fitted.temperature == done.run.scores()["temperature"] and fitted.labels == (
+        "greenish",
+        "grey",
+        "reddish",
+    )
     assert fitted.least is not None and fitted.known.centres.shape == (3, 32)
     # made anew from the saved model and the train and validation photos it comes out the same
     assert same(fitted, fit_abstention(classifier, open_dataset(photos)["train"], validation), validation)
@@ -76,9 +85,17 @@ def test_its_progress_is_told(done: Done) -> None:
 def test_a_run_with_few_validation_photos_says_so_and_still_ends(learned: Done) -> None:
     fitted = load(learned.run.model_folder, "mine", ["blue", "green", "red"], 32, 2)
     assert fitted.least is None and fitted.known is None
-    assert "At least 19 validation photos" in (learned.run.model_folder / "README.md").read_text(encoding="utf-8")
-    answer = diagnose(LeafClassifier.open(learned.run.folder, device="cpu"), Image.new("RGB", (30, 30), "red"))
-    assert answer.verdict in ("diagnosis", "unsure") and answer.distance is None and answer.temperature == fitted.temperature
+    assert "At least 19 validation photos" in (learned.run.model_folder / "README.md").read_text(
+        encoding="utf-8"
+    )
+    answer = diagnose(
+        LeafClassifier.open(learned.run.folder, device="cpu"), Image.new("RGB", (30, 30), "red")
+    )
+    assert (
+        answer.verdict in ("diagnosis", "unsure")
+        and answer.distance is None
+        and answer.temperature == fitted.temperature
+    )
 
 
 def test_another_kind_of_picture_is_not_known(classifier: LeafClassifier) -> None:
@@ -100,7 +117,9 @@ def test_of_many_train_photos_a_drawn_part_is_looked_at(
     assert len(first.known.centres) == 3  # drawn from all of the split, which is sorted by class
 
 
-def test_features_come_with_the_scores_only_where_they_are_asked_for(classifier: LeafClassifier, photos: Path) -> None:
+def test_features_come_with_the_scores_only_where_they_are_asked_for(
+    classifier: LeafClassifier, photos: Path
+) -> None:
     data = open_dataset(photos)["test"]
     plain, found = evaluate(classifier, data), evaluate(classifier, data, layer=1)
     assert plain.features is None and plain == found and "features" not in found.to_dict()
@@ -116,7 +135,12 @@ def test_the_tally_counts_as_one_counts_by_hand(classifier: LeafClassifier, vali
         counts[judged.verdict] += 1
         right += judged.verdict == "diagnosis" and int(logits.argmax()) == target
     found = tally(fitted, validation)
-    assert (found.n, found.diagnosis, found.right, found.unsure, found.not_known) == (60, counts["diagnosis"], right, *list(counts.values())[1:])
+    assert (found.n, found.diagnosis, found.right, found.unsure, found.not_known) == (
+        60,
+        counts["diagnosis"],
+        right,
+        *list(counts.values())[1:],
+    )
     assert found.accuracy == right / counts["diagnosis"]
 
 
@@ -126,10 +150,17 @@ def test_the_tally_counts_as_one_counts_by_hand(classifier: LeafClassifier, vali
 @pytest.fixture(scope="module")
 def ready(classifier: LeafClassifier, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Photos:
     """The train photos as a run has them when its steps are done."""
-    return prepare(open_dataset(photos)["train"], classifier, classifier.image_size, tmp_path_factory.mktemp("ready") / "train.npy")
+    return prepare(
+        open_dataset(photos)["train"],
+        classifier,
+        classifier.image_size,
+        tmp_path_factory.mktemp("ready") / "train.npy",
+    )
 
 
-def test_photos_decoded_by_the_run_are_seen_as_those_decoded_anew(classifier: LeafClassifier, photos: Path, ready: Photos) -> None:
+def test_photos_decoded_by_the_run_are_seen_as_those_decoded_anew(
+    classifier: LeafClassifier, photos: Path, ready: Photos
+) -> None:
     train = open_dataset(photos)["train"]
     anew, kept = look_at(classifier, train), look_at(classifier, train, ready=ready)
     for name in ("features", "targets", "rows"):
@@ -139,7 +170,9 @@ def test_photos_decoded_by_the_run_are_seen_as_those_decoded_anew(classifier: Le
     np.testing.assert_array_equal(kept.targets, whole.targets)
 
 
-def test_the_same_photos_are_drawn_where_some_are_broken(classifier: LeafClassifier, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_same_photos_are_drawn_where_some_are_broken(
+    classifier: LeafClassifier, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.copytree(photos, tmp_path / "data")
     for number in (0, 5):
         (tmp_path / "data" / "train" / "grey" / f"{number:03d}.png").write_bytes(b"no picture")
@@ -157,33 +190,46 @@ def test_only_the_blocks_that_are_asked_for_are_computed(classifier: LeafClassif
     pixels, blocks = torch.from_numpy(np.array(ready.pixels[:5])), list(classifier.model.vit.layers)
     first, second = (classifier.logits_and_tokens(pixels, layer)[1] for layer in (1, 2))
     torch.testing.assert_close(cls_after(classifier, pixels, 2), second, atol=1e-5, rtol=1e-4)
-    classifier.model.vit.layers = torch.nn.ModuleList([blocks[0], torch.nn.Identity()])  # which has no attention to ask for
+    classifier.model.vit.layers = torch.nn.ModuleList(
+        [blocks[0], torch.nn.Identity()]
+    )  # which has no attention to ask for
     try:
         torch.testing.assert_close(cls_after(classifier, pixels, 1), first, atol=1e-5, rtol=1e-4)
     finally:
         classifier.model.vit.layers = torch.nn.ModuleList(blocks)
 
 
-def test_small_pictures_of_the_train_photos_stay_in_the_run_and_not_in_the_model(done: Done, classifier: LeafClassifier, photos: Path, ready: Photos) -> None:
+def test_small_pictures_of_the_train_photos_stay_in_the_run_and_not_in_the_model(
+    done: Done, classifier: LeafClassifier, photos: Path, ready: Photos
+) -> None:
     assert not (done.run.model_folder / FILE).exists()
     row = 17
     photo = open_dataset(photos)["train"][row]
     (_, features) = classifier.logits_and_tokens([photo["image"]], layer_of(classifier.blocks))
     found = nearest(done.run.folder / FILE, features[0].numpy(), 3)
-    assert found[0].label == ("greenish", "grey", "reddish")[photo["labels"]] and found[0].distance < 1e-3 < found[1].distance
+    assert (
+        found[0].label == ("greenish", "grey", "reddish")[photo["labels"]]
+        and found[0].distance < 1e-3 < found[1].distance
+    )
     assert found[0].jpeg == similar._jpeg(ready.pixels[row])
     assert str(photos).encode() not in (done.run.folder / FILE).read_bytes()
 
 
-def test_a_disk_too_full_for_the_pictures_costs_no_finished_run(classifier: LeafClassifier, photos: Path, ready: Photos, tmp_path: Path) -> None:
+def test_a_disk_too_full_for_the_pictures_costs_no_finished_run(
+    classifier: LeafClassifier, photos: Path, ready: Photos, tmp_path: Path
+) -> None:
     seen = look_at(classifier, open_dataset(photos)["train"], ready=ready)
     with full_disk(2000):
         assert similar.keep(tmp_path / FILE, classifier, seen, ready) is False
     assert list(tmp_path.iterdir()) == []
-    assert similar.keep(tmp_path / FILE, classifier, seen, ready) and [file.name for file in tmp_path.iterdir()] == [FILE]
+    assert similar.keep(tmp_path / FILE, classifier, seen, ready) and [
+        file.name for file in tmp_path.iterdir()
+    ] == [FILE]
 
 
-def test_notes_are_inherited_by_a_model_of_the_same_classes(train: Train, tiny_model: Path, make_squares: Callable[..., Path], tmp_path: Path) -> None:
+def test_notes_are_inherited_by_a_model_of_the_same_classes(
+    train: Train, tiny_model: Path, make_squares: Callable[..., Path], tmp_path: Path
+) -> None:
     start = Path(shutil.copytree(tiny_model, tmp_path / "start"))
     (start / NOTES).write_text('{"notes": {}}')
     beans = {"angular_leaf_spot": (40, 60, 200), "bean_rust": (50, 180, 60), "healthy": (200, 50, 40)}
@@ -201,21 +247,44 @@ def test_notes_are_inherited_by_a_model_of_the_same_classes(train: Train, tiny_m
 
 
 def test_calibrate_makes_what_a_fine_tune_makes(
-    done: Done, photos: Path, validation: Evaluation, classifier: LeafClassifier, capsys: pytest.CaptureFixture
+    done: Done,
+    photos: Path,
+    validation: Evaluation,
+    classifier: LeafClassifier,
+    capsys: pytest.CaptureFixture,
 ) -> None:
     own = abstention_of(classifier)
     (done.run.model_folder / ABSTENTION).unlink()
     assert abstention_of(classifier) is None
-    assert cli.main(["calibrate", "--model", str(done.run.folder), "--data", str(photos), "--device", "cpu", "--json"]) == 0
+    assert (
+        cli.main(
+            ["calibrate", "--model", str(done.run.folder), "--data", str(photos), "--device", "cpu", "--json"]
+        )
+        == 0
+    )
     counts = json.loads(capsys.readouterr().out)
-    assert set(counts) == {"temperature", "validation", "test"} and counts["validation"]["n"] == 60 and counts["test"]["n"] == 36
+    assert (
+        set(counts) == {"temperature", "validation", "test"}
+        and counts["validation"]["n"] == 60
+        and counts["test"]["n"] == 36
+    )
     assert same(own, abstention_of(classifier), validation)
-    assert cli.main(["calibrate", "--model", str(done.run.folder), "--data", str(photos), "--device", "cpu"]) == 0
-    assert f"Of 60 validation photos: diagnosis {counts['validation']['diagnosis']}" in capsys.readouterr().out
+    assert (
+        cli.main(["calibrate", "--model", str(done.run.folder), "--data", str(photos), "--device", "cpu"])
+        == 0
+    )
+    assert (
+        f"Of 60 validation photos: diagnosis {counts['validation']['diagnosis']}" in capsys.readouterr().out
+    )
 
 
-def test_calibrate_refuses_photos_of_other_classes(done: Done, colours: Path, capsys: pytest.CaptureFixture) -> None:
+def test_calibrate_refuses_photos_of_other_classes(
+    done: Done, colours: Path, capsys: pytest.CaptureFixture
+) -> None:
     before = (done.run.model_folder / ABSTENTION).read_bytes()
-    assert cli.main(["calibrate", "--model", str(done.run.folder), "--data", str(colours), "--device", "cpu"]) == 2
+    assert (
+        cli.main(["calibrate", "--model", str(done.run.folder), "--data", str(colours), "--device", "cpu"])
+        == 2
+    )
     assert "does not know the class blue" in capsys.readouterr().err
     assert (done.run.model_folder / ABSTENTION).read_bytes() == before

@@ -13,7 +13,9 @@ from vit_demo.training.result.calibration import BINS, HIGHEST, LOWEST, calibrat
 
 
 def draw(seed: int, n: int = 400, classes: int = 3, sharpness: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
-    """Logits (n, classes) that are exactly right about their own doubt, then made too sure or not sure enough."""
+    """Logits (n, classes) that are exactly right about their own doubt, then made too sure or not sure
+    enough.
+    """
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, 2, (n, classes))
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
@@ -42,7 +44,9 @@ def slow_error(logits: np.ndarray, targets: np.ndarray) -> float:
 
 
 def slow_loss(logits: np.ndarray, targets: np.ndarray, temperature: float) -> float:
-    return float(torch.nn.functional.cross_entropy(torch.from_numpy(logits) / temperature, torch.from_numpy(targets)))
+    return float(
+        torch.nn.functional.cross_entropy(torch.from_numpy(logits) / temperature, torch.from_numpy(targets))
+    )
 
 
 @pytest.mark.parametrize(("classes", "sharpness"), [(2, 1.0), (3, 3.0), (3, 0.3), (10, 1.7)])
@@ -51,7 +55,9 @@ def test_error_bins_and_loss_against_slow_loops(classes: int, sharpness: float) 
     found = calibration_of(logits, targets)
     assert found.expected_calibration_error == pytest.approx(slow_error(logits, targets), abs=1e-12)
     assert found.loss == pytest.approx(slow_loss(logits, targets, 1.0), rel=1e-12)
-    assert [part.high for part in found.bins] == pytest.approx([number / 15 for number in range(1, 16)], abs=1e-4)
+    assert [part.high for part in found.bins] == pytest.approx(
+        [number / 15 for number in range(1, 16)], abs=1e-4
+    )
     assert sum(part.count for part in found.bins) == len(targets)
 
 
@@ -59,7 +65,9 @@ def test_bins_against_scikit_learn() -> None:
     """With two classes, scikit-learn's curve of the said class over the same bins."""
     logits, targets = draw(2, n=3000, classes=2)
     confidence = np.array([max(slow_softmax(row)) for row in logits])
-    shares, means = calibration_curve((logits.argmax(axis=1) == targets).astype(int), confidence, n_bins=BINS, strategy="uniform")
+    shares, means = calibration_curve(
+        (logits.argmax(axis=1) == targets).astype(int), confidence, n_bins=BINS, strategy="uniform"
+    )
     filled = [part for part in calibration_of(logits, targets).bins if part.count]
     assert [part.accuracy for part in filled] == pytest.approx(shares.tolist())
     assert [part.confidence for part in filled] == pytest.approx(means.tolist())
@@ -94,7 +102,9 @@ def test_the_temperature_against_the_gradient() -> None:
     """As the paper's authors do it: LBFGS on the temperature, by torch's gradient of the loss."""
     logits, targets = (torch.from_numpy(values) for values in draw(4, n=500, classes=5, sharpness=2.0))
     temperature = torch.ones(1, dtype=torch.float64, requires_grad=True)
-    optimizer = torch.optim.LBFGS([temperature], lr=0.1, max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-14)
+    optimizer = torch.optim.LBFGS(
+        [temperature], lr=0.1, max_iter=500, tolerance_grad=1e-12, tolerance_change=1e-14
+    )
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -110,8 +120,14 @@ def test_the_temperature_lowers_the_loss_and_keeps_every_answer() -> None:
     logits, targets = draw(5, sharpness=4.0)
     temperature = fit_temperature(logits, targets)
     before, after = calibration_of(logits, targets), calibration_of(logits, targets, temperature)
-    assert temperature > 2 and after.loss < before.loss and after.expected_calibration_error < before.expected_calibration_error
-    right = [sum(part.count * part.accuracy for part in found.bins if part.count) for found in (before, after)]
+    assert (
+        temperature > 2
+        and after.loss < before.loss
+        and after.expected_calibration_error < before.expected_calibration_error
+    )
+    right = [
+        sum(part.count * part.accuracy for part in found.bins if part.count) for found in (before, after)
+    ]
     assert right[0] == pytest.approx(right[1])
 
 

@@ -24,13 +24,19 @@ CONFIG = TrainingConfig(data="my leaves", epochs=3, learning_rate=1 / 3e4)
 
 
 def guessed(right: int, wrong: int, labels: list[str] = LABELS) -> Evaluation:
-    """That many right and wrong guesses, the wrong ones all of class 0 called class 2, each surer than the one before."""
+    """That many right and wrong guesses, the wrong ones all of class 0 called class 2, each surer than the
+    one before.
+    """
     targets = np.array([0] * wrong + [1] * right)
     guesses = torch.tensor([2] * wrong + [1] * right)
     sure = torch.linspace(2, 3, right + wrong)[:, None]
     places = [(row, f"leaves/{labels[target]}/{row}.jpg") for row, target in enumerate(targets)]
-    found = score(torch.nn.functional.one_hot(guesses, 3) * sure, targets, labels, places=places).at_temperature(1.25)
-    return dataclasses.replace(found, features=np.random.default_rng(right).normal(size=(right + wrong, 4)).astype(np.float32))
+    found = score(
+        torch.nn.functional.one_hot(guesses, 3) * sure, targets, labels, places=places
+    ).at_temperature(1.25)
+    return dataclasses.replace(
+        found, features=np.random.default_rng(right).normal(size=(right + wrong, 4)).astype(np.float32)
+    )
 
 
 SCORES = {"validation": guessed(90, 10), "test": guessed(43, 5)}
@@ -41,9 +47,18 @@ NOTHING_FITTED = Abstention(9, 1.25, tuple(LABELS), None, None)
 
 
 def card(
-    config: TrainingConfig = CONFIG, revision: str | None = None, scores: dict[str, Evaluation] = SCORES, abstention: Abstention = NOTHING_FITTED
+    config: TrainingConfig = CONFIG,
+    revision: str | None = None,
+    scores: dict[str, Evaluation] = SCORES,
+    abstention: Abstention = NOTHING_FITTED,
 ) -> str:
-    return model_card(config, Checkpoint(Path("nowhere"), "owner/model", revision, ()), scores, {"seconds": 83.4}, abstention)
+    return model_card(
+        config,
+        Checkpoint(Path("nowhere"), "owner/model", revision, ()),
+        scores,
+        {"seconds": 83.4},
+        abstention,
+    )
 
 
 def section(text: str, title: str) -> str:
@@ -56,28 +71,64 @@ def test_percent_reads_as_people_say_it() -> None:
 
 
 def test_scores_json_has_each_split_the_temperature_and_the_time() -> None:
-    back = json.loads(scores_json({split: result.to_dict() for split, result in SCORES.items()}, 1.25, {"seconds": 83.4, "data_fingerprint": "abc"}))
+    back = json.loads(
+        scores_json(
+            {split: result.to_dict() for split, result in SCORES.items()},
+            1.25,
+            {"seconds": 83.4, "data_fingerprint": "abc"},
+        )
+    )
     assert (back["temperature"], back["seconds"]) == (1.25, 83.4)
-    assert back["test"]["accuracy"] == 43 / 48 and back["validation"]["confusion"] == SCORES["validation"].confusion
+    assert (
+        back["test"]["accuracy"] == 43 / 48
+        and back["validation"]["confusion"] == SCORES["validation"].confusion
+    )
 
 
 def test_the_card_is_one_that_the_hub_reads() -> None:
     data = ModelCard(card()).data
-    assert (data.library_name, data.pipeline_tag, data.datasets) == ("transformers", "image-classification", None)
+    assert (data.library_name, data.pipeline_tag, data.datasets) == (
+        "transformers",
+        "image-classification",
+        None,
+    )
     (accuracy,) = data.eval_results
-    assert (accuracy.metric_type, accuracy.metric_value, accuracy.dataset_split) == ("accuracy", pytest.approx(43 / 48, abs=1e-6), "test")
+    assert (accuracy.metric_type, accuracy.metric_value, accuracy.dataset_split) == (
+        "accuracy",
+        pytest.approx(43 / 48, abs=1e-6),
+        "test",
+    )
     assert (accuracy.dataset_type, accuracy.dataset_name) == ("imagefolder", "my leaves")
 
 
 def test_photos_of_the_hub_are_named_as_the_hub_does() -> None:
     data = ModelCard(card(TrainingConfig(data="owner/leaves", data_revision="v2"))).data
-    assert data.datasets == ["owner/leaves"] and data.eval_results[0].dataset_type == "owner/leaves" and data.eval_results[0].dataset_revision == "v2"
+    assert (
+        data.datasets == ["owner/leaves"]
+        and data.eval_results[0].dataset_type == "owner/leaves"
+        and data.eval_results[0].dataset_revision == "v2"
+    )
 
 
-@pytest.mark.parametrize("evil", ["- a: [b", "a: 'b' #c", "---", "<b>|x", "line\nbreak", "\u2028 \u00e4 \U0001f331", "{{x}}: &y *z !!t", "`x`"])
+@pytest.mark.parametrize(
+    "evil",
+    [
+        "- a: [b",
+        "a: 'b' #c",
+        "---",
+        "<b>|x",
+        "line\nbreak",
+        "\u2028 \u00e4 \U0001f331",
+        "{{x}}: &y *z !!t",
+        "`x`",
+    ],
+)
 def test_any_name_leaves_the_card_whole(evil: str) -> None:
     labels = [evil, "spot", "healthy"]
-    text = card(TrainingConfig(data=f"folder/{evil}"), scores={"validation": guessed(9, 1, labels), "test": guessed(8, 2, labels)})
+    text = card(
+        TrainingConfig(data=f"folder/{evil}"),
+        scores={"validation": guessed(9, 1, labels), "test": guessed(8, 2, labels)},
+    )
     front = text.split("\n---\n")[0].removeprefix("---\n")
     assert yaml.safe_load(front)["model-index"][0]["results"][0]["dataset"]["name"] == evil
     lines = [line.replace("\\|", "") for line in text.splitlines() if line.startswith("|")]
@@ -88,7 +139,9 @@ def test_any_name_leaves_the_card_whole(evil: str) -> None:
 def test_the_test_number_comes_first_and_validation_is_told_apart() -> None:
     text = card()
     assert text.index(f"Test accuracy: **{percent(SCORES['test'])}**") < text.index("Validation")
-    assert f"Validation accuracy: {percent(SCORES['validation'])}; the weights were chosen on this split" in text
+    assert (
+        f"Validation accuracy: {percent(SCORES['validation'])}; the weights were chosen on this split" in text
+    )
     assert "in 83 s" in text
 
 
@@ -96,12 +149,35 @@ def test_every_row_of_the_tables_has_as_many_cells() -> None:
     text = section(card(), "Each class")
     rows = [line.replace("\\|", "/") for line in text.splitlines() if line.startswith("|")]
     classes, confusion = rows[: 2 + len(LABELS)], rows[2 + len(LABELS) :]
-    assert {line.count("|") for line in classes} == {7} and {line.count("|") for line in confusion} == {len(LABELS) + 2}
+    assert {line.count("|") for line in classes} == {7} and {line.count("|") for line in confusion} == {
+        len(LABELS) + 2
+    }
     assert confusion[2].split("|")[1:-1] == [" rust ", " 0 ", " 0 ", " 5 "]
     # rust is never said, all spots are found, and what is called healthy never is.
-    assert [cell.strip() for cell in classes[2].split("|")[1:-1]] == ["rust", "none", "0.0%", "0.0% to 43.4%", "0.0%", "5"]
-    assert [cell.strip() for cell in classes[3].split("|")[1:-1]] == ["spot/mould", "100.0%", "100.0%", "91.8% to 100.0%", "100.0%", "43"]
-    assert [cell.strip() for cell in classes[4].split("|")[1:-1]] == ["healthy", "0.0%", "none", "no photo", "0.0%", "0"]
+    assert [cell.strip() for cell in classes[2].split("|")[1:-1]] == [
+        "rust",
+        "none",
+        "0.0%",
+        "0.0% to 43.4%",
+        "0.0%",
+        "5",
+    ]
+    assert [cell.strip() for cell in classes[3].split("|")[1:-1]] == [
+        "spot/mould",
+        "100.0%",
+        "100.0%",
+        "91.8% to 100.0%",
+        "100.0%",
+        "43",
+    ]
+    assert [cell.strip() for cell in classes[4].split("|")[1:-1]] == [
+        "healthy",
+        "0.0%",
+        "none",
+        "no photo",
+        "0.0%",
+        "0",
+    ]
 
 
 def test_the_card_says_how_sure_it_is_and_on_which_photos_that_was_found() -> None:
@@ -139,10 +215,15 @@ def test_the_card_says_when_the_model_keeps_silent() -> None:
     fitted = fit(own, own, 1.25, 9, LABELS)
     text = section(card(abstention=fitted), "When it keeps silent")
     judged = fitted.judge(SCORES["test"].logits, SCORES["test"].features)
-    counts = {verdict: sum(found.verdict == verdict for found in judged) for verdict in ("diagnosis", "unsure", "not_known")}
+    counts = {
+        verdict: sum(found.verdict == verdict for found in judged)
+        for verdict in ("diagnosis", "unsure", "not_known")
+    }
     row = next(line for line in text.splitlines() if line.startswith("| test"))
     cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1:3] + cells[4:] == [str(number) for number in (48, counts["diagnosis"], counts["unsure"], counts["not_known"])]
+    assert cells[1:3] + cells[4:] == [
+        str(number) for number in (48, counts["diagnosis"], counts["unsure"], counts["not_known"])
+    ]
     assert f"{fitted.least:.1%} or more" in text and "after block 9" in text and "too kind" in text
 
 

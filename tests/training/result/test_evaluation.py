@@ -32,7 +32,9 @@ def wilson(right: int, n: int) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-@pytest.mark.parametrize(("right", "n"), [(0, 1), (1, 1), (0, 10), (10, 10), (5, 10), (47, 48), (113, 128), (999, 1000)])
+@pytest.mark.parametrize(
+    ("right", "n"), [(0, 1), (1, 1), (0, 10), (10, 10), (5, 10), (47, 48), (113, 128), (999, 1000)]
+)
 def test_accuracy_and_interval(right: int, n: int) -> None:
     logits = torch.zeros(n, 2)
     logits[:right, 0] = 1
@@ -45,7 +47,10 @@ def test_accuracy_and_interval(right: int, n: int) -> None:
 
 def test_confusion_and_loss_against_slow_loops() -> None:
     rng = np.random.default_rng(3)
-    logits, targets = rng.normal(size=(200, 4)), rng.integers(0, 3, 200)  # class 3 is never true, but may be said
+    logits, targets = (
+        rng.normal(size=(200, 4)),
+        rng.integers(0, 3, 200),
+    )  # class 3 is never true, but may be said
     result = score(torch.from_numpy(logits).float(), targets, ["a", "b", "c", "d"])
     slow, loss = [[0] * 4 for _ in range(4)], 0.0
     for row, target in zip(logits, targets):
@@ -64,7 +69,10 @@ def test_to_dict_is_json_and_nothing_is_lost() -> None:
     assert {"accuracy", "interval", "loss", "n", "confusion", "labels", "broken"} <= set(back)
     assert (back["temperature"], back["calibrated"]) == (None, None)
     back = json.loads(json.dumps(result.at_temperature(2.0).to_dict()))
-    assert back["temperature"] == 2.0 and back["calibrated"]["loss"] != back["calibration"]["loss"] == back["loss"]
+    assert (
+        back["temperature"] == 2.0
+        and back["calibrated"]["loss"] != back["calibration"]["loss"] == back["loss"]
+    )
     assert sum(part["count"] for part in back["calibrated"]["bins"]) == 3
 
 
@@ -74,13 +82,17 @@ def test_each_class_against_scikit_learn(classes: int) -> None:
     logits, targets = rng.normal(size=(150, classes)), rng.integers(0, classes, 150)
     labels = [f"class {number}" for number in range(classes)]
     found = score(torch.from_numpy(logits), targets, labels).classes
-    precision, recall, f1, support = precision_recall_fscore_support(targets, logits.argmax(axis=1), labels=range(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(
+        targets, logits.argmax(axis=1), labels=range(classes)
+    )
     assert [part.label for part in found] == labels and [part.support for part in found] == support.tolist()
     assert [part.precision for part in found] == pytest.approx(precision.tolist())
     assert [part.recall for part in found] == pytest.approx(recall.tolist())
     assert [part.f1 for part in found] == pytest.approx(f1.tolist())
     for part in found:
-        assert part.recall_interval == pytest.approx(wilson(round(part.recall * part.support), part.support), abs=1e-12)
+        assert part.recall_interval == pytest.approx(
+            wilson(round(part.recall * part.support), part.support), abs=1e-12
+        )
 
 
 def test_what_cannot_be_known_of_a_class_is_not_made_up() -> None:
@@ -106,7 +118,9 @@ def test_the_worst_mistakes_come_first_and_stay_few() -> None:
     slow.sort(reverse=True)
     worst = result.to_dict()["worst"]
     assert len(slow) > WORST == len(worst)
-    assert [(part["row"], part["path"], part["true"], part["said"]) for part in worst] == [part[1:] for part in slow[:WORST]]
+    assert [(part["row"], part["path"], part["true"], part["said"]) for part in worst] == [
+        part[1:] for part in slow[:WORST]
+    ]
     assert [part["probability"] for part in worst] == pytest.approx([part[0] for part in slow[:WORST]])
     # All that is kept of a large split besides the predictions has a bound.
     many = score(logits.repeat(100, 1), targets.repeat(100), BEANS).to_dict()
@@ -120,7 +134,9 @@ def test_the_temperature_of_other_photos_changes_no_answer() -> None:
     for name in ("accuracy", "confusion", "predictions", "classes", "calibration"):
         assert getattr(after, name) == getattr(before, name)
     soft = score(torch.from_numpy(before.logits) / 3, before.targets, BEANS).calibration
-    assert after.calibrated.loss == pytest.approx(soft.loss, rel=1e-6) and after.calibrated.loss != before.loss
+    assert (
+        after.calibrated.loss == pytest.approx(soft.loss, rel=1e-6) and after.calibrated.loss != before.loss
+    )
     assert [part.count for part in after.calibrated.bins] == [part.count for part in soft.bins]
 
 
@@ -143,13 +159,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory, make_squares: Callable[...,
 
 def data(rows: list[tuple[str, str]], names: list[str]) -> Dataset:
     """A split of (path, class) whose classes are numbered as in names."""
-    features = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=names)})
+    features = Features(
+        {"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=names)}
+    )
     paths = [path for path, _ in rows]
-    return Dataset.from_dict({"image_file_path": paths, "image": paths, "labels": [names.index(label) for _, label in rows]}, features=features)
+    return Dataset.from_dict(
+        {"image_file_path": paths, "image": paths, "labels": [names.index(label) for _, label in rows]},
+        features=features,
+    )
 
 
 def rows_of(folder: Path, count: dict[str, int]) -> list[tuple[str, str]]:
-    return [(str(path), label) for label, number in count.items() for path in sorted((folder / "test" / label).iterdir())[:number]]
+    return [
+        (str(path), label)
+        for label, number in count.items()
+        for path in sorted((folder / "test" / label).iterdir())[:number]
+    ]
 
 
 def test_evaluate_is_the_model_photo_by_photo(classifier: LeafClassifier, folder: Path) -> None:
@@ -173,24 +198,36 @@ def test_a_prediction_leads_to_its_photo(classifier: LeafClassifier, folder: Pat
         rows.insert(place, (str(tmp_path / "text.png"), "healthy"))
     split = data(rows, BEANS)
     result = evaluate(classifier, split)
-    assert result.broken == 4 and [found.row for found in result.predictions] == [row for row in range(74) if row not in (0, 3, 40, 66)]
+    assert result.broken == 4 and [found.row for found in result.predictions] == [
+        row for row in range(74) if row not in (0, 3, 40, 66)
+    ]
     for found in result.predictions[::7]:
         assert (found.path, found.true) == rows[found.row]
         scores = classifier.probabilities([split[found.row]["image"]])[0]
-        assert found.said == BEANS[int(scores.argmax())] and found.probability == pytest.approx(float(scores.max()), abs=2e-3)
+        assert found.said == BEANS[int(scores.argmax())] and found.probability == pytest.approx(
+            float(scores.max()), abs=2e-3
+        )
 
 
-def test_each_photo_is_decoded_and_seen_by_the_model_once(classifier: LeafClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_photo_is_decoded_and_seen_by_the_model_once(
+    classifier: LeafClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     split = open_dataset(folder)["test"]
     decoded, seen = [], []
     decode, forward = photos.decode, cpu_engine.logits_and_tokens
     monkeypatch.setattr(photos, "decode", lambda stored: decoded.append(stored["path"]) or decode(stored))
-    monkeypatch.setattr(cpu_engine, "logits_and_tokens", lambda model, pixels, layer: seen.append(len(pixels)) or forward(model, pixels, layer))
+    monkeypatch.setattr(
+        cpu_engine,
+        "logits_and_tokens",
+        lambda model, pixels, layer: seen.append(len(pixels)) or forward(model, pixels, layer),
+    )
     evaluate(classifier, split)
     assert len(decoded) == len(set(decoded)) == sum(seen) == len(split)
 
 
-def test_the_next_photos_are_decoded_while_the_model_is_busy(classifier: LeafClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_next_photos_are_decoded_while_the_model_is_busy(
+    classifier: LeafClassifier, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     split = open_dataset(folder)["test"]
     decoded: list[str] = []
     decode = photos.decode
@@ -213,7 +250,9 @@ def test_classes_are_matched_by_name(classifier: LeafClassifier, folder: Path) -
 
 
 def test_a_data_set_with_fewer_classes_is_scored(classifier: LeafClassifier, folder: Path) -> None:
-    result = evaluate(classifier, data(rows_of(folder, {"healthy": 4, "bean_rust": 3}), ["healthy", "bean_rust"]))
+    result = evaluate(
+        classifier, data(rows_of(folder, {"healthy": 4, "bean_rust": 3}), ["healthy", "bean_rust"])
+    )
     assert [sum(row) for row in result.confusion] == [0, 3, 4]
 
 
@@ -222,13 +261,19 @@ def test_a_class_that_the_model_does_not_know(classifier: LeafClassifier, folder
         evaluate(classifier, data(rows_of(folder, {"healthy": 2}), ["healthy", "mildew"]))
 
 
-def test_broken_photos_are_counted_and_do_not_count(classifier: LeafClassifier, folder: Path, tmp_path: Path) -> None:
+def test_broken_photos_are_counted_and_do_not_count(
+    classifier: LeafClassifier, folder: Path, tmp_path: Path
+) -> None:
     rows = rows_of(folder, {"angular_leaf_spot": 3, "healthy": 3})
     good = evaluate(classifier, data(rows, BEANS))
     (tmp_path / "text.png").write_text("no photo")
     whole = Path(rows[0][0]).read_bytes()
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
-    bad = [(str(tmp_path / "text.png"), "bean_rust"), (str(tmp_path / "cut.png"), "healthy"), (str(tmp_path / "missing.png"), "healthy")]
+    bad = [
+        (str(tmp_path / "text.png"), "bean_rust"),
+        (str(tmp_path / "cut.png"), "healthy"),
+        (str(tmp_path / "missing.png"), "healthy"),
+    ]
     mixed = evaluate(classifier, data([bad[0], *rows[:2], bad[1], *rows[2:], bad[2]], BEANS))
     assert (mixed.n, mixed.broken) == (6, 3)
     assert (mixed.confusion, mixed.loss) == (good.confusion, pytest.approx(good.loss, rel=1e-5))

@@ -22,12 +22,19 @@ VALIDATION = [Prediction(0, "b/1.jpg", "rust", "rust", 0.99999876)]
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     (tmp_path / FILE).write_text(to_csv({"validation": VALIDATION, "test": TEST}), encoding="utf-8")
-    assert read(tmp_path, "test") == TEST and read(tmp_path, "validation") == VALIDATION and read(tmp_path, "train") == []
+    assert (
+        read(tmp_path, "test") == TEST
+        and read(tmp_path, "validation") == VALIDATION
+        and read(tmp_path, "train") == []
+    )
 
 
 def test_any_program_reads_it(tmp_path: Path) -> None:
     lines = list(csv.reader(to_csv({"test": TEST}).splitlines()[:2]))
-    assert lines == [["split", "row", "path", "true", "said", "probability"], ["test", "0", "a/1.jpg", "rust", "rust", "0.9"]]
+    assert lines == [
+        ["split", "row", "path", "true", "said", "probability"],
+        ["test", "0", "a/1.jpg", "rust", "rust", "0.9"],
+    ]
 
 
 def test_mistakes_come_surest_first_then_by_row() -> None:
@@ -46,5 +53,11 @@ def test_no_table_is_no_predictions(text: str | None, tmp_path: Path) -> None:
 
 def test_reading_needs_no_torch() -> None:
     heavy = ("torch", "transformers", "scipy", "sklearn", "datasets", "numpy")
-    code = f"import sys, vit_demo.training.result.predictions; print([name for name in {heavy} if name in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    code = (
+        f"import sys, vit_demo.training.result.predictions; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )

@@ -31,8 +31,15 @@ def made(step: int) -> Checkpoint:
     """One that is told from others in each of its parts."""
     tensor = torch.full((64, 64), float(step))
     return Checkpoint(
-        step, best_loss=1 / step, best_step=step - 1, since_best=2, seconds=7.5, weights={"a": tensor, "b": torch.tensor(step)},
-        optimizer={"exp_avg.a": tensor + 1, "exp_avg_sq.a": tensor + 2}, best={"a": tensor + 3}, average={"a": tensor + 4},
+        step,
+        best_loss=1 / step,
+        best_step=step - 1,
+        since_best=2,
+        seconds=7.5,
+        weights={"a": tensor, "b": torch.tensor(step)},
+        optimizer={"exp_avg.a": tensor + 1, "exp_avg_sq.a": tensor + 2},
+        best={"a": tensor + 3},
+        average={"a": tensor + 4},
     )
 
 
@@ -55,9 +62,14 @@ def test_what_is_loaded_is_what_was_saved(run: Run) -> None:
     for each in (made(3), made(4), Checkpoint(1), made(5)):
         checkpoint.save(run, each)
         assert checkpoint.exists(run) and same(checkpoint.load(run), each)
-        assert [path.name for path in run.folder.iterdir() if path.name.startswith("checkpoint")] == ["checkpoint"]
+        assert [path.name for path in run.folder.iterdir() if path.name.startswith("checkpoint")] == [
+            "checkpoint"
+        ]
     checkpoint.remove(run)
-    assert not checkpoint.exists(run) and sorted(path.name for path in run.folder.iterdir()) == ["config.json", "state.json"]
+    assert not checkpoint.exists(run) and sorted(path.name for path in run.folder.iterdir()) == [
+        "config.json",
+        "state.json",
+    ]
 
 
 # Torn
@@ -73,7 +85,9 @@ def both(run: Run, tmp_path: Path) -> tuple[Path, Path]:
 
 
 @pytest.mark.parametrize("files", [0, 1, 2, 3, 4])
-def test_one_that_is_still_being_written_is_passed_over_and_later_replaced(run: Run, both: tuple[Path, Path], files: int) -> None:
+def test_one_that_is_still_being_written_is_passed_over_and_later_replaced(
+    run: Run, both: tuple[Path, Path], files: int
+) -> None:
     folder, later = both
     (folder / "checkpoint.new").mkdir()
     for name in [f"{part}.safetensors" for part in checkpoint.PARTS][:files]:
@@ -96,9 +110,20 @@ def test_between_the_two_renames_the_old_one_counts(run: Run, both: tuple[Path, 
     assert same(checkpoint.load(run), made(5)) and not (folder / "checkpoint.old").exists()
 
 
-@pytest.mark.parametrize("name", ["weights.safetensors", "optimizer.safetensors", "best.safetensors", "average.safetensors", "checkpoint.json"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "weights.safetensors",
+        "optimizer.safetensors",
+        "best.safetensors",
+        "average.safetensors",
+        "checkpoint.json",
+    ],
+)
 @pytest.mark.parametrize("keep", [0, 5, -3])
-def test_a_file_that_is_cut_off_is_never_half_believed(run: Run, both: tuple[Path, Path], name: str, keep: int) -> None:
+def test_a_file_that_is_cut_off_is_never_half_believed(
+    run: Run, both: tuple[Path, Path], name: str, keep: int
+) -> None:
     """What a failing disk may do: the older one counts where it is still there, else there is none."""
     folder, later = both
     os.replace(folder / "checkpoint", folder / "checkpoint.old")
@@ -110,7 +135,9 @@ def test_a_file_that_is_cut_off_is_never_half_believed(run: Run, both: tuple[Pat
 
 
 @pytest.mark.parametrize("numbers", ["", "{}", "[1]", '{"step": 3, "of a later version": 1}'])
-def test_numbers_that_make_no_sense_are_no_checkpoint(run: Run, both: tuple[Path, Path], numbers: str) -> None:
+def test_numbers_that_make_no_sense_are_no_checkpoint(
+    run: Run, both: tuple[Path, Path], numbers: str
+) -> None:
     (both[0] / "checkpoint" / "checkpoint.json").write_text(numbers)
     assert checkpoint.load(run) is None
 
@@ -122,7 +149,13 @@ def test_kill_9_at_each_point_of_saving_leaves_a_whole_one(run: Run, call: str, 
     child = os.fork()
     if child == 0:
         function, calls = getattr(os, call), itertools.count(1)
-        setattr(os, call, lambda *values: os.kill(os.getpid(), signal.SIGKILL) if next(calls) == number else function(*values))
+        setattr(
+            os,
+            call,
+            lambda *values: (
+                os.kill(os.getpid(), signal.SIGKILL) if next(calls) == number else function(*values)
+            ),
+        )
         checkpoint.save(run, made(4))
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
@@ -138,10 +171,16 @@ def test_kill_9_at_each_point_of_saving_leaves_a_whole_one(run: Run, call: str, 
 def test_a_full_disk_leaves_the_old_one_and_no_half_of_the_new(run: Run, size: int) -> None:
     checkpoint.save(run, made(3))
     big = made(4)
-    big.average["c"] = torch.zeros(64, 64)  # so that with the largest size it is the last file that does not fit
+    big.average["c"] = torch.zeros(
+        64, 64
+    )  # so that with the largest size it is the last file that does not fit
     with full_disk(size), pytest.raises(OSError):
         checkpoint.save(run, big)
-    assert same(checkpoint.load(run), made(3)) and sorted(path.name for path in run.folder.iterdir()) == ["checkpoint", "config.json", "state.json"]
+    assert same(checkpoint.load(run), made(3)) and sorted(path.name for path in run.folder.iterdir()) == [
+        "checkpoint",
+        "config.json",
+        "state.json",
+    ]
 
 
 # Trainer's
@@ -158,7 +197,13 @@ def of_trainer(folder: Path, step: int, state: object) -> Path:
 def test_the_newest_whole_one_of_trainer_is_found_and_nothing_is_touched(run: Run) -> None:
     folder = run.folder / "trainer"
     assert checkpoint.newest_of_trainer(folder) is None and not checkpoint.exists(run)
-    for step, state in ((30, None), (40, '{"global_step": 40'), (50, {"global_step": 49}), (60, []), (70, "\ufeff")):
+    for step, state in (
+        (30, None),
+        (40, '{"global_step": 40'),
+        (50, {"global_step": 49}),
+        (60, []),
+        (70, "\ufeff"),
+    ):
         of_trainer(folder, step, state)
     (folder / "checkpoint-x").mkdir()
     (folder / "runs").mkdir()
@@ -170,7 +215,16 @@ def test_the_newest_whole_one_of_trainer_is_found_and_nothing_is_touched(run: Ru
 
 
 @pytest.mark.parametrize(
-    ("name", "step"), [("checkpoint-100", 100), ("/a/b/checkpoint-7", 7), ("checkpoint-x", 0), ("checkpoint-", 0), ("other-7", 0), (None, 0), ("", 0)]
+    ("name", "step"),
+    [
+        ("checkpoint-100", 100),
+        ("/a/b/checkpoint-7", 7),
+        ("checkpoint-x", 0),
+        ("checkpoint-", 0),
+        ("other-7", 0),
+        (None, 0),
+        ("", 0),
+    ],
 )
 def test_the_step_of_one_of_trainer(name: str | None, step: int) -> None:
     assert checkpoint.step_of(name) == step
@@ -179,7 +233,16 @@ def test_the_step_of_one_of_trainer(name: str | None, step: int) -> None:
 def test_whether_there_is_one_is_known_without_torch(run: Run) -> None:
     checkpoint.save(run, made(3))
     code = (
-        "import sys; from vit_demo.training.run import checkpoint; from vit_demo.training.run.runs import Run; print(checkpoint.exists(Run(sys.argv[1])));"
-        "assert 'torch' not in sys.modules"
+        "import sys; from vit_demo.training.run import checkpoint; from vit_demo.training.run.runs import"
+        " Run; print(checkpoint.exists(Run(sys.argv[1])));assert 'torch' not in sys.modules"
     )
-    assert subprocess.run([sys.executable, "-c", code, str(run.folder)], cwd=ROOT, capture_output=True, text=True, check=True).stdout == "True\n"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code, str(run.folder)],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        == "True\n"
+    )

@@ -18,17 +18,44 @@ from vit_demo.training.run.config import RECIPES, TRAINER_SETTINGS, TUTORIAL, Tr
 
 CONFIGS = [
     TrainingConfig(),
-    TrainingConfig(epochs=7, batch_size=3, learning_rate=1 / 3e4, seed=0, warmup=1 / 7, weight_decay=0.123456789),
+    TrainingConfig(
+        epochs=7, batch_size=3, learning_rate=1 / 3e4, seed=0, warmup=1 / 7, weight_decay=0.123456789
+    ),
     TrainingConfig(resolutions=(96, 128, 224), augment="strong", half=True, evaluate_every=13, device="cpu"),
-    TrainingConfig(data="my leaves/with 'quotes' & $signs", model="owner/model", extra_data="more", data_revision="v1", model_revision="a1b2"),
+    TrainingConfig(
+        data="my leaves/with 'quotes' & $signs",
+        model="owner/model",
+        extra_data="more",
+        data_revision="v1",
+        model_revision="a1b2",
+    ),
     TrainingConfig(learning_rate=1e-8, warmup=0.9, weight_decay=1.0, seed=2**32 - 1, resolutions=(16,)),
     TrainingConfig(data="ümlaut/葉", learning_rate=1),
     TrainingConfig(data="-photos", model="--model", extra_data="-x", hybrid="-"),
-    TrainingConfig(hybrid="new", head_init="normal", freeze=True, small_first=True, patch_dropout=0.5, precision="fp32", report_to="trackio"),
-    TrainingConfig(layer_decay=0.65, label_smoothing=0.1, average=0.998, patience=3, time_limit=0.25, checkpoint_every=7, film=0),
+    TrainingConfig(
+        hybrid="new",
+        head_init="normal",
+        freeze=True,
+        small_first=True,
+        patch_dropout=0.5,
+        precision="fp32",
+        report_to="trackio",
+    ),
+    TrainingConfig(
+        layer_decay=0.65,
+        label_smoothing=0.1,
+        average=0.998,
+        patience=3,
+        time_limit=0.25,
+        checkpoint_every=7,
+        film=0,
+    ),
     TrainingConfig(time_limit=1e6, learning_rate=1e-5, average=0.99999),
     *(TrainingConfig(**preset) for preset in RECIPES.values()),
-    *(TrainingConfig(**{**preset, "seed": 7, "data": "leaves", "epochs": 9, "batch_size": 5, "half": True}) for preset in RECIPES.values()),
+    *(
+        TrainingConfig(**{**preset, "seed": 7, "data": "leaves", "epochs": 9, "batch_size": 5, "half": True})
+        for preset in RECIPES.values()
+    ),
     TrainingConfig(**{**TUTORIAL, "engine": "own"}),
     # All that a recipe switches on, switched off again.
     TrainingConfig(**{**RECIPES["probe"], "freeze": False}),
@@ -36,16 +63,32 @@ CONFIGS = [
 ]
 NAN, INF = float("nan"), float("inf")
 CHOICES = {
-    "engine": ("own",), "augment": settings.AUGMENTATIONS, "precision": settings.PRECISIONS, "head_init": settings.HEAD_INITS,
-    "report_to": (None, *settings.TRACKERS), "device": (None, *settings.DEVICES),
+    "engine": ("own",),
+    "augment": settings.AUGMENTATIONS,
+    "precision": settings.PRECISIONS,
+    "head_init": settings.HEAD_INITS,
+    "report_to": (None, *settings.TRACKERS),
+    "device": (None, *settings.DEVICES),
 }
 WHOLE = {
-    "epochs": (1, 1000), "batch_size": (1, 4096), "evaluate_every": (0, 10**9), "seed": (0, 2**32 - 1), "patience": (0, 1000),
-    "checkpoint_every": (0, 10**9), "film": (0, 12),
+    "epochs": (1, 1000),
+    "batch_size": (1, 4096),
+    "evaluate_every": (0, 10**9),
+    "seed": (0, 2**32 - 1),
+    "patience": (0, 1000),
+    "checkpoint_every": (0, 10**9),
+    "film": (0, 12),
 }
 REAL = {
-    "learning_rate": (1e-8, 1.0), "warmup": (0.0, 0.9), "weight_decay": (0.0, 1.0), "layer_decay": (0.1, 1.0), "label_smoothing": (0.0, 0.5),
-    "average": (0.0, 0.99999), "overshoot": (0.0, 1.0), "patch_dropout": (0.0, 0.9), "time_limit": (0.0, 1e6),
+    "learning_rate": (1e-8, 1.0),
+    "warmup": (0.0, 0.9),
+    "weight_decay": (0.0, 1.0),
+    "layer_decay": (0.1, 1.0),
+    "label_smoothing": (0.0, 0.5),
+    "average": (0.0, 0.99999),
+    "overshoot": (0.0, 1.0),
+    "patch_dropout": (0.0, 0.9),
+    "time_limit": (0.0, 1e6),
 }
 SWITCHES = ("half", "freeze", "attention_only", "small_first")
 TEXTS = ("data", "model", "hybrid", "extra_data", "data_revision", "model_revision")
@@ -66,7 +109,11 @@ def drawn(rng: random.Random) -> TrainingConfig:
     values = dict(rng.choice([{}, *RECIPES.values()]))
     trainer = values.get("engine") == "trainer"
     for name in NAMES:
-        if rng.random() > share or (trainer and name not in TRAINER_SETTINGS) or (trainer and name == "engine"):
+        if (
+            rng.random() > share
+            or (trainer and name not in TRAINER_SETTINGS)
+            or (trainer and name == "engine")
+        ):
             continue
         if name in CHOICES:
             values[name] = rng.choice(CHOICES[name])
@@ -74,7 +121,9 @@ def drawn(rng: random.Random) -> TrainingConfig:
             values[name] = rng.randint(*rng.choice([WHOLE[name], (WHOLE[name][0], min(12, WHOLE[name][1]))]))
         elif name in REAL:
             low, high = REAL[name]
-            values[name] = rng.choice([low, high, rng.uniform(low, high), max(low, high * 10 ** rng.uniform(-12, 0))])
+            values[name] = rng.choice(
+                [low, high, rng.uniform(low, high), max(low, high * 10 ** rng.uniform(-12, 0))]
+            )
         elif name in SWITCHES:
             values[name] = rng.random() < 0.5
         elif name in TEXTS:
@@ -114,7 +163,9 @@ def test_any_config_comes_back_from_its_command_and_its_json() -> None:
 def test_every_setting_has_its_flag_and_every_flag_its_setting() -> None:
     told = [name for group in cli_train.SETTINGS.values() for name in group]
     assert sorted(told) == sorted(NAMES) and len(set(told)) == len(told)
-    assert sorted([*CHOICES, *WHOLE, *REAL, *SWITCHES, *TEXTS, "resolutions"]) == sorted(NAMES)  # and is tested here
+    assert sorted([*CHOICES, *WHOLE, *REAL, *SWITCHES, *TEXTS, "resolutions"]) == sorted(
+        NAMES
+    )  # and is tested here
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -142,7 +193,9 @@ def test_switches_can_be_switched_off_again() -> None:
 
 
 def test_the_trainer_as_engine_is_the_tutorials_recipe() -> None:
-    assert parse("python -m vit_demo train --engine trainer --seed 3")[0] == TrainingConfig(**{**TUTORIAL, "seed": 3})
+    assert parse("python -m vit_demo train --engine trainer --seed 3")[0] == TrainingConfig(
+        **{**TUTORIAL, "seed": 3}
+    )
 
 
 def test_command_says_what_decides_the_run_and_leaves_other_defaults_out() -> None:
@@ -154,23 +207,88 @@ def test_command_says_what_decides_the_run_and_leaves_other_defaults_out() -> No
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 0), ("epochs", 1001), ("epochs", 2.0), ("epochs", True), ("epochs", "2"), ("epochs", None),
-        ("batch_size", 0), ("batch_size", 4097), ("batch_size", -1), ("batch_size", NAN),
-        ("evaluate_every", -1), ("evaluate_every", 1.5),
-        ("seed", -1), ("seed", 2**32), ("seed", "42"),
-        ("learning_rate", 0.0), ("learning_rate", 1.1), ("learning_rate", -1e-4), ("learning_rate", NAN), ("learning_rate", INF),
-        ("learning_rate", "2e-4"), ("learning_rate", True), ("learning_rate", None),
-        ("warmup", -0.1), ("warmup", 0.91), ("warmup", NAN), ("weight_decay", -1e-9), ("weight_decay", 1.01), ("weight_decay", NAN),
-        ("resolutions", (15,)), ("resolutions", (2049,)), ("resolutions", (96, 128.0)), ("resolutions", ("96",)), ("resolutions", [96]),
-        ("resolutions", 96), ("resolutions", None), ("resolutions", (True,)),
-        ("data", None), ("data", 5), ("model", None), ("model", 5), ("extra_data", 5), ("data_revision", 1), ("model_revision", 1),
-        ("augment", "no"), ("augment", 1), ("augment", None), ("half", "yes"), ("half", 0),
-        ("device", "tpu"), ("device", "cuda:0"), ("device", 0),
-        ("hybrid", 5), ("hybrid", True), ("head_init", "ones"), ("head_init", None), ("engine", "mine"), ("engine", None), ("precision", "fp16"),
-        ("report_to", "none"), ("report_to", ""), ("freeze", 1), ("freeze", None), ("small_first", "yes"),
-        ("patience", -1), ("patience", 1001), ("patience", 2.5), ("checkpoint_every", -1), ("film", 13), ("film", -1), ("film", True),
-        ("layer_decay", 0.0), ("layer_decay", 1.01), ("layer_decay", NAN), ("label_smoothing", 0.51), ("label_smoothing", -0.1),
-        ("average", 1.0), ("average", NAN), ("patch_dropout", 0.91), ("patch_dropout", "0.5"), ("time_limit", -1), ("time_limit", INF),
+        ("epochs", 0),
+        ("epochs", 1001),
+        ("epochs", 2.0),
+        ("epochs", True),
+        ("epochs", "2"),
+        ("epochs", None),
+        ("batch_size", 0),
+        ("batch_size", 4097),
+        ("batch_size", -1),
+        ("batch_size", NAN),
+        ("evaluate_every", -1),
+        ("evaluate_every", 1.5),
+        ("seed", -1),
+        ("seed", 2**32),
+        ("seed", "42"),
+        ("learning_rate", 0.0),
+        ("learning_rate", 1.1),
+        ("learning_rate", -1e-4),
+        ("learning_rate", NAN),
+        ("learning_rate", INF),
+        ("learning_rate", "2e-4"),
+        ("learning_rate", True),
+        ("learning_rate", None),
+        ("warmup", -0.1),
+        ("warmup", 0.91),
+        ("warmup", NAN),
+        ("weight_decay", -1e-9),
+        ("weight_decay", 1.01),
+        ("weight_decay", NAN),
+        ("resolutions", (15,)),
+        ("resolutions", (2049,)),
+        ("resolutions", (96, 128.0)),
+        ("resolutions", ("96",)),
+        ("resolutions", [96]),
+        ("resolutions", 96),
+        ("resolutions", None),
+        ("resolutions", (True,)),
+        ("data", None),
+        ("data", 5),
+        ("model", None),
+        ("model", 5),
+        ("extra_data", 5),
+        ("data_revision", 1),
+        ("model_revision", 1),
+        ("augment", "no"),
+        ("augment", 1),
+        ("augment", None),
+        ("half", "yes"),
+        ("half", 0),
+        ("device", "tpu"),
+        ("device", "cuda:0"),
+        ("device", 0),
+        ("hybrid", 5),
+        ("hybrid", True),
+        ("head_init", "ones"),
+        ("head_init", None),
+        ("engine", "mine"),
+        ("engine", None),
+        ("precision", "fp16"),
+        ("report_to", "none"),
+        ("report_to", ""),
+        ("freeze", 1),
+        ("freeze", None),
+        ("small_first", "yes"),
+        ("patience", -1),
+        ("patience", 1001),
+        ("patience", 2.5),
+        ("checkpoint_every", -1),
+        ("film", 13),
+        ("film", -1),
+        ("film", True),
+        ("layer_decay", 0.0),
+        ("layer_decay", 1.01),
+        ("layer_decay", NAN),
+        ("label_smoothing", 0.51),
+        ("label_smoothing", -0.1),
+        ("average", 1.0),
+        ("average", NAN),
+        ("patch_dropout", 0.91),
+        ("patch_dropout", "0.5"),
+        ("time_limit", -1),
+        ("time_limit", INF),
     ],
 )
 def test_bad_values_are_refused_in_one_sentence(name: str, value: object) -> None:
@@ -182,9 +300,22 @@ def test_bad_values_are_refused_in_one_sentence(name: str, value: object) -> Non
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("epochs", 1), ("epochs", 1000), ("batch_size", 4096), ("seed", 0), ("learning_rate", 1.0), ("warmup", 0.9),
-        ("resolutions", (16, 2048)), ("device", "mps"), ("patience", 1000), ("film", 12), ("layer_decay", 0.1), ("label_smoothing", 0.5),
-        ("average", 0.99999), ("patch_dropout", 0.9), ("time_limit", 1e6), ("hybrid", "new"),
+        ("epochs", 1),
+        ("epochs", 1000),
+        ("batch_size", 4096),
+        ("seed", 0),
+        ("learning_rate", 1.0),
+        ("warmup", 0.9),
+        ("resolutions", (16, 2048)),
+        ("device", "mps"),
+        ("patience", 1000),
+        ("film", 12),
+        ("layer_decay", 0.1),
+        ("label_smoothing", 0.5),
+        ("average", 0.99999),
+        ("patch_dropout", 0.9),
+        ("time_limit", 1e6),
+        ("hybrid", "new"),
     ],
 )
 def test_the_ends_of_a_range_belong_to_it(name: str, value: object) -> None:
@@ -194,10 +325,25 @@ def test_the_ends_of_a_range_belong_to_it(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in TRAINER_SETTINGS])
 def test_the_tutorials_recipe_refuses_what_the_trainer_does_not_do(name: str) -> None:
     other = {
-        "hybrid": "new", "head_init": "normal", "freeze": True, "attention_only": True, "warmup": 0.2, "weight_decay": 0.1, "layer_decay": 0.5,
-        "label_smoothing": 0.1, "average": 0.9, "overshoot": 0.1,
-        "resolutions": (96,), "small_first": True, "patch_dropout": 0.5, "augment": "flips", "precision": "fp32", "patience": 2,
-        "time_limit": 5.0, "checkpoint_every": 3, "film": 2,
+        "hybrid": "new",
+        "head_init": "normal",
+        "freeze": True,
+        "attention_only": True,
+        "warmup": 0.2,
+        "weight_decay": 0.1,
+        "layer_decay": 0.5,
+        "label_smoothing": 0.1,
+        "average": 0.9,
+        "overshoot": 0.1,
+        "resolutions": (96,),
+        "small_first": True,
+        "patch_dropout": 0.5,
+        "augment": "flips",
+        "precision": "fp32",
+        "patience": 2,
+        "time_limit": 5.0,
+        "checkpoint_every": 3,
+        "film": 2,
     }
     with pytest.raises(UserError) as refused:
         TrainingConfig(**{**TUTORIAL, name: other[name]})
@@ -205,11 +351,23 @@ def test_the_tutorials_recipe_refuses_what_the_trainer_does_not_do(name: str) ->
 
 
 def test_the_tutorials_recipe_takes_the_rest() -> None:
-    config = TrainingConfig(**{**TUTORIAL, "epochs": 1, "batch_size": 4, "learning_rate": 1e-3, "evaluate_every": 5, "half": True, "report_to": "wandb"})
+    config = TrainingConfig(
+        **{
+            **TUTORIAL,
+            "epochs": 1,
+            "batch_size": 4,
+            "learning_rate": 1e-3,
+            "evaluate_every": 5,
+            "half": True,
+            "report_to": "wandb",
+        }
+    )
     assert config.recipe() == "tutorial" and math.isclose(config.learning_rate, 1e-3)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "5", "null", '{"epochs": 2, "newer_setting": 1}', '{"resolutions": 5}'])
+@pytest.mark.parametrize(
+    "text", ["", "{", "[]", "5", "null", '{"epochs": 2, "newer_setting": 1}', '{"resolutions": 5}']
+)
 def test_a_broken_settings_file_is_refused(text: str) -> None:
     with pytest.raises(UserError, match="settings file"):
         TrainingConfig.from_json(text)

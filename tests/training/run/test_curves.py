@@ -20,7 +20,9 @@ from vit_demo.training.run.runs import Run
 
 
 def weights(series: Series, added: int) -> list[int]:
-    """How many points each point shown stands for, from their steps (the mean of consecutive whole numbers)."""
+    """How many points each point shown stands for, from their steps (the mean of consecutive whole
+    numbers).
+    """
     found, next_step = [], 1
     for step in series.points[0]:
         count = round(2 * (step - next_step)) + 1
@@ -84,7 +86,9 @@ def fill(run: Run, steps: int, kind: type[EventLog] = EventLog) -> None:
     log.add("begin", total_steps=steps, steps_per_epoch=10, photos=3, device="cpu")
     log.add("warning", message="1 photos cannot be read and are left out.", paths=["a.jpg"])
     for step in range(1, steps + 1):
-        log.add("train", step=step, epoch=step / 10, loss=3.0 / step, learning_rate=1e-4, photos_per_second=9.5)
+        log.add(
+            "train", step=step, epoch=step / 10, loss=3.0 / step, learning_rate=1e-4, photos_per_second=9.5
+        )
         if step % 10 == 0:
             log.add("validation", step=step, loss=2.0 / step, accuracy=step / steps)
     log.add("best", step=steps, loss=2.0 / steps)
@@ -93,8 +97,17 @@ def fill(run: Run, steps: int, kind: type[EventLog] = EventLog) -> None:
 
 def shown(one: Curves) -> tuple:
     return (
-        one.train_loss.points, one.validation_loss.points, one.validation_accuracy.points,
-        one.begin, one.since, one.earlier, one.latest, one.last_train, one.last_validation, one.warnings, one.offset,
+        one.train_loss.points,
+        one.validation_loss.points,
+        one.validation_accuracy.points,
+        one.begin,
+        one.since,
+        one.earlier,
+        one.latest,
+        one.last_train,
+        one.last_validation,
+        one.warnings,
+        one.offset,
     )
 
 
@@ -110,7 +123,9 @@ def test_reading_bit_by_bit_gives_the_same_as_from_scratch(run: Run) -> None:
         piecewise.update(run)
     assert shown(piecewise) == shown(whole)
     assert whole.last_train["step"] == 1500 and whole.last_validation["step"] == 1500
-    assert whole.begin["total_steps"] == 1500 and whole.warnings == ["1 photos cannot be read and are left out."]
+    assert whole.begin["total_steps"] == 1500 and whole.warnings == [
+        "1 photos cannot be read and are left out."
+    ]
     assert whole.offset == len(data)
 
 
@@ -131,7 +146,9 @@ def test_a_run_without_events_has_empty_curves(run: Run) -> None:
 def test_the_cache_reads_only_what_is_new(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     offsets = []
     read = curves._whole_lines
-    monkeypatch.setattr(curves, "_whole_lines", lambda run, offset: offsets.append(offset) or read(run, offset))
+    monkeypatch.setattr(
+        curves, "_whole_lines", lambda run, offset: offsets.append(offset) or read(run, offset)
+    )
     fill(run, 10)
     size = run.events_file.stat().st_size
     curves_of(run)
@@ -140,7 +157,9 @@ def test_the_cache_reads_only_what_is_new(run: Run, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("steps", [100, 20_000])
-def test_a_look_at_a_run_of_any_length_reads_the_new_lines_and_a_mark(run: Run, steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_look_at_a_run_of_any_length_reads_the_new_lines_and_a_mark(
+    run: Run, steps: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(run, steps)
     curves_of(run)
     before = run.events_file.stat().st_size
@@ -212,12 +231,19 @@ def test_steps_that_a_resumed_run_does_again_count_once(run: Run) -> None:
 
 
 def test_the_time_of_earlier_sittings_is_that_of_their_events(run: Run) -> None:
-    """Two sittings of 10 and 5 s, a night apart each, and a third that goes; a record without times is no reason to fail."""
+    """Two sittings of 10 and 5 s, a night apart each, and a third that goes; a record without times is no
+    reason to fail.
+    """
     train = {"loss": 1.0, "learning_rate": 1e-4, "photos_per_second": 9.5}
     events = [
-        {"kind": "warning", "time": 50.0, "message": "x"}, {"kind": "begin", "time": 100.0}, {"kind": "train", "step": 1, "time": 110.0, **train},
-        {"kind": "resumed", "step": 1, "time": 9000.0}, {"kind": "train", "step": 2, "time": 9005.0, **train},
-        {"kind": "resumed", "step": 2, "time": 20000.0}, {"kind": "train", "step": 3, "time": 20003.0, **train}, {"kind": "best"},
+        {"kind": "warning", "time": 50.0, "message": "x"},
+        {"kind": "begin", "time": 100.0},
+        {"kind": "train", "step": 1, "time": 110.0, **train},
+        {"kind": "resumed", "step": 1, "time": 9000.0},
+        {"kind": "train", "step": 2, "time": 9005.0, **train},
+        {"kind": "resumed", "step": 2, "time": 20000.0},
+        {"kind": "train", "step": 3, "time": 20003.0, **train},
+        {"kind": "best"},
     ]
     run.events_file.write_text("".join(json.dumps(event) + "\n" for event in events))
     assert (curves_of(run).earlier, curves_of(run).latest) == (15.0, 20003.0)
@@ -293,7 +319,10 @@ def digests() -> dict[str, Callable[[dict], object]]:
         "before the start": lambda good: {**good, "offset": -5},
         "no offset": lambda good: {**good, "offset": None},
         "a series of another size": lambda good: {**good, "train_loss": {**good["train_loss"], "limit": 8}},
-        "points that are none": lambda good: {**good, "train_loss": {**good["train_loss"], "points": [[1], "x"]}},
+        "points that are none": lambda good: {
+            **good,
+            "train_loss": {**good["train_loss"], "points": [[1], "x"]},
+        },
         "a group of none": lambda good: {**good, "train_loss": {**good["train_loss"], "group": 0}},
         "no time": lambda good: {**good, "latest": None},
         "an event that is none": lambda good: {**good, "last_train": [1]},
@@ -304,7 +333,9 @@ def digests() -> dict[str, Callable[[dict], object]]:
 def test_a_digest_that_does_not_fit_is_passed_over(long: Run, kind: str) -> None:
     file = long.folder / curves.DIGEST
     bad = digests()[kind](json.loads(file.read_text()))
-    file.write_bytes(bad if isinstance(bad, bytes) else (bad if isinstance(bad, str) else json.dumps(bad)).encode())
+    file.write_bytes(
+        bad if isinstance(bad, bytes) else (bad if isinstance(bad, str) else json.dumps(bad)).encode()
+    )
     assert Curves.open(long).offset == 0
     assert shown(curves_of(long)) == shown(whole(long))
 
@@ -339,7 +370,9 @@ def test_a_long_run_stays_small_in_memory_and_on_disk(run: Run) -> None:
     assert shown(restored(run)) == shown(whole(run))
 
 
-def test_lines_are_read_whole_however_they_fall_on_the_pieces(long: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_are_read_whole_however_they_fall_on_the_pieces(
+    long: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     expected = shown(whole(long))
     for chunk in (1, 7, 4099):
         monkeypatch.setattr(curves, "CHUNK", chunk)

@@ -1,4 +1,6 @@
-"""A run on a mended data set: it learns what was decided, says which photos those were, and goes on with no others."""
+"""A run on a mended data set: it learns what was decided, says which photos those were, and goes on with no
+others.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +28,18 @@ def mended(home: Path, colours: Path) -> str:
     return f"mended:{colours}"
 
 
-def test_the_fingerprint_of_what_was_learned_stands_in_run_scores_and_card(train: Train, learned: Done, mended: str, colours: Path) -> None:
+def test_the_fingerprint_of_what_was_learned_stands_in_run_scores_and_card(
+    train: Train, learned: Done, mended: str, colours: Path
+) -> None:
     run = train(data=mended, epochs=1).run
     own = fingerprint(open_dataset(mended))
     card = (run.model_folder / "README.md").read_text(encoding="utf-8")
-    assert run.state()["data_fingerprint"] == run.state()["result"]["data_fingerprint"] == run.scores()["data_fingerprint"] == own
+    assert (
+        run.state()["data_fingerprint"]
+        == run.state()["result"]["data_fingerprint"]
+        == run.scores()["data_fingerprint"]
+        == own
+    )
     assert f"`{own}`" in card and mended in card
     assert learned.run.scores()["data_fingerprint"] == fingerprint(open_dataset(colours)) != own
     assert len(predictions.read(run.model_folder, "test")) == 17
@@ -40,7 +49,9 @@ def test_a_run_does_not_go_on_with_other_photos(train: Train, mended: str, colou
     run = train(before=Run.request_stop, data=mended, epochs=3).run
     assert run.can_resume()
     (run.folder / "stop").unlink()
-    decision = journal_of(colours).decide("exclude", ("train", open_dataset(colours)["train"]["image_file_path"][5]))
+    decision = journal_of(colours).decide(
+        "exclude", ("train", open_dataset(colours)["train"]["image_file_path"][5])
+    )
     with pytest.raises(UserError, match="have changed since this run began"):
         train(run=run)
     journal_of(colours).undo(decision.number)

@@ -23,7 +23,9 @@ def test_events_come_back_in_order_with_the_offset_to_go_on_from(run: Run) -> No
     log = EventLog(run)
     log.add("train", step=1, note="ümlaut\nline")
     first, offset = run.read_events()
-    assert [(event["kind"], event["step"], event["note"]) for event in first] == [("train", 1, "ümlaut\nline")]
+    assert [(event["kind"], event["step"], event["note"]) for event in first] == [
+        ("train", 1, "ümlaut\nline")
+    ]
     assert offset == run.events_file.stat().st_size and abs(first[0]["time"] - time.time()) < 60
     assert run.read_events(offset) == ([], offset)
     log.add("train", step=2)
@@ -54,7 +56,9 @@ def test_a_line_still_being_written_waits_until_it_is_whole(run: Run) -> None:
 
 
 def test_a_torn_line_in_the_middle_is_passed_over(run: Run) -> None:
-    run.events_file.write_bytes(b'{"kind": "train", "step": 1}\n{"kind": "tra\n\xff\xfe\n\n{"kind": "train", "step": 3}\n')
+    run.events_file.write_bytes(
+        b'{"kind": "train", "step": 1}\n{"kind": "tra\n\xff\xfe\n\n{"kind": "train", "step": 3}\n'
+    )
     events, offset = run.read_events()
     assert [event["step"] for event in events] == [1, 3]
     assert offset == run.events_file.stat().st_size

@@ -17,14 +17,19 @@ from vit_demo.training.run.notes import kept, told
 from vit_demo.training.run.runs import ON_DRAWINGS, Run
 
 LEFT_OUT = Sentence("train.record.photos_left_out", {"count": 2})
-IN_FRENCH = {"train.record.photos_left_out": "{count} photos sont ignorées.", "error.training.disk_full": "Le disque est plein."}
+IN_FRENCH = {
+    "train.record.photos_left_out": "{count} photos sont ignorées.",
+    "error.training.disk_full": "Le disque est plein.",
+}
 
 
 @pytest.fixture
 def french(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who reads now reads French, of which these words alone are needed."""
     every = {language: words.words(language) for language in ("en", "fr")}
-    monkeypatch.setattr(words, "words", lambda language="en": every["en"] | IN_FRENCH if language == "fr" else every["en"])
+    monkeypatch.setattr(
+        words, "words", lambda language="en": every["en"] | IN_FRENCH if language == "fr" else every["en"]
+    )
 
 
 @pytest.fixture
@@ -55,8 +60,17 @@ def test_what_json_does_not_know_is_kept_as_it_reads() -> None:
 @pytest.mark.parametrize(
     "said",
     [
-        None, 3, "text", [], {}, {"key": "gone.now", "values": {}}, {"key": "train.record.saving", "values": {}}, {"key": "train.record.photos_left_out"},
-        {"key": "train.record.photos_left_out", "values": {}}, {"key": "train.record.photos_left_out", "values": [2]}, {"key": [], "values": {}},
+        None,
+        3,
+        "text",
+        [],
+        {},
+        {"key": "gone.now", "values": {}},
+        {"key": "train.record.saving", "values": {}},
+        {"key": "train.record.photos_left_out"},
+        {"key": "train.record.photos_left_out", "values": {}},
+        {"key": "train.record.photos_left_out", "values": [2]},
+        {"key": [], "values": {}},
         {"key": "train.record.time_over", "values": {"step": 1, "steps": 2, "minutes": "x"}},
     ],
 )
@@ -76,11 +90,16 @@ def test_a_state_says_an_error_in_the_language_of_the_reader(run: Run, french: N
     assert told(run.state()) == ""
 
 
-def test_a_file_to_take_away_is_in_english_whoever_takes_it(run: Run, monkeypatch: pytest.MonkeyPatch, french: None) -> None:
+def test_a_file_to_take_away_is_in_english_whoever_takes_it(
+    run: Run, monkeypatch: pytest.MonkeyPatch, french: None
+) -> None:
     monkeypatch.setitem(IN_FRENCH, ON_DRAWINGS.key, "Des dessins, pas {beans}.")
     (run.folder / "config.json").write_text(TrainingConfig(data="sample").to_json(), encoding="utf-8")
     with speaking("fr"):
-        assert json.loads(run.export())["note"].startswith("This run learned from drawings") and str(ON_DRAWINGS) == "Des dessins, pas beans."
+        assert (
+            json.loads(run.export())["note"].startswith("This run learned from drawings")
+            and str(ON_DRAWINGS) == "Des dessins, pas beans."
+        )
 
 
 def test_a_run_that_was_broken_off_says_so_by_key(run: Run) -> None:
@@ -102,4 +121,6 @@ def test_notes_go_through_the_digest_and_those_of_older_programs_stay(run: Run) 
     digest = json.loads((run.folder / "curves.json").read_text())
     del digest["said"]
     (run.folder / "curves.json").write_text(json.dumps(digest))
-    assert Curves.open(run).offset and Curves.open(run).notes() == Curves.open(run).warnings == [str(one) for one in expected]
+    assert Curves.open(run).offset and Curves.open(run).notes() == Curves.open(run).warnings == [
+        str(one) for one in expected
+    ]

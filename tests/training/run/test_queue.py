@@ -1,6 +1,8 @@
-"""Runs that wait: one at a time a device and in their order, whatever dies meanwhile, with real worker processes.
+"""Runs that wait: one at a time a device and in their order, whatever dies meanwhile, with real worker
+processes.
 
-Where only the queue is looked at, a module that stands in for torch says when a worker's turn began and ended.
+Where only the queue is looked at, a module that stands in for torch says when a worker's turn began and
+ended.
 """
 
 from __future__ import annotations
@@ -81,7 +83,9 @@ def settled(waiting: Run, place: int) -> Callable[[], bool]:
 # The order
 
 
-def test_runs_wait_their_turn_in_the_order_they_came(turns: Turns, monkeypatch: pytest.MonkeyPatch, wait_for: Callable) -> None:
+def test_runs_wait_their_turn_in_the_order_they_came(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch, wait_for: Callable
+) -> None:
     monkeypatch.setenv("TURN_SECONDS", "0.5")
     submitted = [queue.submit(CONFIG, name=f"run {number}") for number in range(4)]
     assert [run.name for run in submitted] == ["run 0", "run 1", "run 2", "run 3"]
@@ -128,10 +132,15 @@ assert "torch" not in sys.modules and "transformers" not in sys.modules
 """
 
 
-def test_two_servers_on_one_home_folder_keep_one_order(turns: Turns, monkeypatch: pytest.MonkeyPatch, wait_for: Callable) -> None:
+def test_two_servers_on_one_home_folder_keep_one_order(
+    turns: Turns, monkeypatch: pytest.MonkeyPatch, wait_for: Callable
+) -> None:
     monkeypatch.setenv("TURN_SECONDS", "0.2")
     moment = str(time.time() + 2)
-    servers = [subprocess.Popen([sys.executable, "-c", SERVER, moment], cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    servers = [
+        subprocess.Popen([sys.executable, "-c", SERVER, moment], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
     ids = [server.communicate()[0].split() for server in servers]
     assert [server.returncode for server in servers] == [0, 0]
     assert len({*ids[0], *ids[1]}) == 8 and len(list_runs()) == 8
@@ -139,7 +148,9 @@ def test_two_servers_on_one_home_folder_keep_one_order(turns: Turns, monkeypatch
     tickets = {run.id: json.loads((run.folder / "state.json").read_text())["ticket"] for run in list_runs()}
     order = sorted(tickets, key=tickets.get)
     assert sorted(tickets.values()) == list(range(1, 9))
-    assert all([run for run in order if run in server] == server for server in ids)  # each server's own order is kept
+    assert all(
+        [run for run in order if run in server] == server for server in ids
+    )  # each server's own order is kept
     begins, ends = turns.said("begin"), turns.said("end")
     assert list(begins) == order
     assert all(ends[earlier] < begins[later] for earlier, later in zip(order, order[1:]))
@@ -148,7 +159,9 @@ def test_two_servers_on_one_home_folder_keep_one_order(turns: Turns, monkeypatch
 # What dies meanwhile
 
 
-def test_a_killed_run_gives_its_turn_to_the_next_and_shows_as_broken_off(turns: Turns, wait_for: Callable) -> None:
+def test_a_killed_run_gives_its_turn_to_the_next_and_shows_as_broken_off(
+    turns: Turns, wait_for: Callable
+) -> None:
     first, second = queue.submit(CONFIG), queue.submit(CONFIG)
     wait_for(lambda: first.id in turns.said("begin"))
     wait_for(settled(second, 1))
@@ -189,13 +202,17 @@ def test_a_process_id_used_again_after_a_reboot_holds_up_nobody(turns: Turns, wa
     wait_for(lambda: run.id in turns.said("begin"))
 
 
-def test_one_that_never_came_up_holds_up_the_others_for_a_while_only(turns: Turns, wait_for: Callable) -> None:
+def test_one_that_never_came_up_holds_up_the_others_for_a_while_only(
+    turns: Turns, wait_for: Callable
+) -> None:
     ghost = create(CONFIG)
     ghost.put_state(status="waiting", device="cpu", ticket=1)
     run = queue.submit(CONFIG)
     wait_for(settled(run, 1 + 1))
     state = json.loads((ghost.folder / "state.json").read_text())
-    runs.write_atomically(ghost.folder / "state.json", json.dumps({**state, "changed": time.time() - runs.START_SECONDS - 1}))
+    runs.write_atomically(
+        ghost.folder / "state.json", json.dumps({**state, "changed": time.time() - runs.START_SECONDS - 1})
+    )
     wait_for(lambda: run.id in turns.said("begin"))
 
 
@@ -246,7 +263,9 @@ def test_what_cannot_be_resumed_is_refused(turns: Turns, tmp_path: Path, wait_fo
     assert finished.state()["status"] == "finished"
 
 
-def test_a_run_that_cannot_be_started_leaves_nothing(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_that_cannot_be_started_leaves_nothing(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "no-python"))
     with pytest.raises(UserError, match="could not be started"):
         queue.submit(CONFIG)
@@ -268,7 +287,9 @@ def test_again_takes_the_next_seed_that_no_run_of_these_settings_had(turns: Turn
     second, third = queue.again(first), queue.again(first)
     assert [run.config().seed for run in (first, second, third)] == [42, 43, 44]
     assert dataclasses.replace(third.config(), seed=42) == CONFIG
-    assert (third.name, third.experiment) == ("rust, seed 44", "e") and queue.again(third, 7).name == "rust, seed 7"
+    assert (third.name, third.experiment) == ("rust, seed 44", "e") and queue.again(
+        third, 7
+    ).name == "rust, seed 7"
     assert queue.again(other).config().seed == 100 and other.name == other.id
 
 
@@ -295,8 +316,13 @@ def test_a_run_on_the_command_line_takes_the_device_if_it_is_free(turns: Turns, 
 
 
 def test_the_device_is_known_without_torch() -> None:
-    code = "import sys; from vit_demo.training.run import queue; print(queue.best_device()); assert 'torch' not in sys.modules"
-    said = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+    code = (
+        "import sys; from vit_demo.training.run import queue; print(queue.best_device()); "
+        "assert 'torch' not in sys.modules"
+    )
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout.strip()
     from vit_demo.model import classifier
 
     assert said == classifier.best_device()
@@ -304,23 +330,45 @@ def test_the_device_is_known_without_torch() -> None:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the GPU is looked for in another place there")
-@pytest.mark.parametrize(("version", "plugged", "hidden", "device"), [
-    ("cuda: Optional[str] = None\nhip: Optional[str] = None", True, None, "cpu"),
-    ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None", True, None, "cuda"),
-    ("cuda = '12.1'\nhip = None", True, None, "cuda"),
-    ("cuda = '12.1'", False, None, "cpu"),
-    ("cuda = '12.1'", True, "", "cpu"),
-    ("cuda = '12.1'", True, "-1", "cpu"),
-    ("cuda = '12.1'", True, "1,0", "cuda"),
-    ("cuda = None\nhip = '6.4'", True, None, "cpu"),
-])
-def test_a_gpu_counts_when_torch_was_built_for_it(version: str, plugged: bool, hidden: str | None, device: str, tmp_path: Path, monkeypatch) -> None:
+@pytest.mark.parametrize(
+    ("version", "plugged", "hidden", "device"),
+    [
+        ("cuda: Optional[str] = None\nhip: Optional[str] = None", True, None, "cpu"),
+        ("cuda: Optional[str] = '12.8'\nhip: Optional[str] = None", True, None, "cuda"),
+        ("cuda = '12.1'\nhip = None", True, None, "cuda"),
+        ("cuda = '12.1'", False, None, "cpu"),
+        ("cuda = '12.1'", True, "", "cpu"),
+        ("cuda = '12.1'", True, "-1", "cpu"),
+        ("cuda = '12.1'", True, "1,0", "cuda"),
+        ("cuda = None\nhip = '6.4'", True, None, "cpu"),
+    ],
+)
+def test_a_gpu_counts_when_torch_was_built_for_it(
+    version: str, plugged: bool, hidden: str | None, device: str, tmp_path: Path, monkeypatch
+) -> None:
     (tmp_path / "torch").mkdir()
     (tmp_path / "torch" / "__init__.py").touch()
     (tmp_path / "torch" / "version.py").write_text(version)
-    environment = {"PYTHONPATH": str(tmp_path), "PATH": os.environ["PATH"], **({} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden})}
-    code = f"from vit_demo.training.run import queue; queue._has_nvidia = lambda: {plugged}; print(queue.best_device())"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True).stdout.strip() == device
+    environment = {
+        "PYTHONPATH": str(tmp_path),
+        "PATH": os.environ["PATH"],
+        **({} if hidden is None else {"CUDA_VISIBLE_DEVICES": hidden}),
+    }
+    code = (
+        f"from vit_demo.training.run import queue; queue._has_nvidia = lambda: {plugged};"
+        " print(queue.best_device())"
+    )
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.strip()
+        == device
+    )
 
 
 # Real training
@@ -335,12 +383,30 @@ time.sleep(600)
 """
 
 
-def test_no_server_is_needed_and_a_killed_run_goes_on_behind_the_next(home: Path, tiny_model: Path, colours: Path, monkeypatch, wait_for) -> None:
-    """kill -9 of the server while a run goes and another waits; kill -9 of the worker; the next; then the killed one again."""
+def test_no_server_is_needed_and_a_killed_run_goes_on_behind_the_next(
+    home: Path, tiny_model: Path, colours: Path, monkeypatch, wait_for
+) -> None:
+    """kill -9 of the server while a run goes and another waits; kill -9 of the worker; the next; then the
+    killed one again.
+    """
     monkeypatch.setenv("VIT_DEMO_THREADS", "1")
-    endless = TrainingConfig(data=str(colours), model=str(tiny_model), epochs=1000, batch_size=4, device="cpu", evaluate_every=50, checkpoint_every=5, film=0)
+    endless = TrainingConfig(
+        data=str(colours),
+        model=str(tiny_model),
+        epochs=1000,
+        batch_size=4,
+        device="cpu",
+        evaluate_every=50,
+        checkpoint_every=5,
+        film=0,
+    )
     short = dataclasses.replace(endless, epochs=1)
-    server = subprocess.Popen([sys.executable, "-c", SUBMIT, endless.to_json(), short.to_json()], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    server = subprocess.Popen(
+        [sys.executable, "-c", SUBMIT, endless.to_json(), short.to_json()],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     first, second = (find(server.stdout.readline().strip()) for _ in range(2))
     server.kill()
     server.communicate()

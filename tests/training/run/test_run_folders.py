@@ -30,15 +30,37 @@ def run(tmp_path: Path) -> Run:
 def test_find_takes_the_name_of_a_run_and_nothing_else(home: Path, tmp_path: Path) -> None:
     (home / "runs").mkdir(parents=True)
     known = create(CONFIG)
-    for place in (tmp_path / "outside", home / "runs" / ".hidden", home, home / "runs", known.folder / "inner"):
+    for place in (
+        tmp_path / "outside",
+        home / "runs" / ".hidden",
+        home,
+        home / "runs",
+        known.folder / "inner",
+    ):
         # There is something to find at the end of each bad name.
         place.mkdir(exist_ok=True)
         (place / "config.json").write_text(CONFIG.to_json())
     (home / "runs" / "empty").mkdir()
     assert find(known.id).folder == known.folder
     bad = [
-        None, "", ".", "..", ".hidden", "../runs/" + known.id, "../../outside", str(tmp_path / "outside"), f"{known.id}/inner",
-        f"{known.id}/", f"./{known.id}", f"{known.id}\\inner", f"{known.id}\n", f"{known.id}\0", "empty", "missing", "~", "*",
+        None,
+        "",
+        ".",
+        "..",
+        ".hidden",
+        "../runs/" + known.id,
+        "../../outside",
+        str(tmp_path / "outside"),
+        f"{known.id}/inner",
+        f"{known.id}/",
+        f"./{known.id}",
+        f"{known.id}\\inner",
+        f"{known.id}\n",
+        f"{known.id}\0",
+        "empty",
+        "missing",
+        "~",
+        "*",
     ]
     assert [name for name in bad if find(name) is not None] == []
 
@@ -65,14 +87,20 @@ def freeze(monkeypatch: pytest.MonkeyPatch, second: int) -> None:
 
 def test_runs_of_the_same_second_get_names_of_their_own(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     freeze(monkeypatch, 5)
-    assert [create(CONFIG).id for _ in range(3)] == ["20260102-030405", "20260102-030405-2", "20260102-030405-3"]
+    assert [create(CONFIG).id for _ in range(3)] == [
+        "20260102-030405",
+        "20260102-030405-2",
+        "20260102-030405-3",
+    ]
     with ThreadPoolExecutor(8) as pool:
         together = [run.id for run in pool.map(lambda _: create(CONFIG), range(24))]
     assert len(set(together)) == 24
     assert len(list_runs()) == 27
 
 
-def test_the_tenth_run_of_a_second_is_newer_than_the_second(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_tenth_run_of_a_second_is_newer_than_the_second(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     freeze(monkeypatch, 5)
     made = [create(CONFIG).id for _ in range(12)]
     assert [run.id for run in list_runs()] == made[::-1]
@@ -192,7 +220,14 @@ def test_delete_reaches_nothing_outside_the_home_folder(home: Path, tmp_path: Pa
     outside = create(CONFIG, tmp_path / "outside")
     for run in (inside, outside):
         run.set_state(status="finished")
-    bad = [outside.folder, home / "runs" / ".." / ".." / "outside", home / "runs", home, home / "runs" / inside.id / "..", home / "runs" / "."]
+    bad = [
+        outside.folder,
+        home / "runs" / ".." / ".." / "outside",
+        home / "runs",
+        home,
+        home / "runs" / inside.id / "..",
+        home / "runs" / ".",
+    ]
     for folder in bad:
         with pytest.raises(UserError, match="There is no run"):
             runs.delete(Run(folder))
@@ -221,11 +256,21 @@ def test_what_a_killed_worker_left_is_swept_and_a_living_one_is_left_alone(home:
 
 
 @pytest.mark.parametrize(
-    ("status", "can"), [("stopped", True), ("failed", True), ("training", True), ("scoring", True), ("waiting", True), ("finished", False)]
+    ("status", "can"),
+    [
+        ("stopped", True),
+        ("failed", True),
+        ("training", True),
+        ("scoring", True),
+        ("waiting", True),
+        ("finished", False),
+    ],
 )
 @pytest.mark.parametrize("begun", [False, True])
 def test_what_has_ended_unfinished_can_go_on(run: Run, status: str, can: bool, begun: bool) -> None:
-    """Its process is gone, so one that says "training" was broken off. Without a checkpoint it goes on from its first step."""
+    """Its process is gone, so one that says "training" was broken off. Without a checkpoint it goes on from
+    its first step.
+    """
     run.set_state(status=status, pid=2**22 + 1, pid_started=1.0)
     if begun:
         run.events_file.write_text('{"kind": "begin"}\n{"kind": "train", "step": 1}\n')

@@ -1,4 +1,6 @@
-"""The folder of a run as the only bridge: what its state says, whatever has happened to its worker, its process id, the clock and the disk."""
+"""The folder of a run as the only bridge: what its state says, whatever has happened to its worker, its
+process id, the clock and the disk.
+"""
 
 from __future__ import annotations
 
@@ -64,13 +66,20 @@ def test_a_process_id_used_again_is_not_the_worker_by_its_time(run: Run, shift: 
     assert run.state()["status"] == runs.BROKEN_OFF
 
 
-@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").is_file(), reason="only Linux tells its boot and the clock ticks since")
-@pytest.mark.parametrize("change", [lambda boot, ticks: f"{boot} {int(ticks) + 1}", lambda boot, ticks: f"{boot[::-1]} {ticks}"])
+@pytest.mark.skipif(
+    not Path("/proc/sys/kernel/random/boot_id").is_file(),
+    reason="only Linux tells its boot and the clock ticks since",
+)
+@pytest.mark.parametrize(
+    "change", [lambda boot, ticks: f"{boot} {int(ticks) + 1}", lambda boot, ticks: f"{boot[::-1]} {ticks}"]
+)
 def test_a_process_id_used_again_is_not_the_worker_by_its_ticks_or_its_boot(run: Run, change) -> None:
     run.claim()
     run.set_state(status="training")
     assert run.is_going()
-    run.set_state(pid_started=change(*json.loads((run.folder / "state.json").read_text())["pid_started"].split()))
+    run.set_state(
+        pid_started=change(*json.loads((run.folder / "state.json").read_text())["pid_started"].split())
+    )
     assert run.state()["status"] == runs.BROKEN_OFF
 
 
@@ -95,8 +104,12 @@ def test_a_process_id_that_makes_no_sense_is_no_worker(run: Run, pid: object, st
     assert run.state()["status"] == runs.BROKEN_OFF
 
 
-def test_a_last_word_said_between_reading_and_looking_counts(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The worker writes "finished" and is gone; a reader with the state from before must not say broken off."""
+def test_a_last_word_said_between_reading_and_looking_counts(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker writes "finished" and is gone; a reader with the state from before must not say broken
+    off.
+    """
     run.set_state(status="scoring", pid=2**22 + 1, pid_started=1.0)
     alive = runs._alive
 
@@ -119,10 +132,16 @@ def test_a_zombie_is_not_a_worker(run: Run, wait_for) -> None:
     child.wait()
 
 
-@pytest.mark.parametrize(("age", "status"), [
-    (0, "starting"), (-2, "starting"), (runs.START_SECONDS - 5, "starting"), (runs.START_SECONDS + 5, runs.BROKEN_OFF),
-    (-3600, runs.BROKEN_OFF),  # the clock was set back since
-])
+@pytest.mark.parametrize(
+    ("age", "status"),
+    [
+        (0, "starting"),
+        (-2, "starting"),
+        (runs.START_SECONDS - 5, "starting"),
+        (runs.START_SECONDS + 5, runs.BROKEN_OFF),
+        (-3600, runs.BROKEN_OFF),  # the clock was set back since
+    ],
+)
 def test_a_worker_that_never_came_up(run: Run, age: float, status: str) -> None:
     (run.folder / "state.json").write_text(json.dumps({"status": "starting", "changed": time.time() - age}))
     assert run.state()["status"] == status
@@ -135,9 +154,20 @@ def test_an_ended_run_stays_what_it_said(run: Run, status: str) -> None:
     assert not run.is_going()
 
 
-@pytest.mark.parametrize("text", [
-    None, "", '{"status": "trai', "[]", "7", "{}", '{"status": 3}', '{"status": "dreaming"}', '{"status": "training", "changed": "now"}',
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        None,
+        "",
+        '{"status": "trai',
+        "[]",
+        "7",
+        "{}",
+        '{"status": 3}',
+        '{"status": "dreaming"}',
+        '{"status": "training", "changed": "now"}',
+    ],
+)
 def test_a_missing_or_torn_state_is_broken_off(run: Run, text: str | None) -> None:
     (run.folder / "state.json").unlink()
     if text is not None:
@@ -187,7 +217,12 @@ def test_a_full_disk_leaves_the_state_whole_and_it_is_written_later(run: Run) ->
         assert not run.settle(0.3, every=0.1)
     assert run.settle(5, every=0.1)
     state = Run(run.folder).state()
-    assert (state["status"], state["done"], state["message"][:2], state["result"]) == ("finished", 2, "xx", {"test_accuracy": 0.9})
+    assert (state["status"], state["done"], state["message"][:2], state["result"]) == (
+        "finished",
+        2,
+        "xx",
+        {"test_accuracy": 0.9},
+    )
     assert sorted(path.name for path in run.folder.iterdir()) == ["config.json", "state.json"]
 
 
@@ -207,7 +242,9 @@ def test_a_folder_that_was_deleted_ends_the_run(run: Run) -> None:
 
 
 def test_log_tail_is_the_end_of_what_was_printed(run: Run) -> None:
-    (run.folder / "worker.log").write_bytes(b"\xff old\n" + "\n".join(f"line {number} é" for number in range(5000)).encode())
+    (run.folder / "worker.log").write_bytes(
+        b"\xff old\n" + "\n".join(f"line {number} é" for number in range(5000)).encode()
+    )
     assert run.log_tail(3) == "line 4997 é\nline 4998 é\nline 4999 é"
 
 

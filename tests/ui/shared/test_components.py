@@ -26,7 +26,8 @@ from vit_demo.ui.tabs.finetune.run_html import view_of
 
 
 @pytest.mark.parametrize(
-    ("share", "text"), [(1.0, "100.0 %"), (0.99996, "over 99.9 %"), (0.978, "97.8 %"), (0.00001, "under 0.1 %"), (0.0, "0.0 %")]
+    ("share", "text"),
+    [(1.0, "100.0 %"), (0.99996, "over 99.9 %"), (0.978, "97.8 %"), (0.00001, "under 0.1 %"), (0.0, "0.0 %")],
 )
 def test_percent_never_claims_certainty(share, text):
     assert percent(share) == text
@@ -55,7 +56,10 @@ def test_a_user_error_becomes_a_message_without_traceback():
 
 def test_texts_are_plain_json():
     for file in FOLDER.rglob("*.json"):
-        assert all(isinstance(text, str) and text.strip() for text in json.loads(file.read_text(encoding="utf-8")).values())
+        assert all(
+            isinstance(text, str) and text.strip()
+            for text in json.loads(file.read_text(encoding="utf-8")).values()
+        )
 
 
 def test_heat_lies_where_the_map_is_high():
@@ -66,7 +70,9 @@ def test_heat_lies_where_the_map_is_high():
     assert picture.shape == (70, 140, 3)
     # Inferno's top is a bright yellow, its bottom nearly black.
     assert picture[:, 120:].mean() > picture[:, :60].mean() + 60
-    assert np.allclose(heat_overlay(photo, np.ones((7, 14), np.float32)), heat_overlay(photo, np.zeros((7, 14), np.float32)))
+    assert np.allclose(
+        heat_overlay(photo, np.ones((7, 14), np.float32)), heat_overlay(photo, np.zeros((7, 14), np.float32))
+    )
 
 
 def test_the_grid_pulls_the_patches_apart_and_marks_the_clicked_one():
@@ -80,7 +86,9 @@ def test_the_grid_pulls_the_patches_apart_and_marks_the_clicked_one():
     rows, columns = np.nonzero(marked.any(axis=-1))
     middle = ((rows.min() + rows.max()) / 2 / sheet.height, (columns.min() + columns.max()) / 2 / sheet.width)
     assert middle == pytest.approx((1.5 / 4, 1.5 / 4), abs=0.03)
-    framed = np.asarray(mark_patch(photo.resize((320, 320)), grid, 15)) != np.asarray(photo.resize((320, 320)))
+    framed = np.asarray(mark_patch(photo.resize((320, 320)), grid, 15)) != np.asarray(
+        photo.resize((320, 320))
+    )
     assert not framed[:230, :230].any() and framed[240:, 240:].any()
 
 
@@ -104,7 +112,9 @@ def fill(run: runs.Run, steps: int) -> Curves:
 def numbers(trace) -> tuple[list[float], list[float]]:
     """The points of a trace that is sent as bytes."""
     assert trace.x["dtype"] == trace.y["dtype"] == "f8"
-    return tuple(np.frombuffer(base64.b64decode(axis["bdata"]), "<f8").tolist() for axis in (trace.x, trace.y))
+    return tuple(
+        np.frombuffer(base64.b64decode(axis["bdata"]), "<f8").tolist() for axis in (trace.x, trace.y)
+    )
 
 
 def test_the_plot_keeps_its_zoom_and_its_size(home):
@@ -116,11 +126,17 @@ def test_the_plot_keeps_its_zoom_and_its_size(home):
     assert figure.layout.uirevision == run.id
     assert figure.layout.xaxis.range == figure.layout.xaxis2.range == (0, 5000)
     assert numbers(figure.data[2]) == ([5000], [0.75])
-    assert numbers(figure.data[0]) == curves.train_loss.points and 300 <= len(curves.train_loss.points[0]) <= 600
+    assert (
+        numbers(figure.data[0]) == curves.train_loss.points and 300 <= len(curves.train_loss.points[0]) <= 600
+    )
     assert [trace.name for trace in figure.data] == ["train loss", "validation loss", "validation accuracy"]
     # Of a run that has just begun nothing is left of the one before.
     fresh = go.Figure(json.loads(curves_plot(Curves(), "other").plot))
-    assert fresh.layout.uirevision == "other" and fresh.layout.xaxis.range is None and all(numbers(trace) == ([], []) for trace in fresh.data)
+    assert (
+        fresh.layout.uirevision == "other"
+        and fresh.layout.xaxis.range is None
+        and all(numbers(trace) == ([], []) for trace in fresh.data)
+    )
 
 
 def test_nothing_is_sent_again_when_nothing_has_changed(home):

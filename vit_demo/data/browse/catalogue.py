@@ -1,8 +1,8 @@
 """Find photos in a data set of any size without decoding them: filter, search, sort, page.
 
-What is known of the photos is held as columns, N long, in the order of the data set: split after split, row after row. A
-number from 0 to N - 1 is called a place. All work on columns is numpy's or Arrow's, and the answer to a query is kept, so
-that turning a page takes as long among a million photos as among a thousand.
+What is known of the photos is held as columns, N long, in the order of the data set: split after split, row
+after row. A number from 0 to N - 1 is called a place. All work on columns is numpy's or Arrow's, and the
+answer to a query is kept, so that turning a page takes as long among a million photos as among a thousand.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ if TYPE_CHECKING:
 
     from vit_demo.data.checks.findings import Finding
 
-# Numbers that may be known of a photo, to sort by: of what a model said (0 to 1), in pixels, 0 to 1, and as quality.sharpness has it.
+# Numbers that may be known of a photo, to sort by: of what a model said (0 to 1), in pixels, 0 to 1, and as
+# quality.sharpness has it.
 NUMBERS = ("probability", "width", "height", "pixels", "brightness", "sharpness")
 SORTS = ("", "path", "label", "said", *NUMBERS)
 # To look for photos that were looked at and have no problem.
 FINE = "fine"
-# Of a catalogue so many answers are kept, with so many places in all, 4 bytes each; and so many orders of all places.
+# Of a catalogue so many answers are kept, with so many places in all, 4 bytes each; and so many orders of all
+# places.
 KEEP, KEEP_PLACES, KEEP_ORDERS = 256, 4_000_000, 6
 # By so many bytes of the paths it is judged which are rare.
 SAMPLED_BYTES = 100_000
@@ -41,8 +43,9 @@ SAMPLED_BYTES = 100_000
 class Query:
     """What a person asked to see; None means all.
 
-    split, label: exact names. text: part of the file path, any case. said: the class that a model named. right: whether that is
-    the label. problem: one of ``PhotoNotes.problem_names`` or ``PhotoNotes.found_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
+    split, label: exact names. text: part of the file path, any case. said: the class that a model named.
+    right: whether that is the label. problem: one of ``PhotoNotes.problem_names`` or
+    ``PhotoNotes.found_names``, or FINE. sort: one of SORTS, "" for the order of the data set.
     """
 
     split: str | None = None
@@ -59,9 +62,10 @@ class Query:
 class PhotoNotes:
     """What a run or a look at the photos says of them; None where nobody looked.
 
-    said: int32 (N,), a number in ``said_names``, -1 where no model said anything. numbers: by one of NUMBERS, float32 (N,), NaN where
-    it is not known. problems: int16 (N,), bit i is set where ``problem_names[i]`` is so, -1 where nobody looked. found, found_names: the
-    same of what a check found, int32 (N,). findings: those of the photo (split, path). turn: another number for each check.
+    said: int32 (N,), a number in ``said_names``, -1 where no model said anything. numbers: by one of NUMBERS,
+    float32 (N,), NaN where it is not known. problems: int16 (N,), bit i is set where ``problem_names[i]`` is
+    so, -1 where nobody looked. found, found_names: the same of what a check found, int32 (N,). findings:
+    those of the photo (split, path). turn: another number for each check.
     """
 
     said: np.ndarray | None = None
@@ -105,7 +109,10 @@ class Catalogue:
         self.splits = list(data)
         self.known = PhotoNotes()
         self._stored = data.cast_column("image", ImageFeature(decode=False))
-        tables = [part.select_columns(["labels", "image_file_path"]).with_format("arrow")[:] for part in data.values()]
+        tables = [
+            part.select_columns(["labels", "image_file_path"]).with_format("arrow")[:]
+            for part in data.values()
+        ]
         sizes = [len(table) for table in tables]
         self._starts = np.cumsum([0, *sizes])
         self._splits = np.repeat(np.arange(len(sizes), dtype=np.int8), sizes)
@@ -133,10 +140,17 @@ class Catalogue:
     def counts(self) -> dict[str, dict[str, int]]:
         """{split: {label: number of photos}}."""
         parts = zip(self.splits, self._starts[:-1], self._starts[1:])
-        return {split: dict(zip(self.labels, np.bincount(self._labels[start:end], minlength=len(self.labels)).tolist())) for split, start, end in parts}
+        return {
+            split: dict(
+                zip(self.labels, np.bincount(self._labels[start:end], minlength=len(self.labels)).tolist())
+            )
+            for split, start, end in parts
+        }
 
     def find(self, query: Query) -> np.ndarray:
-        """Places of the photos that fit, int32, sorted as asked: equal ones stay in the order of the data set, unknown ones come last."""
+        """Places of the photos that fit, int32, sorted as asked: equal ones stay in the order of the data
+        set, unknown ones come last.
+        """
         query = replace(query, text=query.text.strip().lower())
         with self._lock:
             if query in self._found:
@@ -149,7 +163,9 @@ class Catalogue:
             else:
                 found = np.flatnonzero(fits).astype(np.int32)
             self._found[query] = found
-            while len(self._found) > 1 and (len(self._found) > KEEP or sum(map(len, self._found.values())) > KEEP_PLACES):
+            while len(self._found) > 1 and (
+                len(self._found) > KEEP or sum(map(len, self._found.values())) > KEEP_PLACES
+            ):
                 self._found.popitem(last=False)
             return found
 
@@ -166,7 +182,11 @@ class Catalogue:
         if query.said is not None:
             fits &= False if known.said is None else known.said == _number(known.said_names, query.said)
         if query.right is not None:
-            fits &= False if known.said is None else (known.said >= 0) & ((known.said == self._as_said()) == query.right)
+            fits &= (
+                False
+                if known.said is None
+                else (known.said >= 0) & ((known.said == self._as_said()) == query.right)
+            )
         if query.problem is not None:
             fits &= self._has(query.problem)
         return fits
@@ -174,22 +194,32 @@ class Catalogue:
     def _has(self, problem: str) -> np.ndarray:
         """bool (N,): which photos have this problem, or with FINE: which were looked at and have none."""
         looked, has = np.zeros(len(self), dtype=bool), np.zeros(len(self), dtype=bool)
-        for column, names in ((self.known.problems, self.known.problem_names), (self.known.found, self.known.found_names)):
+        for column, names in (
+            (self.known.problems, self.known.problem_names),
+            (self.known.found, self.known.found_names),
+        ):
             if column is not None:
                 looked |= column >= 0
                 bit = _number(names, problem)
-                has |= column > 0 if problem == FINE else (column > 0) & (column >> max(bit, 0) & 1 == 1) & (bit >= 0)
+                has |= (
+                    column > 0
+                    if problem == FINE
+                    else (column > 0) & (column >> max(bit, 0) & 1 == 1) & (bit >= 0)
+                )
         return looked & ~has if problem == FINE else has
 
     def _as_said(self) -> np.ndarray:
-        """The label of each photo as a number in ``known.said_names``, -2 where no model could have said it."""
+        """The label of each photo as a number in ``known.said_names``, -2 where no model could have said
+        it.
+        """
         numbers = {name: number for number, name in enumerate(self.known.said_names)}
         return np.array([numbers.get(name, -2) for name in self.labels], dtype=np.int32)[self._labels]
 
     def _matches(self, text: str) -> np.ndarray:
         """bool (N,): whether the path has this text in it, in lower case.
 
-        Looks for the text's bytes in the bytes of all paths at once, the rarest first: Arrow's match_substring takes three times as long.
+        Looks for the text's bytes in the bytes of all paths at once, the rarest first: Arrow's
+        match_substring takes three times as long.
         """
         paths, bytes_, rarity = self._lowered()
         fits, wanted = np.zeros(len(paths), dtype=bool), np.frombuffer(text.encode(), np.uint8)
@@ -206,7 +236,8 @@ class Catalogue:
         return fits
 
     def _lowered(self) -> tuple[pa.Array, np.ndarray, np.ndarray]:
-        """The paths in lower case, their bytes in a row, and how often each byte is among some of them; made when first needed.
+        """The paths in lower case, their bytes in a row, and how often each byte is among some of them; made
+        when first needed.
 
         Arrow's strings, as Python's would take ten times the memory.
         """
@@ -214,20 +245,31 @@ class Catalogue:
         import pyarrow.compute as arrow
 
         if "lowered" not in self._shared:
-            chunks = [chunk.cast(pa.large_string()) for part in self._paths for chunk in arrow.utf8_lower(part).chunks]
+            chunks = [
+                chunk.cast(pa.large_string())
+                for part in self._paths
+                for chunk in arrow.utf8_lower(part).chunks
+            ]
             # One array, which begins at the beginning of its buffers.
             paths = pa.concat_arrays([*chunks, pa.array([""], pa.large_string())]).slice(0, len(self))
             size = int(np.frombuffer(paths.buffers()[1], np.int64)[len(self)])
             bytes_ = np.frombuffer(paths.buffers()[2], np.uint8, size)
-            self._shared["lowered"] = paths, bytes_, np.bincount(bytes_[:: 1 + size // SAMPLED_BYTES], minlength=256)
+            self._shared["lowered"] = (
+                paths,
+                bytes_,
+                np.bincount(bytes_[:: 1 + size // SAMPLED_BYTES], minlength=256),
+            )
         return self._shared["lowered"]
 
     def _order(self, sort: str, descending: bool) -> np.ndarray:
         """All places, sorted, int32."""
         if (sort, descending) not in self._orders:
             values = self._values(sort)
-            # Down by the negative, since a sorting that is read backwards turns equal ones round; numpy puts NaN last either way.
-            self._orders[sort, descending] = np.argsort(-values if descending else values, kind="stable").astype(np.int32)
+            # Down by the negative, since a sorting that is read backwards turns equal ones round; numpy puts
+            # NaN last either way.
+            self._orders[sort, descending] = np.argsort(
+                -values if descending else values, kind="stable"
+            ).astype(np.int32)
             if len(self._orders) > KEEP_ORDERS:
                 del self._orders[next(iter(self._orders))]
         return self._orders[sort, descending]
@@ -238,7 +280,9 @@ class Catalogue:
             if "ranks" not in self._shared:
                 import pyarrow.compute as arrow
 
-                self._shared["ranks"] = arrow.rank(self._lowered()[0], tiebreaker="dense").to_numpy().astype(np.float64)
+                self._shared["ranks"] = (
+                    arrow.rank(self._lowered()[0], tiebreaker="dense").to_numpy().astype(np.float64)
+                )
             return self._shared["ranks"]
         if sort == "label":
             return _alphabetical(self.labels)[self._labels]
@@ -251,7 +295,8 @@ class Catalogue:
     def lookup(self, splits: Sequence[str], paths: Sequence[str]) -> np.ndarray:
         """For each photo the number of the given (split, path) that it is, int32 (N,), -1 where it is none.
 
-        A given photo that is not in its split, since someone moved it, is found by its path where only one photo has that.
+        A given photo that is not in its split, since someone moved it, is found by its path where only one
+        photo has that.
         """
         import pyarrow as pa
         import pyarrow.compute as arrow
@@ -270,7 +315,9 @@ class Catalogue:
         if len(rest):
             elsewhere = np.concatenate([match(rest, part) for part in range(len(self.splits))])
             once = np.bincount(elsewhere[elsewhere >= 0], minlength=len(paths)) == 1
-            found = np.where((found < 0) & (elsewhere >= 0) & once[elsewhere], elsewhere, found).astype(np.int32)
+            found = np.where((found < 0) & (elsewhere >= 0) & once[elsewhere], elsewhere, found).astype(
+                np.int32
+            )
         return found
 
     def place(self, position: int) -> tuple[str, int]:
@@ -288,12 +335,18 @@ class Catalogue:
     def said(self, position: int) -> str | None:
         """The class that a model named, None where it was not asked."""
         known = self.known
-        return None if known.said is None or known.said[position] < 0 else known.said_names[known.said[position]]
+        return (
+            None if known.said is None or known.said[position] < 0 else known.said_names[known.said[position]]
+        )
 
     def problems(self, position: int) -> list[str] | None:
         """What is wrong with a photo, None where nobody looked."""
         bits = -1 if self.known.problems is None else int(self.known.problems[position])
-        return None if bits < 0 else [name for bit, name in enumerate(self.known.problem_names) if bits >> bit & 1]
+        return (
+            None
+            if bits < 0
+            else [name for bit, name in enumerate(self.known.problem_names) if bits >> bit & 1]
+        )
 
     def findings(self, position: int) -> tuple[Finding, ...] | None:
         """What a check found of a photo, None where none looked at it."""
@@ -307,13 +360,17 @@ class Catalogue:
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def stored(self, positions: Iterable[int]) -> list[dict]:
-        """The images of some places as the datasets library keeps them, {"bytes", "path"}, read split by split."""
+        """The images of some places as the datasets library keeps them, {"bytes", "path"}, read split by
+        split.
+        """
         positions = [int(position) for position in positions]
         rows: dict[int, dict] = {}
         for number, split in enumerate(self.splits):
             own = [position for position in positions if self._splits[position] == number]
             if own:
-                images = self._stored[split][[int(position - self._starts[number]) for position in own]]["image"]
+                images = self._stored[split][[int(position - self._starts[number]) for position in own]][
+                    "image"
+                ]
                 rows |= dict(zip(own, images))
         return [rows[position] for position in positions]
 
@@ -334,6 +391,7 @@ def _number(names: Sequence[str], name: str) -> int:
 
 def _alphabetical(names: Sequence[str]) -> np.ndarray:
     """The rank of each name among all, float64, whatever their case."""
-    ranks = {name: float(rank) for rank, name in enumerate(sorted(names, key=lambda name: (name.lower(), name)))}
+    ranks = {
+        name: float(rank) for rank, name in enumerate(sorted(names, key=lambda name: (name.lower(), name)))
+    }
     return np.array([ranks[name] for name in names], dtype=np.float64)
-

@@ -1,4 +1,6 @@
-"""What a check found, as columns of a catalogue: so that photos are filtered by it, and a photo's page tells it."""
+"""What a check found, as columns of a catalogue: so that photos are filtered by it, and a photo's page tells
+it.
+"""
 
 from __future__ import annotations
 
@@ -17,13 +19,20 @@ NAMES = tuple(name for kind in KINDS for name in (kind, kind + MAYBE))
 _turns = itertools.count(1)
 
 
-def add_findings(catalogue: Catalogue, found: tuple[Finding, ...], looked_at: Sequence[tuple[str, str]]) -> Catalogue:
-    """The same catalogue, which can now be filtered by what was found of the photos (split, path) that were looked at."""
+def add_findings(
+    catalogue: Catalogue, found: tuple[Finding, ...], looked_at: Sequence[tuple[str, str]]
+) -> Catalogue:
+    """The same catalogue, which can now be filtered by what was found of the photos (split, path) that were
+    looked at.
+    """
     by_photo: dict[tuple[str, str], list[Finding]] = {photo: [] for photo in looked_at}
     for finding in found:
         for photo in finding.photos:
             by_photo[photo].append(finding)
-    bits = [sum(1 << NAMES.index(name) for name in {name_of(finding) for finding in those}) for those in by_photo.values()]
+    bits = [
+        sum(1 << NAMES.index(name) for name in {name_of(finding) for finding in those})
+        for those in by_photo.values()
+    ]
     numbers = catalogue.lookup(*(zip(*by_photo) if by_photo else ((), ())))
     # Number -1, of a photo that was not looked at, is the last.
     column = np.array([*bits, -1], dtype=np.int32)[numbers]
@@ -37,7 +46,9 @@ def name_of(finding: Finding) -> str:
 
 
 def decided(decisions: Iterable[Decision], photo: tuple[str, str]) -> list[Decision]:
-    """Those about a photo (split, path), also where the data set is the mended one and has the photo in the split that it was moved to."""
+    """Those about a photo (split, path), also where the data set is the mended one and has the photo in the
+    split that it was moved to.
+    """
     decisions = list(decisions)
     moved = {one.photo for one in decisions if one.action == "move" and (one.to, one.path) == photo}
     return [one for one in decisions if one.photo == photo or one.photo in moved]

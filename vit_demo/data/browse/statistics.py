@@ -1,7 +1,9 @@
-"""What the photos of a data set are like in numbers: how many, how large, how bright, how sharp, of what colour.
+"""What the photos of a data set are like in numbers: how many, how large, how bright, how sharp, of what
+colour.
 
-How many there are of each class is read from the labels and costs nothing. All else needs each photo decoded once: that is
-done beside the page in a thread, and kept in the home folder. Of a large data set so many photos are drawn, each as likely.
+How many there are of each class is read from the labels and costs nothing. All else needs each photo decoded
+once: that is done beside the page in a thread, and kept in the home folder. Of a large data set so many
+photos are drawn, each as likely.
 """
 
 from __future__ import annotations
@@ -35,9 +37,10 @@ KEEP = 24
 class Numbers:
     """Of M photos that were looked at, in the order of the data set.
 
-    places: int32 (M,), as ``Catalogue`` has them. width, height: int32 (M,) in pixels, upright, 0 where a photo is broken.
-    colour: float32 (M, 3), mean red, green and blue, 0 to 1. sharpness: float32 (M,), as ``quality.sharpness``; NaN where nothing can
-    be said. problems: int16 (M,), bit i is set where the i-th of ``quality.WARNINGS`` is so; -1 where a photo is broken.
+    places: int32 (M,), as ``Catalogue`` has them. width, height: int32 (M,) in pixels, upright, 0 where a
+    photo is broken. colour: float32 (M, 3), mean red, green and blue, 0 to 1. sharpness: float32 (M,), as
+    ``quality.sharpness``; NaN where nothing can be said. problems: int16 (M,), bit i is set where the i-th of
+    ``quality.WARNINGS`` is so; -1 where a photo is broken.
     """
 
     places: np.ndarray
@@ -74,12 +77,21 @@ class Numbers:
 
         problems = np.full(len(catalogue), -1, dtype=np.int16)
         problems[self.places] = self.problems
-        numbers = {name: column(getattr(self, name)) for name in ("width", "height", "pixels", "brightness", "sharpness")}
-        return catalogue.knowing(problems=problems, problem_names=tuple(WARNINGS), numbers={**(catalogue.known.numbers or {}), **numbers})
+        numbers = {
+            name: column(getattr(self, name))
+            for name in ("width", "height", "pixels", "brightness", "sharpness")
+        }
+        return catalogue.knowing(
+            problems=problems,
+            problem_names=tuple(WARNINGS),
+            numbers={**(catalogue.known.numbers or {}), **numbers},
+        )
 
 
 def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None) -> Numbers:
-    """Look at all photos, or at MOST_PHOTOS that are drawn. progress: told how many are done; what it raises ends it."""
+    """Look at all photos, or at MOST_PHOTOS that are drawn. progress: told how many are done; what it raises
+    ends it.
+    """
     places = drawn(len(catalogue))
     rows = []
     with ThreadPoolExecutor(THREADS) as pool:
@@ -87,7 +99,11 @@ def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done:
             rows += pool.map(_look, catalogue.stored(places[start : start + CHUNK]))
             progress(len(rows))
     values = np.array(rows, dtype=np.float32).reshape(-1, 7)
-    width, height, problems = values[:, 0].astype(np.int32), values[:, 1].astype(np.int32), values[:, 6].astype(np.int16)
+    width, height, problems = (
+        values[:, 0].astype(np.int32),
+        values[:, 1].astype(np.int32),
+        values[:, 6].astype(np.int16),
+    )
     return Numbers(places, width, height, values[:, 2:5], values[:, 5], problems)
 
 
@@ -135,10 +151,18 @@ def start(catalogue: Catalogue) -> Job[Numbers]:
 
 
 def cache_key(catalogue: Catalogue) -> str:
-    """Changes with the data set and, where photos are files of their own, with each file that is looked at."""
+    """Changes with the data set and, where photos are files of their own, with each file that is looked
+    at.
+    """
     places = drawn(len(catalogue))
     stamps = [stamp(path) for path in map(catalogue.path, places) if os.path.isabs(path)]
-    return key_of(VERSION, MOST_PHOTOS, SEED, [(split, dataset_stamp(part), len(part)) for split, part in catalogue.data.items()], stamps)
+    return key_of(
+        VERSION,
+        MOST_PHOTOS,
+        SEED,
+        [(split, dataset_stamp(part), len(part)) for split, part in catalogue.data.items()],
+        stamps,
+    )
 
 
 def _read(key: str, count: int) -> Numbers | None:

@@ -1,7 +1,8 @@
-"""Small pictures of photos: made once, when their page is first looked at, and kept as files in the home folder.
+"""Small pictures of photos: made once, when their page is first looked at, and kept as files in the home
+folder.
 
-A photo that lies in a parquet file is known by its bytes, one that is a file of its own by path, size and time of change. What
-was not looked at for longest goes first when the folder is full.
+A photo that lies in a parquet file is known by its bytes, one that is a file of its own by path, size and
+time of change. What was not looked at for longest goes first when the folder is full.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ QUALITY = 72
 VERSION = 1
 THREADS = 4
 MOST_BYTES = 500 * 2**20
-# After so many new bytes the folder is looked through, and emptied to this share of MOST_BYTES where there is too much.
+# After so many new bytes the folder is looked through, and emptied to this share of MOST_BYTES where there is
+# too much.
 SWEEP_BYTES, LEAVE = 20 * 2**20, 0.9
 _pool = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="thumbnail")
 _lock = threading.Lock()
@@ -32,12 +34,16 @@ _fresh = SWEEP_BYTES  # so that the first one looks what an earlier server left
 
 
 def thumbnails(stored: Iterable[dict]) -> list[bytes | None]:
-    """A JPEG of each photo ({"bytes", "path"}, as the datasets library keeps it), None where it is broken; a few at a time."""
+    """A JPEG of each photo ({"bytes", "path"}, as the datasets library keeps it), None where it is broken; a
+    few at a time.
+    """
     return list(_pool.map(thumbnail, stored))
 
 
 def thumbnail(stored: dict) -> bytes | None:
-    """From the folder, else made and put there. A disk that is full or read-only costs only the next look its time."""
+    """From the folder, else made and put there. A disk that is full or read-only costs only the next look its
+    time.
+    """
     try:
         file = _folder() / _name(stored)
     except OSError:  # the photo is a file that is gone
@@ -68,7 +74,9 @@ def _folder() -> Path:
 
 
 def _name(stored: dict) -> str:
-    """Changes with the photo. Hashed, so that no name of others gets into a path; in 256 folders, since a folder of 80,000 files is slow."""
+    """Changes with the photo. Hashed, so that no name of others gets into a path; in 256 folders, since a
+    folder of 80,000 files is slow.
+    """
     digest = hashlib.blake2b(f"{VERSION} {SIDE} {QUALITY} ".encode(), digest_size=16)
     if stored["bytes"]:
         digest.update(stored["bytes"])
@@ -110,5 +118,7 @@ def sweep(folder: Path, most: int = MOST_BYTES) -> None:
         if total <= LEAVE * most:
             break
         with contextlib.suppress(OSError):
-            file.unlink(missing_ok=True)  # what others, who make room at the same time, have removed makes room too
+            file.unlink(
+                missing_ok=True
+            )  # what others, who make room at the same time, have removed makes room too
             total -= size

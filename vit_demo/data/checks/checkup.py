@@ -1,4 +1,6 @@
-"""The reading of a data set's photos beside the page: it goes on when the page is closed, and is kept for the next time."""
+"""The reading of a data set's photos beside the page: it goes on when the page is closed, and is kept for the
+next time.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ JOBS: Jobs[Reading] = Jobs("findings", KEEP, "error.data.check_failed")
 
 
 def start(data: DatasetDict, classifier: LeafClassifier) -> Job[Reading]:
-    """The reading of these photos with this model: the one under way or done, or a new one in a thread of its own."""
+    """The reading of these photos with this model: the one under way or done, or a new one in a thread of its
+    own.
+    """
     key = key_of(data, classifier.checkpoint.folder)
 
     def work(job: Job[Reading]) -> Reading:
@@ -38,7 +42,9 @@ def start(data: DatasetDict, classifier: LeafClassifier) -> Job[Reading]:
 
 
 def kept(key: str) -> bool:
-    """Whether the photos were read before, maybe by an earlier server, so that :func:`start` takes no time."""
+    """Whether the photos were read before, maybe by an earlier server, so that :func:`start` takes no
+    time.
+    """
     return _CACHE.file(key).is_file()
 
 
@@ -55,19 +61,28 @@ def key_of(data: DatasetDict, model: Path) -> str:
 
 
 def _stored(part) -> list[tuple[str, str]]:
-    """(path, what changes with the photo) of each row: the size of embedded bytes, or size and time of a file."""
+    """(path, what changes with the photo) of each row: the size of embedded bytes, or size and time of a
+    file.
+    """
     import pyarrow.compute as arrow
     from datasets import Image
 
     rows = []
-    columns = part.select_columns(["image_file_path", "image"]).cast_column("image", Image(decode=False)).with_format("arrow")
+    columns = (
+        part.select_columns(["image_file_path", "image"])
+        .cast_column("image", Image(decode=False))
+        .with_format("arrow")
+    )
     for table in columns.iter(1000):
         # Chunk by chunk: joined, the photos themselves would be read.
         chunks = table.column("image").chunks
         sizes = [size for chunk in chunks for size in arrow.binary_length(chunk.field("bytes")).to_pylist()]
         files = [file for chunk in chunks for file in chunk.field("path").to_pylist()]
         paths = table.column("image_file_path").to_pylist()
-        rows += [(path, str(size) if size is not None else _changed(file)) for path, size, file in zip(paths, sizes, files)]
+        rows += [
+            (path, str(size) if size is not None else _changed(file))
+            for path, size, file in zip(paths, sizes, files)
+        ]
     return rows
 
 

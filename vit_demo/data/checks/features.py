@@ -16,7 +16,8 @@ from vit_demo.model.classifier import LeafClassifier, autocast
 if TYPE_CHECKING:
     from PIL import Image
 
-# After these parts of the encoder's blocks the tokens are read: early ones know the picture, late ones what it shows.
+# After these parts of the encoder's blocks the tokens are read: early ones know the picture, late ones what
+# it shows.
 DEPTHS = (1 / 3, 1 / 2, 2 / 3, 5 / 6, 1)
 BATCH = 16
 # Told how many photos are done.
@@ -27,8 +28,8 @@ Progress = Callable[[int], None]
 class Features:
     """Of N photos, in their order.
 
-    values: float16 (N, len(DEPTHS), 2, D): after each of DEPTHS the [CLS] token, and the mean over the patches.
-    readable: bool (N,); the values of a photo that cannot be read are 0.
+    values: float16 (N, len(DEPTHS), 2, D): after each of DEPTHS the [CLS] token, and the mean over the
+    patches. readable: bool (N,); the values of a photo that cannot be read are 0.
     """
 
     values: np.ndarray
@@ -53,7 +54,9 @@ def layers_of(blocks: int) -> list[int]:
     return [max(1, round(depth * blocks)) for depth in DEPTHS]
 
 
-def read_features(classifier: LeafClassifier, photos: Iterable[Image.Image | None], progress: Progress = lambda done: None) -> Features:
+def read_features(
+    classifier: LeafClassifier, photos: Iterable[Image.Image | None], progress: Progress = lambda done: None
+) -> Features:
     """The features of photos as they come, a batch at a time; None stands for a photo that cannot be read."""
     rows: list[np.ndarray] = []
     readable: list[bool] = []
@@ -65,7 +68,9 @@ def read_features(classifier: LeafClassifier, photos: Iterable[Image.Image | Non
         rows += [empty if photo is None else next(found) for photo in batch]
         readable += [photo is not None for photo in batch]
         progress(len(rows))
-    return Features(np.stack(rows) if rows else np.empty((0, *empty.shape), np.float16), np.array(readable, dtype=bool))
+    return Features(
+        np.stack(rows) if rows else np.empty((0, *empty.shape), np.float16), np.array(readable, dtype=bool)
+    )
 
 
 @torch.inference_mode()
@@ -74,7 +79,9 @@ def _of_batch(classifier: LeafClassifier, photos: list[Image.Image]) -> np.ndarr
     pixel_values = classifier.preprocess(photos)
     with autocast(classifier.device):
         tokens = classifier.model.vit(
-            pixel_values, output_hidden_states=True, interpolate_pos_encoding=classifier.needs_interpolation(pixel_values)
+            pixel_values,
+            output_hidden_states=True,
+            interpolate_pos_encoding=classifier.needs_interpolation(pixel_values),
         ).hidden_states
     chosen = [tokens[layer] for layer in layers_of(classifier.blocks)]
     parts = [torch.stack([layer[:, 0].float(), layer[:, 1:].float().mean(dim=1)], dim=1) for layer in chosen]

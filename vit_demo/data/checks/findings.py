@@ -1,7 +1,8 @@
 """What is wrong with a data set: found from one pass over its photos, one finding a photo or pair.
 
-:func:`read_photos` is the slow part: it decodes every photo once and keeps what was seen of it (:class:`Reading`), whatever it
-is called. :func:`find` is quick and looks at the labels and splits as they are now, so that it can be asked again after each decision.
+:func:`read_photos` is the slow part: it decodes every photo once and keeps what was seen of it
+(:class:`Reading`), whatever it is called. :func:`find` is quick and looks at the labels and splits as they
+are now, so that it can be asked again after each decision.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from PIL import Image
 
-# In the order in which they are shown: what spoils an examination, then what spoils the lesson, then the photos themselves.
+# In the order in which they are shown: what spoils an examination, then what spoils the lesson, then the
+# photos themselves.
 LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN = "leakage", "label", "duplicate", "unlike", "broken"
 # Key of the note on two photos that are one.
 SAME_PIXELS = "data.note.same"
@@ -35,9 +37,11 @@ KINDS = (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN, *WARNINGS)
 # Of a larger data set so many photos are drawn, each as likely as any other.
 MOST_PHOTOS = 20_000
 SEED = 0
-# Of pairs and of photos unlike the rest, so many candidates; most are right, and a person has to look at each.
+# Of pairs and of photos unlike the rest, so many candidates; most are right, and a person has to look at
+# each.
 CANDIDATES = 30
-# A photo is unlike the rest when its neighbours are farther than this many interquartile ranges above the third quartile (Tukey 1977).
+# A photo is unlike the rest when its neighbours are farther than this many interquartile ranges above the
+# third quartile (Tukey 1977).
 FENCE = 3.0
 NEIGHBOURS = 5
 # A class with less than this share of the largest one's photos is named.
@@ -46,10 +50,11 @@ RARE = 1 / 3
 
 @dataclass(frozen=True)
 class Finding:
-    """kind: one of KINDS. photos: (split, path) of the photo, or of both. score: the higher the surer, comparable within a kind.
+    """kind: one of KINDS. photos: (split, path) of the photo, or of both. score: the higher the surer,
+    comparable within a kind.
 
-    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be, else "".
-    note: numbers for a person.
+    sure: whether it is claimed; others are candidates. suggestion: the class that a wrong label should be,
+    else "". note: numbers for a person.
     """
 
     kind: str
@@ -62,7 +67,9 @@ class Finding:
 
 @dataclass(frozen=True)
 class Reading:
-    """What was seen of N photos. photos: (split, path) of each, as in the source. problems: of each those of quality.WARNINGS. total: in the data set."""
+    """What was seen of N photos. photos: (split, path) of each, as in the source. problems: of each those of
+    quality.WARNINGS. total: in the data set.
+    """
 
     photos: list[tuple[str, str]]
     features: Features
@@ -74,7 +81,10 @@ class Reading:
         """All of it, to be kept."""
         told = json.dumps({"photos": self.photos, "problems": self.problems, "total": self.total})
         return {
-            "values": self.features.values, "readable": self.features.readable, "digests": self.prints.digests, "hashes": self.prints.hashes,
+            "values": self.features.values,
+            "readable": self.features.readable,
+            "digests": self.prints.digests,
+            "hashes": self.prints.hashes,
             "told": np.frombuffer(told.encode(), np.uint8),
         }
 
@@ -84,15 +94,24 @@ class Reading:
         try:
             told = json.loads(arrays["told"].tobytes())
             return cls(
-                [tuple(photo) for photo in told["photos"]], Features(arrays["values"], arrays["readable"]), Fingerprints(arrays["digests"], arrays["hashes"]),
-                [tuple(keys) for keys in told["problems"]], told["total"],
+                [tuple(photo) for photo in told["photos"]],
+                Features(arrays["values"], arrays["readable"]),
+                Fingerprints(arrays["digests"], arrays["hashes"]),
+                [tuple(keys) for keys in told["problems"]],
+                told["total"],
             )
         except (TypeError, KeyError, ValueError):
             return None
 
 
-def read_photos(data: DatasetDict, classifier: LeafClassifier, progress: Callable[[int, int], None] = lambda done, total: None) -> Reading:
-    """Decode each photo once. progress: told how many of how many are done; what it raises ends the reading."""
+def read_photos(
+    data: DatasetDict,
+    classifier: LeafClassifier,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Reading:
+    """Decode each photo once. progress: told how many of how many are done; what it raises ends the
+    reading.
+    """
     chosen = _chosen({split: len(part) for split, part in data.items()})
     count = sum(map(len, chosen.values()))
     prints, problems = [], []
@@ -105,9 +124,17 @@ def read_photos(data: DatasetDict, classifier: LeafClassifier, progress: Callabl
 
     features = read_features(classifier, watched(), lambda done: progress(done, count))
     paths = {split: part.select_columns(["image_file_path"]) for split, part in data.items()}
-    photos = [(split, paths[split][int(row)]["image_file_path"]) for split, rows in chosen.items() for row in rows]
+    photos = [
+        (split, paths[split][int(row)]["image_file_path"]) for split, rows in chosen.items() for row in rows
+    ]
     hashes = np.stack([bits for _, bits in prints]) if prints else np.empty((0, HASH_BITS), dtype=bool)
-    return Reading(photos, features, Fingerprints(np.array([digest for digest, _ in prints]), hashes), problems, sum(map(len, data.values())))
+    return Reading(
+        photos,
+        features,
+        Fingerprints(np.array([digest for digest, _ in prints]), hashes),
+        problems,
+        sum(map(len, data.values())),
+    )
 
 
 def _chosen(sizes: dict[str, int]) -> dict[str, np.ndarray]:
@@ -117,7 +144,10 @@ def _chosen(sizes: dict[str, int]) -> dict[str, np.ndarray]:
     if total > MOST_PHOTOS:
         rows = np.sort(np.random.default_rng(SEED).choice(total, MOST_PHOTOS, replace=False))
     starts = np.cumsum([0, *sizes.values()])
-    return {split: rows[(rows >= start) & (rows < start + size)] - start for start, (split, size) in zip(starts, sizes.items())}
+    return {
+        split: rows[(rows >= start) & (rows < start + size)] - start
+        for start, (split, size) in zip(starts, sizes.items())
+    }
 
 
 def _photos(data: DatasetDict, chosen: dict[str, np.ndarray]) -> Iterable[Image.Image | None]:
@@ -132,12 +162,18 @@ def _photos(data: DatasetDict, chosen: dict[str, np.ndarray]) -> Iterable[Image.
 def find(reading: Reading, data: DatasetDict, decisions: Iterable[Decision] = ()) -> list[Finding]:
     """All findings, in the order of KINDS, the surest of a kind first.
 
-    data: as it was read; the labels and splits that ``decisions`` give are put over it, and what was kept or left out by them is not found again.
+    data: as it was read; the labels and splits that ``decisions`` give are put over it, and what was kept or
+    left out by them is not found again.
     """
     names = label_names(data)
     labels, splits, gone, kept = _as_decided(reading, data, list(decisions))
     here = np.array([photo not in gone for photo in reading.photos], dtype=bool) & reading.features.readable
-    found = [*_leakage(reading, splits, here), *_labels(reading, labels, here, names), *_duplicates(reading, splits, here), *_unlike(reading, here)]
+    found = [
+        *_leakage(reading, splits, here),
+        *_labels(reading, labels, here, names),
+        *_duplicates(reading, splits, here),
+        *_unlike(reading, here),
+    ]
     for row, photo in enumerate(reading.photos):
         if photo in gone:
             continue
@@ -145,19 +181,34 @@ def find(reading: Reading, data: DatasetDict, decisions: Iterable[Decision] = ()
             found.append(Finding(BROKEN, (photo,), 1.0, True))
         found += [Finding(problem, (photo,), 1.0, True) for problem in reading.problems[row]]
     order = {kind: number for number, kind in enumerate(KINDS)}
-    wanted = [finding for finding in found if not any((finding.kind, photo, "") in kept for photo in finding.photos) and _pair(finding) not in kept]
+    wanted = [
+        finding
+        for finding in found
+        if not any((finding.kind, photo, "") in kept for photo in finding.photos)
+        and _pair(finding) not in kept
+    ]
     return sorted(wanted, key=lambda finding: (order[finding.kind], -finding.score))
 
 
 def _pair(finding: Finding) -> tuple[str, tuple[str, str], str]:
-    """As a decision names two photos that were kept together, so that a third one like them is found all the same."""
+    """As a decision names two photos that were kept together, so that a third one like them is found all the
+    same.
+    """
     return finding.kind, finding.photos[0], "/".join(finding.photos[-1])
 
 
-def _as_decided(reading: Reading, data: DatasetDict, decisions: list[Decision]) -> tuple[np.ndarray, np.ndarray, set, set]:
-    """(label of each photo, split of each, photos left out, (kind, photo, the other one of a pair or "") that a person found right)."""
+def _as_decided(
+    reading: Reading, data: DatasetDict, decisions: list[Decision]
+) -> tuple[np.ndarray, np.ndarray, set, set]:
+    """(label of each photo, split of each, photos left out, (kind, photo, the other one of a pair or "") that
+    a person found right).
+    """
     names = label_names(data)
-    own = {(split, path): label for split, part in data.items() for path, label in zip(part["image_file_path"], part["labels"])}
+    own = {
+        (split, path): label
+        for split, part in data.items()
+        for path, label in zip(part["image_file_path"], part["labels"])
+    }
     moved, gone, kept = {}, set(), set()
     for decision in decisions:
         if decision.action == "exclude":
@@ -181,7 +232,9 @@ def _leakage(reading: Reading, splits: np.ndarray, here: np.ndarray) -> list[Fin
 
 
 def _duplicates(reading: Reading, splits: np.ndarray, here: np.ndarray) -> list[Finding]:
-    """Within a split; those across are leakage. Only the ones that are claimed: photos of one field often look alike."""
+    """Within a split; those across are leakage. Only the ones that are claimed: photos of one field often
+    look alike.
+    """
     within = [finding for finding in _pairs(reading, splits, here, across=False) if finding.sure]
     place = dict(zip(reading.photos, splits))
     return [finding for finding in within if place[finding.photos[0]] == place[finding.photos[1]]]
@@ -196,7 +249,15 @@ def _pairs(reading: Reading, splits: np.ndarray, here: np.ndarray, across: bool)
         alike = Sentence("data.note.alike", {"likeness": likeness, "bits": int(pair.bits), "all": HASH_BITS})
         note = Sentence(SAME_PIXELS) if pair.kind == "same" else alike
         # As they are ranked: the same first, then near, then by likeness.
-        found.append(Finding(kind, (reading.photos[pair.first], reading.photos[pair.second]), -float(rank), pair.kind != "alike", note=note))
+        found.append(
+            Finding(
+                kind,
+                (reading.photos[pair.first], reading.photos[pair.second]),
+                -float(rank),
+                pair.kind != "alike",
+                note=note,
+            )
+        )
     return found
 
 
@@ -209,8 +270,24 @@ def _labels(reading: Reading, labels: np.ndarray, here: np.ndarray, names: list[
     for at in suspects.order:
         if suspects.margins[at] < 0:
             suggested = names[suspects.suggested[at]]
-            note = Sentence("data.note.label", {"label": names[labels[rows[at]]], "other": suggested, "margin": -float(suspects.margins[at])})
-            found.append(Finding(LABEL, (reading.photos[rows[at]],), -float(suspects.margins[at]), bool(suspects.suspect[at]), suggested, note))
+            note = Sentence(
+                "data.note.label",
+                {
+                    "label": names[labels[rows[at]]],
+                    "other": suggested,
+                    "margin": -float(suspects.margins[at]),
+                },
+            )
+            found.append(
+                Finding(
+                    LABEL,
+                    (reading.photos[rows[at]],),
+                    -float(suspects.margins[at]),
+                    bool(suspects.suspect[at]),
+                    suggested,
+                    note,
+                )
+            )
     return found
 
 
@@ -228,11 +305,16 @@ def _unlike(reading: Reading, here: np.ndarray) -> list[Finding]:
     far = [at for at in np.argsort(-distances)[:CANDIDATES] if distances[at] > limit]
     ratios = distances / middle
     notes = {at: Sentence("data.note.unlike", {"ratio": float(ratios[at])}) for at in far}
-    return [Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=note) for at, note in notes.items()]
+    return [
+        Finding(UNLIKE, (reading.photos[rows[at]],), float(ratios[at]), True, note=note)
+        for at, note in notes.items()
+    ]
 
 
 def rare_classes(data: DatasetDict) -> dict[str, int]:
-    """Classes with so few train photos that the model will seldom say them: less than a third of those of the largest class."""
+    """Classes with so few train photos that the model will seldom say them: less than a third of those of the
+    largest class.
+    """
     names = label_names(data)
     counts = np.bincount(np.asarray(data["train"]["labels"]), minlength=len(names))
     return {name: int(count) for name, count in zip(names, counts) if count < RARE * counts.max()}

@@ -1,9 +1,11 @@
-"""Labels that are probably wrong: each photo is judged by all the others, and disagrees with what it is called.
+"""Labels that are probably wrong: each photo is judged by all the others, and disagrees with what it is
+called.
 
-A kernel ridge regression on the features of a frozen model predicts the class of each photo from all other photos. Its
-leave-one-out predictions have a closed form (Rifkin and Lippert 2007, "Notes on regularized least squares", section 3.2),
-so that no photo's own label speaks for it and nothing is trained twice. Which of them are called suspects is decided as in
-confident learning (Northcutt, Jiang and Chuang 2021, "Confident learning: estimating uncertainty in dataset labels").
+A kernel ridge regression on the features of a frozen model predicts the class of each photo from all other
+photos. Its leave-one-out predictions have a closed form (Rifkin and Lippert 2007, "Notes on regularized least
+squares", section 3.2), so that no photo's own label speaks for it and nothing is trained twice. Which of them
+are called suspects is decided as in confident learning (Northcutt, Jiang and Chuang 2021, "Confident
+learning: estimating uncertainty in dataset labels").
 """
 
 from __future__ import annotations
@@ -15,10 +17,11 @@ from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
 from vit_demo.data.copies.duplicates import standardised
 
-# exp(-WIDTH * mean squared difference of a feature), and how much the regression is held back. benchmarks/suspects.py
-# --choose prints what others give, on seeds that it does not report.
+# exp(-WIDTH * mean squared difference of a feature), and how much the regression is held back.
+# benchmarks/suspects.py --choose prints what others give, on seeds that it does not report.
 WIDTH, RIDGE = 1.0, 0.1
-# With more photos than this, so many of them stand for all (Nystroem approximation, Williams and Seeger 2001).
+# With more photos than this, so many of them stand for all (Nystroem approximation, Williams and Seeger
+# 2001).
 LANDMARKS = 2000
 # Below this share of a class's photos nothing can be said of it: at least two others have to speak for it.
 FEWEST = 3
@@ -26,9 +29,11 @@ FEWEST = 3
 
 @dataclass(frozen=True)
 class Suspects:
-    """scores: float64 (N, C), how well each class fits by all other photos, near 1 for yes and 0 for no. labels: (N,), as given.
+    """scores: float64 (N, C), how well each class fits by all other photos, near 1 for yes and 0 for no.
+    labels: (N,), as given.
 
-    suggested: (N,), the class that fits best. suspect: bool (N,), those that confident learning calls mislabelled.
+    suggested: (N,), the class that fits best. suspect: bool (N,), those that confident learning calls
+    mislabelled.
     """
 
     scores: np.ndarray
@@ -38,7 +43,9 @@ class Suspects:
 
     @property
     def margins(self) -> np.ndarray:
-        """Score of the given class less that of the best other one, (N,): the lower, the likelier it is wrong."""
+        """Score of the given class less that of the best other one, (N,): the lower, the likelier it is
+        wrong.
+        """
         rows = np.arange(len(self.labels))
         others = self.scores.copy()
         others[rows, self.labels] = -np.inf
@@ -51,16 +58,20 @@ class Suspects:
 
 
 def find_suspects(features: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0) -> Suspects:
-    """features: (N, D). labels: integer (N,), from 0 to classes - 1. seed: of the landmarks of a large data set."""
+    """features: (N, D). labels: integer (N,), from 0 to classes - 1. seed: of the landmarks of a large data
+    set.
+    """
     labels = np.asarray(labels)
     scores = leave_one_out(features, np.eye(classes)[labels], seed)
     return Suspects(scores, labels, scores.argmax(axis=1), _off_diagonal(scores, labels, classes))
 
 
 def leave_one_out(features: np.ndarray, targets: np.ndarray, seed: int = 0) -> np.ndarray:
-    """What a kernel ridge regression of targets (N, C) on features (N, D) says of each photo when it has seen all others, (N, C).
+    """What a kernel ridge regression of targets (N, C) on features (N, D) says of each photo when it has seen
+    all others, (N, C).
 
-    With the smoother S = P (P^T P + RIDGE I)^-1 P^T on kernel features P and y centred, it is y_i - (y_i - (S y)_i) / (1 - S_ii).
+    With the smoother S = P (P^T P + RIDGE I)^-1 P^T on kernel features P and y centred, it is y_i - (y_i - (S
+    y)_i) / (1 - S_ii).
     """
     features = standardised(np.asarray(features, dtype=np.float64))
     mapped = _kernel_features(features, seed)
@@ -73,10 +84,14 @@ def leave_one_out(features: np.ndarray, targets: np.ndarray, seed: int = 0) -> n
 
 
 def _kernel_features(features: np.ndarray, seed: int) -> np.ndarray:
-    """(N, M) whose products are the Gaussian kernel of (N, D): exactly where all photos are landmarks, else nearly."""
+    """(N, M) whose products are the Gaussian kernel of (N, D): exactly where all photos are landmarks, else
+    nearly.
+    """
     chosen = features
     if len(features) > LANDMARKS:
-        chosen = features[np.sort(np.random.default_rng(seed).choice(len(features), LANDMARKS, replace=False))]
+        chosen = features[
+            np.sort(np.random.default_rng(seed).choice(len(features), LANDMARKS, replace=False))
+        ]
     among = _kernel(chosen, chosen)
     # A grain of noise on the diagonal, since photos that are there twice make it singular.
     lower = cholesky(among + 1e-6 * np.eye(len(among)), lower=True)
@@ -84,7 +99,9 @@ def _kernel_features(features: np.ndarray, seed: int) -> np.ndarray:
 
 
 def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    from sklearn.metrics.pairwise import euclidean_distances  # by matrix product, ten times as fast as one pair after the other
+    from sklearn.metrics.pairwise import (
+        euclidean_distances,
+    )  # by matrix product, ten times as fast as one pair after the other
 
     return np.exp(-WIDTH * euclidean_distances(left, right, squared=True) / left.shape[1])
 
@@ -92,7 +109,8 @@ def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 def _off_diagonal(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
     """Photos off the diagonal of the confident joint (Northcutt et al. 2021, eq. 1 and 2), bool (N,).
 
-    A photo counts for a class when its score there is at least the mean score of the photos that are called so.
+    A photo counts for a class when its score there is at least the mean score of the photos that are called
+    so.
     """
     counts = np.bincount(labels, minlength=classes)
     enough = counts >= FEWEST

@@ -20,7 +20,8 @@ from vit_demo.photos.safe_open import decode
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# A person waits while photos are read: about 20 seconds at the most, and only the first time. An import has no such limit.
+# A person waits while photos are read: about 20 seconds at the most, and only the first time. An import has
+# no such limit.
 MOST_PHOTOS = 5000
 MOST_BYTES = 600 * 2**20
 # Changes when what is kept of a photo is made in another way.
@@ -29,7 +30,9 @@ UNREADABLE = ("", np.zeros(HASH_BITS, dtype=bool))
 
 
 def groups_of(data: Dataset) -> np.ndarray:
-    """The group of each photo, int (N,), as :func:`vit_demo.data.copies.split.group_photos` makes them; each its own where there are too many."""
+    """The group of each photo, int (N,), as :func:`vit_demo.data.copies.split.group_photos` makes them; each
+    its own where there are too many.
+    """
     from datasets import Image as ImageFeature
 
     alone = np.arange(len(data))
@@ -47,7 +50,9 @@ def groups_of(data: Dataset) -> np.ndarray:
     new = {key: _print(stored[number]["image"]) for number, key in enumerate(keys) if key not in known}
     _write(new)
     found = [known.get(key) or new[key] for key in keys]
-    return group_photos(np.array([digest for digest, _ in found]), np.array([bits for _, bits in found]), NEAR_BITS)
+    return group_photos(
+        np.array([digest for digest, _ in found]), np.array([bits for _, bits in found]), NEAR_BITS
+    )
 
 
 def _key(stored: dict) -> tuple[str, int]:
@@ -68,7 +73,9 @@ def _print(stored: dict) -> tuple[str, np.ndarray]:
 
 @contextlib.contextmanager
 def _kept() -> Iterator[sqlite3.Connection | None]:
-    """What is known of photos, by their keys; None where nothing can be kept. No home folder is made for it."""
+    """What is known of photos, by their keys; None where nothing can be kept. No home folder is made for
+    it.
+    """
     home = settings.load().home
     if not home.is_dir():
         yield None
@@ -103,6 +110,9 @@ def _write(new: dict[str, tuple[str, np.ndarray]]) -> None:
     with _kept() as connection, contextlib.suppress(sqlite3.Error):
         if connection:
             with connection:
-                connection.execute("CREATE TABLE IF NOT EXISTS prints (key TEXT PRIMARY KEY, digest TEXT NOT NULL, bits BLOB NOT NULL) WITHOUT ROWID")
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS prints (key TEXT PRIMARY KEY, digest TEXT NOT NULL, bits BLOB"
+                    " NOT NULL) WITHOUT ROWID"
+                )
                 rows = [(key, digest, np.packbits(bits).tobytes()) for key, (digest, bits) in new.items()]
                 connection.executemany("INSERT OR REPLACE INTO prints VALUES (?, ?, ?)", rows)

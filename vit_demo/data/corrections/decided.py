@@ -1,4 +1,6 @@
-"""A data set with the decisions of its journal applied, and the fingerprint that tells one such set from another."""
+"""A data set with the decisions of its journal applied, and the fingerprint that tells one such set from
+another.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,9 @@ def with_decisions(data: DatasetDict, journal: Journal) -> DatasetDict:
 def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
     """Leave out, relabel and move photos; the source's own rows and order otherwise.
 
-    The last decision of each kind about a photo counts; one about a photo that is not there any more, or to a class or
-    split that is not there, does nothing. Raises UserError where a split would be left without photos.
+    The last decision of each kind about a photo counts; one about a photo that is not there any more, or to a
+    class or split that is not there, does nothing. Raises UserError where a split would be left without
+    photos.
     """
     from datasets import DatasetDict, concatenate_datasets
 
@@ -44,9 +47,14 @@ def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
     taken: dict[str, list[Dataset]] = {split: [] for split in data}
     for split, part in data.items():
         photos = [(split, path) for path in part["image_file_path"]]
-        wanted = np.array([splits.get(photo, split) if splits.get(photo, split) in data else split for photo in photos], dtype=object)
+        wanted = np.array(
+            [splits.get(photo, split) if splits.get(photo, split) in data else split for photo in photos],
+            dtype=object,
+        )
         wanted[[photo in excluded for photo in photos]] = None
-        part = _relabel(part, [names.index(labels[photo]) if labels.get(photo) in names else -1 for photo in photos])
+        part = _relabel(
+            part, [names.index(labels[photo]) if labels.get(photo) in names else -1 for photo in photos]
+        )
         for target in data:
             rows = np.flatnonzero(wanted == target)
             if len(rows):
@@ -54,7 +62,12 @@ def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
     for split, parts in taken.items():
         if not parts:
             raise UserError("error.data.split_empty", split=split)
-    return DatasetDict({split: parts[0] if len(parts) == 1 else concatenate_datasets(parts) for split, parts in taken.items()})
+    return DatasetDict(
+        {
+            split: parts[0] if len(parts) == 1 else concatenate_datasets(parts)
+            for split, parts in taken.items()
+        }
+    )
 
 
 def _last_words(decisions: Iterable[Decision]) -> tuple[set, dict, dict]:
@@ -76,12 +89,16 @@ def _relabel(part: Dataset, new: list[int]) -> Dataset:
         return part
     old, feature = part["labels"], part.features["labels"]
     order = list(part.features)
-    changed = part.remove_columns("labels").add_column("labels", [before if after < 0 else after for before, after in zip(old, new)])
+    changed = part.remove_columns("labels").add_column(
+        "labels", [before if after < 0 else after for before, after in zip(old, new)]
+    )
     return changed.select_columns(order).cast_column("labels", feature)
 
 
 def fingerprint(data: DatasetDict) -> str:
-    """16 hexadecimal digits of all that a model learns from: class names, and of each split each photo's path, label and bytes, in order."""
+    """16 hexadecimal digits of all that a model learns from: class names, and of each split each photo's
+    path, label and bytes, in order.
+    """
     from datasets import Image
 
     digest = hashlib.sha256(repr(data["train"].features["labels"].names).encode())

@@ -1,7 +1,8 @@
-"""What a person decided about single photos of a data set: kept apart from it, readable, and each decision can be taken back.
+"""What a person decided about single photos of a data set: kept apart from it, readable, and each decision
+can be taken back.
 
-One file a data set under ``decisions/`` in the home folder, one JSON object a line. The source itself is never changed:
-:func:`vit_demo.data.corrections.decided.mend` makes the mended data set of both.
+One file a data set under ``decisions/`` in the home folder, one JSON object a line. The source itself is
+never changed: :func:`vit_demo.data.corrections.decided.mend` makes the mended data set of both.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ ACTIONS = ("keep", "exclude", "relabel", "move")
 
 @dataclass(frozen=True)
 class Decision:
-    """About one photo. number: of this decision in its journal, from 1. to: the new label or split; of a pair that is kept, the other one.
+    """About one photo. number: of this decision in its journal, from 1. to: the new label or split; of a pair
+    that is kept, the other one.
 
     why: the finding that led to it.
     """
@@ -50,7 +52,11 @@ class Journal:
         self.name = name
         slug = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-")[-40:]
         # A name of the user's is made harmless for a path; the digest tells apart what then looks alike.
-        self.file = settings.load().home / "decisions" / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.jsonl"
+        self.file = (
+            settings.load().home
+            / "decisions"
+            / f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:8]}.jsonl"
+        )
 
     def decisions(self) -> list[Decision]:
         """Those in force, in the order in which they were taken."""
@@ -85,7 +91,9 @@ class Journal:
         return decision
 
     def undo(self, number: int | None = None) -> Decision:
-        """Take a decision back, the last one without a number; it stays in the file. UserError where there is none."""
+        """Take a decision back, the last one without a number; it stays in the file. UserError where there is
+        none.
+        """
         with self._changing():
             decisions = self.decisions()
             chosen = [decision for decision in decisions if number in (None, decision.number)]
@@ -95,7 +103,9 @@ class Journal:
         return chosen[-1]
 
     def follow(self, moved: Mapping[tuple[str, str], tuple[str, str]]) -> None:
-        """Take the decisions about photos that lie elsewhere now anew, about where they lie. moved: new (split, path) by the old one."""
+        """Take the decisions about photos that lie elsewhere now anew, about where they lie. moved: new
+        (split, path) by the old one.
+        """
         named = {"/".join(old): "/".join(new) for old, new in moved.items()}
         for decision in self.decisions():
             photo, to = moved.get(decision.photo, decision.photo), named.get(decision.to, decision.to)
@@ -111,7 +121,9 @@ class Journal:
 
     def _last(self) -> int:
         """The highest number ever given, so that none is given twice."""
-        numbers = [values["number"] for values in line_log.read(self.file) if isinstance(values.get("number"), int)]
+        numbers = [
+            values["number"] for values in line_log.read(self.file) if isinstance(values.get("number"), int)
+        ]
         return max(numbers, default=0)
 
     @contextlib.contextmanager

@@ -1,10 +1,12 @@
 """The review set: photos that the model got wrong, with what people say they are, kept to teach it.
 
-review/review.jsonl    what was said of which photo, one JSON object a line, only ever appended; the last word on a photo counts
+review/review.jsonl    what was said of which photo, one JSON object a line, only ever appended; the last word
+on a photo counts
        photos/<id>.jpg the photo, named by its pixels: upright, RGB, without place, time or camera
        lock            held while either is changed
 
-A word of a person is kept as text in the journal and never becomes part of a path. This module is light: it knows no model.
+A word of a person is kept as text in the journal and never becomes part of a path. This module is light: it
+knows no model.
 """
 
 from __future__ import annotations
@@ -33,8 +35,8 @@ _ID = re.compile(r"[0-9a-f]{32}")
 
 @dataclass(frozen=True)
 class Said:
-    """What the model said of a photo: the class, its probability (0 to 1), the verdict where it has one, and which model: its name, and its
-    revision where it is from the Hub."""
+    """What the model said of a photo: the class, its probability (0 to 1), the verdict where it has one, and
+    which model: its name, and its revision where it is from the Hub."""
 
     label: str
     probability: float
@@ -45,7 +47,9 @@ class Said:
 
 @dataclass(frozen=True)
 class Correction:
-    """A photo of the set. id: names its file. label: what it is, as a person says. time: seconds since 1970."""
+    """A photo of the set. id: names its file. label: what it is, as a person says. time: seconds since
+    1970.
+    """
 
     id: str
     label: str
@@ -88,7 +92,8 @@ def remove(correction_id: str) -> None:
     if correction_id not in _ids():
         raise UserError("error.data.no_review_photo", id=correction_id[:40])
     with _changing(), _no_room():
-        # First the word, then the file: what is killed between leaves a file that the next change sweeps away.
+        # First the word, then the file: what is killed between leaves a file that the next change sweeps
+        # away.
         line_log.append(_journal(), {"id": correction_id, "removed": True, "time": round(time.time(), 3)})
         _sweep(_ids())
 
@@ -119,7 +124,9 @@ def state() -> tuple[str, int, int]:
 
 
 def clean_label(text: str) -> str:
-    """A label as it is kept: one line, without spaces at its ends. UserError for what is no name of a class."""
+    """A label as it is kept: one line, without spaces at its ends. UserError for what is no name of a
+    class.
+    """
     label = " ".join(str(text or "").split())
     if not label:
         raise UserError("error.data.no_label_said")
@@ -168,22 +175,29 @@ def _no_room():
 
 
 def _name(photo: Image.Image) -> str:
-    """32 hexadecimal digits of its size and pixels: the same photo sent again, or as another file, has the same."""
+    """32 hexadecimal digits of its size and pixels: the same photo sent again, or as another file, has the
+    same.
+    """
     digest = hashlib.sha256(repr(photo.size).encode())
     digest.update(photo.tobytes())
     return digest.hexdigest()[:32]
 
 
 def _jpeg(photo: Image.Image) -> bytes:
-    """The pixels and nothing else: Pillow writes what an opened photo carries along only where it is told to."""
+    """The pixels and nothing else: Pillow writes what an opened photo carries along only where it is told
+    to.
+    """
     file = io.BytesIO()
-    Image.frombytes("RGB", photo.size, photo.tobytes()).save(file, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    Image.frombytes("RGB", photo.size, photo.tobytes()).save(
+        file, "JPEG", quality=JPEG_QUALITY, subsampling=0
+    )
     return file.getvalue()
 
 
-
 def _read() -> dict[str, Correction]:
-    """The last word on each photo that is not removed, by id, in the order of these words. Lines that are torn or no such word are left out."""
+    """The last word on each photo that is not removed, by id, in the order of these words. Lines that are
+    torn or no such word are left out.
+    """
     found: dict[str, Correction] = {}
     for values in line_log.read(_journal()):
         with contextlib.suppress(ValueError, TypeError, KeyError, UserError):
@@ -191,7 +205,9 @@ def _read() -> dict[str, Correction]:
                 continue
             found.pop(values["id"], None)
             if not values.get("removed"):
-                found[values["id"]] = Correction(**{**values, "label": clean_label(values["label"]), "said": Said(**values["said"])})
+                found[values["id"]] = Correction(
+                    **{**values, "label": clean_label(values["label"]), "said": Said(**values["said"])}
+                )
     return found
 
 

@@ -32,15 +32,19 @@ def open_review_set() -> DatasetDict:
 
 
 def with_review_set(data: DatasetDict) -> DatasetDict:
-    """A data set with all photos of the review set added to its train photos; its validation and test photos stay as they are.
+    """A data set with all photos of the review set added to its train photos; its validation and test photos
+    stay as they are.
 
-    Classes are matched by name. Raises UserError where a class that the data set lacks has too few photos, with how many are needed.
+    Classes are matched by name. Raises UserError where a class that the data set lacks has too few photos,
+    with how many are needed.
     """
     return _kept(data, lambda: _join(data, _corrections()))
 
 
 def review_to_look_at() -> DatasetDict:
-    """The review set; all of it as train, the newest first, where it has too few photos to train on. UserError where it is empty."""
+    """The review set; all of it as train, the newest first, where it has too few photos to train on.
+    UserError where it is empty.
+    """
     try:
         return open_review_set()
     except UserError:
@@ -85,7 +89,13 @@ def _split(corrections: list[Correction]) -> DatasetDict:
     needed = _photos_needed(max(2, len(names)))
     if len(names) < 2 or len(corrections) < needed or min(counts.values()) < CLASS_PHOTOS:
         rare = ", ".join(f"{name}: {counts[same_class(name)]}" for name in names)
-        raise UserError("error.data.review_too_few", counts=rare, each=CLASS_PHOTOS, needed=needed, example=f"{BEANS} + {REVIEW}")
+        raise UserError(
+            "error.data.review_too_few",
+            counts=rare,
+            each=CLASS_PHOTOS,
+            needed=needed,
+            example=f"{BEANS} + {REVIEW}",
+        )
     train = _dataset(corrections, names, _features(names))
     return normalise(DatasetDict(train=train), Sentence("data.named.review"))
 
@@ -109,10 +119,17 @@ def _join(data: DatasetDict, corrections: list[Correction]) -> DatasetDict:
     new = [name for name in _names(corrections) if same_class(name) not in known]
     for name in new:
         if counts[same_class(name)] < NEW_CLASS_PHOTOS:
-            raise UserError("error.data.review_new_class", photos=counts[same_class(name)], label=name, needed=NEW_CLASS_PHOTOS)
+            raise UserError(
+                "error.data.review_new_class",
+                photos=counts[same_class(name)],
+                label=name,
+                needed=NEW_CLASS_PHOTOS,
+            )
     if new:
         names = [*names, *new]
-        data = DatasetDict({split: part.cast_column("labels", ClassLabel(names=names)) for split, part in data.items()})
+        data = DatasetDict(
+            {split: part.cast_column("labels", ClassLabel(names=names)) for split, part in data.items()}
+        )
     added = _dataset(corrections, names, data["train"].features)
     return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})
 

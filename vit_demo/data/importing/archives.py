@@ -1,8 +1,9 @@
-"""Zip and tar files that a stranger packed: read one member after the other, never more than a piece in memory.
+"""Zip and tar files that a stranger packed: read one member after the other, never more than a piece in
+memory.
 
-Nothing in an archive decides where anything is written: :meth:`Archive.members` gives names and bytes, the caller stores them
-under names of its own. An archive made to do harm (names outside it, links, devices, bombs, archives in archives) is refused
-as a whole, by what its list says and again by what really comes out.
+Nothing in an archive decides where anything is written: :meth:`Archive.members` gives names and bytes, the
+caller stores them under names of its own. An archive made to do harm (names outside it, links, devices,
+bombs, archives in archives) is refused as a whole, by what its list says and again by what really comes out.
 """
 
 from __future__ import annotations
@@ -26,9 +27,11 @@ from vit_demo.data.importing.incoming import readable
 
 MAX_MEMBERS = 200_000
 MAX_TOTAL_BYTES = 20 * 2**30
-# Photos are packed already: unpacked they are hardly larger. What grows more than this is no photo, unless it is small.
+# Photos are packed already: unpacked they are hardly larger. What grows more than this is no photo, unless it
+# is small.
 MAX_RATIO, SMALL = 100, 8 * 2**20
-# A list of members is read at once: of this length it takes about half a GB. Nothing else that is read at once comes near it.
+# A list of members is read at once: of this length it takes about half a GB. Nothing else that is read at
+# once comes near it.
 MAX_READ = 40 * 2**20
 # The same for the names of one member of a tar.
 MAX_HEADER = 2**21
@@ -41,12 +44,24 @@ ZIP_ENDINGS = (".zip",)
 TAR_ENDINGS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz", ".tbz2", ".tar.xz", ".txz")
 ENDINGS = ZIP_ENDINGS + TAR_ENDINGS
 PIECE = 2**20
-BAD = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError, OSError)
+BAD = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    ValueError,
+    OSError,
+)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file in an archive. parts: its path, as it can be read. size: bytes, as the list says. at: bytes of the archive that are behind us."""
+    """One file in an archive. parts: its path, as it can be read. size: bytes, as the list says. at: bytes of
+    the archive that are behind us.
+    """
 
     parts: tuple[str, ...]
     size: int
@@ -58,13 +73,17 @@ class Member:
         return "/".join(self.parts)
 
     def pieces(self) -> Iterator[bytes]:
-        """Its content. To be read before the next member is asked for. UserError where it is damaged or more than it said."""
+        """Its content. To be read before the next member is asked for. UserError where it is damaged or more
+        than it said.
+        """
         return self._pieces()
 
 
 @dataclass(frozen=True)
 class Archive:
-    """members: one after the other, once. count: how many there are, 0 where only the end will tell. size: bytes of the archive."""
+    """members: one after the other, once. count: how many there are, 0 where only the end will tell. size:
+    bytes of the archive.
+    """
 
     members: Iterator[Member]
     count: int
@@ -82,7 +101,9 @@ def is_archive(path: Path) -> bool:
 
 @contextlib.contextmanager
 def open_archive(path: Path) -> Iterator[Archive]:
-    """Open a zip or tar file. Raises UserError where it is none, damaged or made to do harm: of a tar only while its members are read."""
+    """Open a zip or tar file. Raises UserError where it is none, damaged or made to do harm: of a tar only
+    while its members are read.
+    """
     shown = path.name
     try:
         file = path.open("rb")  # noqa: SIM115 (closed below; what the caller raises must not be taken for our own)
@@ -100,8 +121,12 @@ def open_archive(path: Path) -> Iterator[Archive]:
             yield Archive(_tar_members(file, shown), 0, size)
 
 
-def _zip_list(file: BinaryIO, size: int, shown: str) -> tuple[zipfile.ZipFile, list[tuple[zipfile.ZipInfo, tuple[str, ...]]]]:
-    """The files of a zip with their paths; all of what its list says is checked before anything is unpacked."""
+def _zip_list(
+    file: BinaryIO, size: int, shown: str
+) -> tuple[zipfile.ZipFile, list[tuple[zipfile.ZipInfo, tuple[str, ...]]]]:
+    """The files of a zip with their paths; all of what its list says is checked before anything is
+    unpacked.
+    """
     try:
         packed = zipfile.ZipFile(_Bounded(file, shown))
     except BAD:
@@ -118,10 +143,14 @@ def _zip_list(file: BinaryIO, size: int, shown: str) -> tuple[zipfile.ZipFile, l
     return packed, files
 
 
-def _zip_members(packed: zipfile.ZipFile, files: list[tuple[zipfile.ZipInfo, tuple[str, ...]]]) -> Iterator[Member]:
+def _zip_members(
+    packed: zipfile.ZipFile, files: list[tuple[zipfile.ZipInfo, tuple[str, ...]]]
+) -> Iterator[Member]:
     behind = 0
     for info, parts in files:
-        yield Member(parts, info.file_size, behind, lambda info=info, parts=parts: _unzip(packed, info, parts[-1]))
+        yield Member(
+            parts, info.file_size, behind, lambda info=info, parts=parts: _unzip(packed, info, parts[-1])
+        )
         behind += info.compress_size
 
 
@@ -178,7 +207,8 @@ def _tar_members(file: BinaryIO, shown: str) -> Iterator[Member]:
         _check_nested(parts[-1], shown)
         _check_total(info.size, shown)
         yield Member(parts, info.size, stream.packed.tell(), lambda info=info: _untar(tar, info, shown))
-    # To tarfile anything that is no header is the end; a whole archive ends with zeros, or with its last member.
+    # To tarfile anything that is no header is the end; a whole archive ends with zeros, or with its last
+    # member.
     if stream.last.strip(b"\0"):
         raise _damaged(shown)
 

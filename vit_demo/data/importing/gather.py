@@ -1,7 +1,8 @@
 """Take photos out of what a person brings, into one folder, each checked and with what it is called there.
 
-A zip, a tar or a folder says by its own folders what a photo shows, or by a table that lies in it; a table (CSV) says it in a
-column; photos alone are told it by the person. Parquet files are unpacked, so that all ends in photos that a person can look at.
+A zip, a tar or a folder says by its own folders what a photo shows, or by a table that lies in it; a table
+(CSV) says it in a column; photos alone are told it by the person. Parquet files are unpacked, so that all
+ends in photos that a person can look at.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class Files:
 
 @dataclass(frozen=True)
 class Table:
-    """A CSV of paths and labels. anywhere: whether its photos may lie outside its folder, which only the person at this computer can allow."""
+    """A CSV of paths and labels. anywhere: whether its photos may lie outside its folder, which only the
+    person at this computer can allow.
+    """
 
     path: Path
     anywhere: bool = False
@@ -50,7 +53,9 @@ class Table:
 
 @dataclass(frozen=True)
 class Progress:
-    """done: photos taken. total: files to look at, 0 where it is not known. bytes, of_bytes: read of the source; both 0 where it has no one size."""
+    """done: photos taken. total: files to look at, 0 where it is not known. bytes, of_bytes: read of the
+    source; both 0 where it has no one size.
+    """
 
     done: int = 0
     seen: int = 0
@@ -67,7 +72,9 @@ class Progress:
 
 @dataclass
 class Taken:
-    """A photo in the folder of the import. parts: its path in the source. label, split: "" until they are known."""
+    """A photo in the folder of the import. parts: its path in the source. label, split: "" until they are
+    known.
+    """
 
     file: Path
     parts: tuple[str, ...]
@@ -93,7 +100,9 @@ class Stage:
     _number: int = 0
 
     def skip(self, name: str | Sentence, why: str | Unfit) -> None:
-        """Note what is left out, and why. why: the key of a sentence about {name}, or what a photo was refused with."""
+        """Note what is left out, and why. why: the key of a sentence about {name}, or what a photo was
+        refused with.
+        """
         self.skipped_count += 1
         if len(self.skipped) < MOST_NAMED:
             self.skipped.append(_left_out(name if isinstance(name, Sentence) else readable(name)[-200:], why))
@@ -120,7 +129,14 @@ class Stage:
                     raise Unfit("error.photos.bytes", "error.photos.smaller", limit=limit // 2**20)
                 out.write(piece)
 
-    def take(self, parts: tuple[str, ...], pieces: Iterator[bytes], label: str = "", split: str = "", is_photo: bool = False) -> None:
+    def take(
+        self,
+        parts: tuple[str, ...],
+        pieces: Iterator[bytes],
+        label: str = "",
+        split: str = "",
+        is_photo: bool = False,
+    ) -> None:
         """Take one photo, or note why not. is_photo: whatever its ending says."""
         name = "/".join(parts)
         if is_clutter(parts):
@@ -141,14 +157,22 @@ class Stage:
 
 
 def _left_out(name: str | Sentence, why: str | Unfit) -> dict[str, Any]:
-    """As a file that is left out is kept: its name and, in English, how the sentence goes on behind it; and the whole sentence."""
+    """As a file that is left out is kept: its name and, in English, how the sentence goes on behind it; and
+    the whole sentence.
+    """
     said = why.why(name) if isinstance(why, Unfit) else Sentence(why, {"name": name})
     with speaking(DEFAULT_LANGUAGE):
-        return {"name": str(name), "why": say(said.key, **{**said.values, "name": ""}).strip(), "said": said.as_json()}
+        return {
+            "name": str(name),
+            "why": say(said.key, **{**said.values, "name": ""}).strip(),
+            "said": said.as_json(),
+        }
 
 
 def left_out(entry: dict[str, Any]) -> Sentence | str:
-    """Why a file was left out, about its {name}, of an entry of :attr:`Stage.skipped`; the English of earlier versions as it was kept."""
+    """Why a file was left out, about its {name}, of an entry of :attr:`Stage.skipped`; the English of earlier
+    versions as it was kept.
+    """
     said = Sentence.from_json(entry.get("said", ""))
     return said if isinstance(said, Sentence) else f"{entry['name']} {entry['why']}"
 
@@ -245,7 +269,9 @@ def _is_table(parts: tuple[str, ...]) -> bool:
 
 
 def _label(lists: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
-    """Tables among the photos count where they name at least half of them; else the folders do, and the tables are left out."""
+    """Tables among the photos count where they name at least half of them; else the folders do, and the
+    tables are left out.
+    """
     named = {}
     for file, parts in lists:
         # Any list may lie beside photos, and need not be of them.
@@ -281,7 +307,9 @@ def _from_parquet(files: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> No
                 row = Sentence("data.left_out.row", {"file": readable(parts[-1])[-180:], "number": number})
                 stage.skip(row, "data.left_out.no_label" if content else "data.left_out.no_photo")
             else:
-                stage.take((name.lstrip(".") or f"row-{number}",), iter((content,)), label, split, is_photo=True)
+                stage.take(
+                    (name.lstrip(".") or f"row-{number}",), iter((content,)), label, split, is_photo=True
+                )
             stage.seen(0)
 
 
@@ -321,7 +349,9 @@ def _columns(schema, features, shown: str) -> tuple[str, str]:
     labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
     labels += [name for name in ("labels", "label") if name in features and name not in labels]
     if not images or not labels:
-        raise UserError("error.data.parquet_no_labels" if images else "error.data.parquet_no_images", name=shown)
+        raise UserError(
+            "error.data.parquet_no_labels" if images else "error.data.parquet_no_images", name=shown
+        )
     return ("image" if "image" in images else images[0]), ("labels" if "labels" in labels else labels[0])
 
 
@@ -354,10 +384,11 @@ def _unwrapped(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def place(photos: list[Taken], stage: Stage) -> list[Taken]:
-    """Those of which split and class are known: by the person, by a table, or by the folders they lie in; the others are noted.
+    """Those of which split and class are known: by the person, by a table, or by the folders they lie in; the
+    others are noted.
 
-    The folders are split/class/photo or class/photo, inside any number of folders that hold nothing else. A class is called as its
-    folder will be; UserError where two would be one on many disks.
+    The folders are split/class/photo or class/photo, inside any number of folders that hold nothing else. A
+    class is called as its folder will be; UserError where two would be one on many disks.
     """
     told, silent = [photo for photo in photos if photo.label], [photo for photo in photos if not photo.label]
     paths = _unwrapped([photo.parts for photo in silent])

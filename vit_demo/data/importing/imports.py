@@ -2,16 +2,20 @@
 
 imports/<name>/train/<class>/<photo>      and the same for validation and test
                import.json                where they came from, how many, what was left out and why
-       .new-<name>-<digits>/, .lock       while it is made; what a killed server left is swept at the next start
+       .new-<name>-<digits>/, .lock       while it is made; what a killed server left is swept at the next
+       start
 
 It is opened as ``open_dataset("import:NAME")``. For the page:
 
-- ``start(source, name)`` begins in a thread and returns a :class:`Job`, or raises UserError at once (the name, or it is there already).
-  source: a Path (archive, folder), ``Files(paths, label)`` for photos with the label that was typed in, which are added where the
-  import is there already. A ``Table`` (CSV) names files of this computer: take none from a stranger.
-- ``job(name)`` and ``jobs()`` find them again after a reload: ``stage`` ("running", "done", "stopped", "failed"), ``progress``
-  (``share``, ``done``, ``bytes``), ``result`` (an :class:`Imported`, with ``counts`` and ``skipped``) or ``error`` (a sentence); ``stop()``.
-- ``list_imports()`` gives an :class:`Imported` each, ``Imported.spec`` is what ``open_dataset`` takes; ``remove(name)`` deletes one.
+- ``start(source, name)`` begins in a thread and returns a :class:`Job`, or raises UserError at once (the
+  name, or it is there already). source: a Path (archive, folder), ``Files(paths, label)`` for photos with the
+  label that was typed in, which are added where the import is there already. A ``Table`` (CSV) names files of
+  this computer: take none from a stranger.
+- ``job(name)`` and ``jobs()`` find them again after a reload: ``stage`` ("running", "done", "stopped",
+  "failed"), ``progress`` (``share``, ``done``, ``bytes``), ``result`` (an :class:`Imported`, with ``counts``
+  and ``skipped``) or ``error`` (a sentence); ``stop()``.
+- ``list_imports()`` gives an :class:`Imported` each, ``Imported.spec`` is what ``open_dataset`` takes;
+  ``remove(name)`` deletes one.
 """
 
 from __future__ import annotations
@@ -60,7 +64,8 @@ class Imported:
     """A finished import. source: what it was called where it came from, in English. time: seconds since 1970.
 
     counts: {split: {class: photos}}. skipped: the first thousand of skipped_count, each told by
-    :func:`vit_demo.data.importing.gather.left_out`. cut: the splits that were made here. copies: photos that look like another one of the import.
+    :func:`vit_demo.data.importing.gather.left_out`. cut: the splits that were made here. copies: photos that
+    look like another one of the import.
     """
 
     name: str
@@ -76,7 +81,11 @@ class Imported:
     def origin(self) -> Sentence | str:
         """What its source was called, to be said in the language of whoever reads it."""
         by_hand = _BY_HAND.fullmatch(self.source)
-        return Sentence("data.named.by_hand", {"count": int(by_hand[1]), "label": by_hand[2]}) if by_hand else self.source
+        return (
+            Sentence("data.named.by_hand", {"count": int(by_hand[1]), "label": by_hand[2]})
+            if by_hand
+            else self.source
+        )
 
     @property
     def folder(self) -> Path:
@@ -96,16 +105,26 @@ class Imported:
     def as_dict(self) -> dict[str, Any]:
         """For programs."""
         skipped = [{"name": entry["name"], "why": entry["why"]} for entry in self.skipped]
-        return {**asdict(self), "skipped": skipped, "photos": self.photos, "spec": self.spec, "folder": str(self.folder)}
+        return {
+            **asdict(self),
+            "skipped": skipped,
+            "photos": self.photos,
+            "spec": self.spec,
+            "folder": str(self.folder),
+        }
 
 
 def import_photos(
-    source: Path | Files | Table, name: str, progress: Callable[[Progress], None] = lambda progress: None, cancelled: Callable[[], bool] = lambda: False
+    source: Path | Files | Table,
+    name: str,
+    progress: Callable[[Progress], None] = lambda progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Imported:
-    """Take the photos of a source in, check and split them. Raises UserError with what to do; then nothing of it is left behind.
+    """Take the photos of a source in, check and split them. Raises UserError with what to do; then nothing of
+    it is left behind.
 
-    progress: told after each file that was looked at. cancelled: asked at each piece of a file. Photos with a label are added to an
-    import of this name; for all others the name must be free.
+    progress: told after each file that was looked at. cancelled: asked at each piece of a file. Photos with a
+    label are added to an import of this name; for all others the name must be free.
     """
     name = check_name(name, source)
     with _own_folder(name) as folder, _as_sentence():
@@ -120,13 +139,20 @@ def import_photos(
         counts = _move(photos, folder / "data", stage)
         with speaking(DEFAULT_LANGUAGE):
             title = str(_title(source))
-        result = Imported(name, title, round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made)
-        (folder / "data" / RECORD).write_text(json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        result = Imported(
+            name, title, round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made
+        )
+        (folder / "data" / RECORD).write_text(
+            json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
         stage.check()
         if not result.folder.exists():
             _journal(name).forget()  # of an import of this name whose folder somebody deleted
         _put_in_place(folder / "data", result.folder)
-        moved = [(photo.split, str(result.folder.resolve() / photo.file.relative_to(folder / "data"))) for photo in there]
+        moved = [
+            (photo.split, str(result.folder.resolve() / photo.file.relative_to(folder / "data")))
+            for photo in there
+        ]
         _journal(name).follow(dict(zip(known, moved)))
     return result
 
@@ -171,7 +197,10 @@ def sweep() -> None:
     for left in [*imports_folder().glob(f"{NEW}*"), *imports_folder().glob(f"{OLD}*")]:
         if left.name.startswith(OLD):
             name = left.name.removeprefix(OLD)
-            with contextlib.suppress(OSError), FileLock(left.with_name(f".{name.casefold()}.lock"), timeout=0):
+            with (
+                contextlib.suppress(OSError),
+                FileLock(left.with_name(f".{name.casefold()}.lock"), timeout=0),
+            ):
                 if (imports_folder() / name).exists():
                     shutil.rmtree(left, ignore_errors=True)
                 else:
@@ -185,7 +214,11 @@ def sweep() -> None:
 
 def _folders() -> list[Path]:
     with contextlib.suppress(OSError):
-        return [folder for folder in sorted(imports_folder().iterdir()) if folder.is_dir() and not folder.name.startswith(".")]
+        return [
+            folder
+            for folder in sorted(imports_folder().iterdir())
+            if folder.is_dir() and not folder.name.startswith(".")
+        ]
     return []
 
 
@@ -239,11 +272,15 @@ def _as_sentence() -> Iterator[None]:
     except OSError as error:
         if error.errno in _NO_ROOM:
             raise UserError("error.data.import_no_room") from None
-        raise UserError("error.data.import_not_stored", error=error.strerror, folder=str(imports_folder())) from None
+        raise UserError(
+            "error.data.import_not_stored", error=error.strerror, folder=str(imports_folder())
+        ) from None
 
 
 def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
-    """Where photos are added: those that are there already, in the splits that they came with; returns (split, path) of each as it was."""
+    """Where photos are added: those that are there already, in the splits that they came with; returns
+    (split, path) of each as it was.
+    """
     folder, known = (imports_folder() / name).resolve(), []
     made_here = _record(folder).get("cut", ())
     for file in sorted(folder.glob("*/*/*")):
@@ -257,7 +294,9 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
         try:
             looked = look_at(copy)
         except Unfit as error:  # not left out as others are: it would be gone from the import
-            photo = Sentence("error.data.photo_of_import", {"photo": f"{split}/{label}/{file.name}", "name": name})
+            photo = Sentence(
+                "error.data.photo_of_import", {"photo": f"{split}/{label}/{file.name}", "name": name}
+            )
             raise UserError("error.data.import_broken", why=error.why(photo), name=name) from None
         stage.photos.append(Taken(copy, (file.name,), looked, label, "" if split in made_here else split))
         known.append((split, str(file)))
@@ -268,7 +307,9 @@ def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserErro
     if len(stage.photos) == known and stage.skipped_count:
         first = left_out(stage.skipped[0])
         name = first.values["name"]
-        why = Sentence(first.key, {**first.values, "name": name if isinstance(name, Sentence) else name[-60:]})
+        why = Sentence(
+            first.key, {**first.values, "name": name if isinstance(name, Sentence) else name[-60:]}
+        )
         return UserError("error.data.none_usable", source=_title(source), why=why)
     return UserError("error.data.none_in_class", source=_title(source))
 
@@ -281,11 +322,16 @@ def _title(source: Path | Files | Table) -> Sentence | str:
 
 
 def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]:
-    """Give each photo its split; returns the splits that were made here, and how many photos look like another one.
+    """Give each photo its split; returns the splits that were made here, and how many photos look like
+    another one.
 
     added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
     """
-    groups = group_photos(np.array([photo.looked.digest for photo in photos]), np.array([photo.looked.hash for photo in photos]), NEAR_BITS)
+    groups = group_photos(
+        np.array([photo.looked.digest for photo in photos]),
+        np.array([photo.looked.hash for photo in photos]),
+        NEAR_BITS,
+    )
     copies = len(photos) - len(np.unique(groups))
     given = {photo.split for photo in photos} - {""}
     if len(given - {"train"}) > 1 and "train" not in given:
@@ -323,13 +369,17 @@ def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str
             folder.mkdir(parents=True)
             taken[folder] = set()
         stage.check()
-        photo.file = photo.file.rename(folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder]))
+        photo.file = photo.file.rename(
+            folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder])
+        )
         counts[photo.split][photo.label] += 1
     return {split: dict(sorted(classes.items())) for split, classes in counts.items() if classes}
 
 
 def _put_in_place(made: Path, target: Path) -> None:
-    """In one step; where photos were added, the old folder makes room first and comes back should anything go wrong."""
+    """In one step; where photos were added, the old folder makes room first and comes back should anything go
+    wrong.
+    """
     old = target.with_name(OLD + target.name)
     if target.exists():
         target.rename(old)
@@ -355,7 +405,9 @@ def start(source: Path | Files | Table, name: str) -> Job[Imported]:
             raise UserError("error.data.import_under_way", name=name)
 
         def work(job: Job[Imported]) -> Imported:
-            return import_photos(source, name, lambda progress: setattr(job, "progress", progress), job.stop_asked.is_set)
+            return import_photos(
+                source, name, lambda progress: setattr(job, "progress", progress), job.stop_asked.is_set
+            )
 
         JOBS.forget(name)
         return JOBS.start(Job(name, progress=Progress()), work)

@@ -1,4 +1,6 @@
-"""Look at one photo file that came from outside: may it be kept, under which name, and what is it recognised by."""
+"""Look at one photo file that came from outside: may it be kept, under which name, and what is it recognised
+by.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,28 @@ from vit_demo.photos.safe_open import FORMATS, opened
 
 HEIF_ENDINGS = (".heic", ".heif")
 ENDINGS = PHOTO_ENDINGS + HEIF_ENDINGS
-# What is kept is decoded whole later on, a HEIC already here: any format but a plain JPEG takes up to 17 bytes a pixel for it.
+# What is kept is decoded whole later on, a HEIC already here: any format but a plain JPEG takes up to 17
+# bytes a pixel for it.
 MAX_OTHER_PIXELS = 50_000_000
 JPEG_QUALITY = 95
 MAX_NAME_BYTES = 120
 # What computers put beside photos, and nobody means to bring.
 CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "lost+found")
 # Names that are devices on Windows, whatever their ending.
-RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
+RESERVED = {
+    "con",
+    "prn",
+    "aux",
+    "nul",
+    *(f"{port}{number}" for port in ("com", "lpt") for number in range(10)),
+}
 
 
 @dataclass(frozen=True)
 class Looked:
-    """A photo that can be kept. ending: of its format. digest, hash: what :func:`vit_demo.data.copies.duplicates.fingerprint_of` says of it."""
+    """A photo that can be kept. ending: of its format. digest, hash: what
+    :func:`vit_demo.data.copies.duplicates.fingerprint_of` says of it.
+    """
 
     ending: str
     digest: str
@@ -37,18 +48,28 @@ class Looked:
 
 
 def final_name(name: str, looked: Looked) -> str:
-    """A safe name, with the ending that tools look for: as it was, or that of the format where it was none or HEIC."""
+    """A safe name, with the ending that tools look for: as it was, or that of the format where it was none or
+    HEIC.
+    """
     stem, ending = os.path.splitext(name)
-    return safe_name(name if ending.lower() in PHOTO_ENDINGS else (stem if ending.lower() in HEIF_ENDINGS else name) + looked.ending)
+    return safe_name(
+        name
+        if ending.lower() in PHOTO_ENDINGS
+        else (stem if ending.lower() in HEIF_ENDINGS else name) + looked.ending
+    )
 
 
 def is_clutter(parts: tuple[str, ...]) -> bool:
-    """Whether a path is hidden or leads through what computers leave beside photos (.DS_Store, .ipynb_checkpoints, __MACOSX)."""
+    """Whether a path is hidden or leads through what computers leave beside photos (.DS_Store,
+    .ipynb_checkpoints, __MACOSX).
+    """
     return any(part.startswith(".") or part.lower() in CLUTTER for part in parts)
 
 
 def look_at(file: Path) -> Looked:
-    """Decode a photo to its end; a HEIC becomes a JPEG in its place, so that each tool can read it. Unfit where it cannot be kept."""
+    """Decode a photo to its end; a HEIC becomes a JPEG in its place, so that each tool can read it. Unfit
+    where it cannot be kept.
+    """
     with opened(file, MAX_OTHER_PIXELS) as photo:
         is_heif, ending = photo.format == "HEIF", FORMATS.get(photo.format, ".jpg")
         rgb = upright_rgb(photo, None if is_heif else PRINT_PIXELS)
@@ -78,7 +99,9 @@ def safe_name(text: str) -> str:
 
 
 def free_name(name: str, taken: set[str]) -> str:
-    """The name, or "name-2" and so on where that is taken; capital and small letters are one, as on many disks. Adds it to ``taken``."""
+    """The name, or "name-2" and so on where that is taken; capital and small letters are one, as on many
+    disks. Adds it to ``taken``.
+    """
     stem, ending = os.path.splitext(name)
     number, free = 1, name
     while free.casefold() in taken:

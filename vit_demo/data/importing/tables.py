@@ -13,7 +13,20 @@ from vit_demo.data.names import SPLIT_NAMES
 
 ENDINGS = (".csv", ".tsv")
 # How people and other tools call the columns, small and with "_" for blanks; the first that is there counts.
-PATH_NAMES = ("path", "file", "image", "photo", "filename", "file_name", "filepath", "file_path", "image_path", "image_file_path", "image_file", "image_name")
+PATH_NAMES = (
+    "path",
+    "file",
+    "image",
+    "photo",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image_path",
+    "image_file_path",
+    "image_file",
+    "image_name",
+)
 LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "disease", "target")
 SPLIT_COLUMNS = ("split", "set", "subset", "partition")
 MAX_BYTES = 256 * 2**20
@@ -22,7 +35,9 @@ MAX_ROWS = 1_000_000
 
 @dataclass(frozen=True)
 class Row:
-    """line: in the file, from 1. path: as it stands there. label: "" where there is none. split: one of the three, "" where none is named."""
+    """line: in the file, from 1. path: as it stands there. label: "" where there is none. split: one of the
+    three, "" where none is named.
+    """
 
     line: int
     path: str
@@ -42,22 +57,29 @@ def read_rows(table: Path) -> list[Row]:
         header = ["_".join((name or "").strip().lower().split()) for name in next(reader, [])]
         path, label, split = (_column(header, names) for names in (PATH_NAMES, LABEL_NAMES, SPLIT_COLUMNS))
         if path is None or label is None:
-            raise UserError("error.data.no_paths" if path is None else "error.data.no_labels", table=table.name)
+            raise UserError(
+                "error.data.no_paths" if path is None else "error.data.no_labels", table=table.name
+            )
         return list(_rows(reader, (path, label, split), table.name))
     except csv.Error:
         raise UserError("error.data.no_table", table=table.name) from None
 
 
 def find_photo(table: Path, row: Row, anywhere: bool) -> Path | None:
-    """Where the photo of a row lies, None where there is none. Raises UserError for one outside the folder of the table.
+    """Where the photo of a row lies, None where there is none. Raises UserError for one outside the folder of
+    the table.
 
     anywhere: whether it may lie elsewhere, which only the person at this computer can allow.
     """
     folder = table.parent.resolve()
     try:
         # Tables from Windows have paths with "\"; a name with that sign elsewhere is found as it stands.
-        found = [folder / path for path in (row.path, row.path.replace("\\", "/")) if (folder / path).is_file()]
-        if not anywhere and not (found[0] if found else folder / row.path.replace("\\", "/")).resolve().is_relative_to(folder):
+        found = [
+            folder / path for path in (row.path, row.path.replace("\\", "/")) if (folder / path).is_file()
+        ]
+        if not anywhere and not (
+            found[0] if found else folder / row.path.replace("\\", "/")
+        ).resolve().is_relative_to(folder):
             raise UserError("error.data.outside_table", line=row.line, table=table.name)
     except (OSError, ValueError):  # a name that is too long, or holds a null character
         return None
@@ -74,7 +96,9 @@ def _text(table: Path) -> str:
     except OSError as error:
         raise UserError("error.data.table_unreadable", table=table.name, error=error.strerror) from None
     # Excel's "Unicode text"; then what all others write; then its plain CSV in the west.
-    encodings = ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
+    encodings = (
+        ("utf-16",) if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "cp1252", "latin-1")
+    )
     for encoding in encodings:
         try:
             text = content.decode(encoding)
@@ -89,7 +113,8 @@ def _reader(text: str, shown: str) -> Iterator[list[str]]:
     first = text.lstrip().partition("\n")[0]
     if not first:
         raise UserError("error.data.table_empty", table=shown)
-    # Of the signs that part columns, the one that the first line has most of: csv.Sniffer takes letters for them.
+    # Of the signs that part columns, the one that the first line has most of: csv.Sniffer takes letters for
+    # them.
     delimiter = max(",;\t|", key=first.count)
     return csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)
 

@@ -1,6 +1,8 @@
-"""Parquet files of photos, turned into the Arrow files that the datasets library reads from the disk, a few rows at a time.
+"""Parquet files of photos, turned into the Arrow files that the datasets library reads from the disk, a few
+rows at a time.
 
-The library's own reader unpacks whole row groups: of 10,000 small photos each it takes 300 MB more than this one, and of large photos as much as they are.
+The library's own reader unpacks whole row groups: of 10,000 small photos each it takes 300 MB more than this
+one, and of large photos as much as they are.
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ from pyarrow.parquet import FileMetaData, ParquetFile
 if TYPE_CHECKING:
     from datasets import Dataset
 
-# Rows that are handed on, and later read, at a time, and so many bytes of them as the file says. A page of the file, in most of them 1 MB or
-# 1024 rows, is unpacked as a whole.
+# Rows that are handed on, and later read, at a time, and so many bytes of them as the file says. A page of
+# the file, in most of them 1 MB or 1024 rows, is unpacked as a whole.
 MOST_ROWS, MOST_BYTES = 100, 16 * 2**20
 # Of a file, so much is read at a time.
 BUFFER = 2**18
@@ -31,7 +33,9 @@ class _FewRows(Parquet):
         for number, name in enumerate(files):
             # pre_buffer would read all of a row group before the first row.
             with ParquetFile(name, pre_buffer=False, buffer_size=BUFFER) as file:
-                for turn, batch in enumerate(file.iter_batches(_rows_at_once(file.metadata), use_threads=False)):
+                for turn, batch in enumerate(
+                    file.iter_batches(_rows_at_once(file.metadata), use_threads=False)
+                ):
                     yield Key(number, turn), self._cast_table(pa.Table.from_batches([batch]))
 
 
@@ -41,7 +45,9 @@ def _rows_at_once(metadata: FileMetaData) -> int:
 
 
 def read(split: str, files: list[str]) -> Dataset:
-    """The rows of all files of a split, kept where the datasets library keeps what it reads. files: patterns, as the library takes them."""
+    """The rows of all files of a split, kept where the datasets library keeps what it reads. files: patterns,
+    as the library takes them.
+    """
     builder = _FewRows(dataset_name="photos", data_files={split: files})
     builder.download_and_prepare()
     return builder.as_dataset(split=split)

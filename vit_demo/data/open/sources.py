@@ -20,7 +20,17 @@ from vit_demo.common.errors import UserError
 from vit_demo.data.corrections.decided import with_decisions
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.corrections.review_source import open_review_set, with_review_set
-from vit_demo.data.names import BEANS, HUB_BEANS, IMPORT, MENDED, PHOTO_ENDINGS, SPLIT_NAMES, base_of_reviewed, located, refuse_former_sample
+from vit_demo.data.names import (
+    BEANS,
+    HUB_BEANS,
+    IMPORT,
+    MENDED,
+    PHOTO_ENDINGS,
+    SPLIT_NAMES,
+    base_of_reviewed,
+    located,
+    refuse_former_sample,
+)
 from vit_demo.data.normalise import normalise
 from vit_demo.data.open.parquet import read
 from vit_demo.model.checkpoints import is_hub_name
@@ -32,13 +42,12 @@ if TYPE_CHECKING:
 def open_dataset(spec: str | Path | None = None, revision: str | None = None) -> DatasetDict:
     """Open photos and labels by name or folder.
 
-    spec: "beans" or None (the photos that come with the project), a folder of parquet
-    files (``train-00000-of-00001.parquet`` and so on, also inside ``data/``), an image folder
-    (split/class/photo or class/photo), "import:NAME", or a name on the Hugging Face Hub, also "name@revision";
-    "review" (the photos corrected in the Diagnose tab), or any other with " + review" behind it
-    or "mended:" before it (with the decisions of its journal applied).
-    A missing validation or test split is cut from train, stratified by class and always the same; copies of a photo stay together.
-    Raises UserError with what to do.
+    spec: "beans" or None (the photos that come with the project), a folder of parquet files
+    (``train-00000-of-00001.parquet`` and so on, also inside ``data/``), an image folder (split/class/photo or
+    class/photo), "import:NAME", or a name on the Hugging Face Hub, also "name@revision"; "review" (the photos
+    corrected in the Diagnose tab), or any other with " + review" behind it or "mended:" before it (with the
+    decisions of its journal applied). A missing validation or test split is cut from train, stratified by
+    class and always the same; copies of a photo stay together. Raises UserError with what to do.
     """
     text = str(spec or "").strip() or BEANS
     refuse_former_sample(text)
@@ -47,7 +56,9 @@ def open_dataset(spec: str | Path | None = None, revision: str | None = None) ->
 
 @dataclass(frozen=True)
 class Source:
-    """One kind of source. fits: whether a text names one of it. open: the data set that it names, at a revision where that is given."""
+    """One kind of source. fits: whether a text names one of it. open: the data set that it names, at a
+    revision where that is given.
+    """
 
     fits: Callable[[str], bool]
     open: Callable[[str, str | None], DatasetDict]
@@ -81,7 +92,8 @@ def _open_path(text: str, _revision: str | None) -> DatasetDict:
 
 def _open_name(text: str, revision: str | None) -> DatasetDict:
     name, _, named_revision = text.partition("@")
-    # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the working folder.
+    # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the
+    # working folder.
     if not is_hub_name(name):
         raise UserError("error.data.no_folder", path=text, hub=HUB_BEANS, beans=BEANS)
     return _open_hub(name, revision or named_revision or None)
@@ -104,9 +116,11 @@ def _open_folder(folder: str, _changed: int) -> DatasetDict:
     parquet = _parquet_files(path)
     with _as_user_error("error.data.folder_unreadable", folder):
         if parquet:
-            # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
+            # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves
+            # [2026]".
             patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
-            # One by one: together, all splits would get the class names of the first, whatever order their own are in.
+            # One by one: together, all splits would get the class names of the first, whatever order their
+            # own are in.
             splits = {split: read(split, files) for split, files in patterns.items()}
             return normalise(DatasetDict(splits), folder)
         photos = _image_folder_files(path)
@@ -125,7 +139,8 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
     with _as_user_error("error.data.hub_unreadable", name):
         try:
             if revision:
-                # Without the Hub, the library would give any revision that it has a copy of, not the one that was named.
+                # Without the Hub, the library would give any revision that it has a copy of, not the one that
+                # was named.
                 HfApi().dataset_info(name, revision=revision)
             return normalise(load_dataset(name, revision=revision), name)
         except RevisionNotFoundError:
@@ -133,12 +148,16 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
         except (DatasetNotFoundError, RepositoryNotFoundError):
             raise UserError("error.data.not_on_hub", name=name) from None
         except (OSError, HTTPError) as error:
-            raise UserError("error.data.hub_unreachable", name=name, error=type(error).__name__, beans=BEANS) from error
+            raise UserError(
+                "error.data.hub_unreachable", name=name, error=type(error).__name__, beans=BEANS
+            ) from error
 
 
 @contextlib.contextmanager
 def _as_user_error(key: str, name: str) -> Iterator[None]:
-    """Turn what the datasets library raises into the sentence of this key, and keep its progress bars off the screen."""
+    """Turn what the datasets library raises into the sentence of this key, and keep its progress bars off the
+    screen.
+    """
     import datasets
 
     datasets.disable_progress_bars()
@@ -177,8 +196,12 @@ def _parquet_files(folder: Path) -> dict[str, list[str]]:
 
 def _image_folder_files(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """{split: [(class, path)]} for split/class/photo, or for class/photo as one train split."""
-    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
-    splits = [(SPLIT_NAMES[child.name.lower()], child) for child in children if child.name.lower() in SPLIT_NAMES]
+    children = [
+        child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")
+    ]
+    splits = [
+        (SPLIT_NAMES[child.name.lower()], child) for child in children if child.name.lower() in SPLIT_NAMES
+    ]
     roots = splits if "train" in dict(splits) else [("train", folder)]
     found: dict[str, list[tuple[str, str]]] = {}
     for split, root in roots:
@@ -193,17 +216,19 @@ def _from_class_folders(photos: dict[str, list[tuple[str, str]]]) -> DatasetDict
     from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
     names = sorted({label for rows in photos.values() for label, _ in rows})
-    features = Features({"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=names)})
-    return DatasetDict({
-        split: Dataset.from_dict(
-            {
-                "image_file_path": [path for _, path in rows],
-                "image": [path for _, path in rows],
-                "labels": [names.index(label) for label, _ in rows],
-            },
-            features=features,
-        )
-        for split, rows in photos.items()
-    })
-
-
+    features = Features(
+        {"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=names)}
+    )
+    return DatasetDict(
+        {
+            split: Dataset.from_dict(
+                {
+                    "image_file_path": [path for _, path in rows],
+                    "image": [path for _, path in rows],
+                    "labels": [names.index(label) for label, _ in rows],
+                },
+                features=features,
+            )
+            for split, rows in photos.items()
+        }
+    )

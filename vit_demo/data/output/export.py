@@ -23,7 +23,9 @@ GROUP_ROWS, GROUP_BYTES = 100, 32 * 2**20
 Progress = Callable[[int], None]
 
 
-def export(data: DatasetDict, folder: Path, kind: str = "folder", progress: Progress = lambda done: None) -> None:
+def export(
+    data: DatasetDict, folder: Path, kind: str = "folder", progress: Progress = lambda done: None
+) -> None:
     """Write ``data`` into a new folder; a failed export leaves none.
 
     kind: "folder" for split/class/photo with each photo's bytes as they are, "parquet" for one file a split.
@@ -84,9 +86,20 @@ def _write_photos(part: Dataset, folder: Path, names: list[str]) -> Iterator[Pat
 
 def _places(names: list[str]) -> list[str]:
     """A folder name for each class: its own where that is one on every system."""
-    places = [name if re.fullmatch(r"\w[\w .()-]*(?<![ .])", name) else re.sub(r"\W+", "_", name).strip("_") or "class" for name in names]
-    repeated = {place.casefold() for place in places if [other.casefold() for other in places].count(place.casefold()) > 1}
-    return [f"{place} {number}" if place.casefold() in repeated else place for number, place in enumerate(places)]
+    places = [
+        name
+        if re.fullmatch(r"\w[\w .()-]*(?<![ .])", name)
+        else re.sub(r"\W+", "_", name).strip("_") or "class"
+        for name in names
+    ]
+    repeated = {
+        place.casefold()
+        for place in places
+        if [other.casefold() for other in places].count(place.casefold()) > 1
+    }
+    return [
+        f"{place} {number}" if place.casefold() in repeated else place for number, place in enumerate(places)
+    ]
 
 
 def _file_name(path: str, number: int, content: bytes) -> str:
@@ -101,7 +114,9 @@ def _file_name(path: str, number: int, content: bytes) -> str:
 
 
 def write_parquet(part: Dataset, file: Path) -> Iterator[int]:
-    """With the photos' bytes in the table, wherever they lay; yields how many are written. In small groups, so that nobody need take in many."""
+    """With the photos' bytes in the table, wherever they lay; yields how many are written. In small groups,
+    so that nobody need take in many.
+    """
     import pyarrow as pa
     from datasets import Image
     from pyarrow.parquet import ParquetWriter
@@ -114,7 +129,9 @@ def write_parquet(part: Dataset, file: Path) -> Iterator[int]:
                 # Where it lay on this computer is nobody else's business: only split, class and name.
                 path = "/".join(Path(path).parts[-3:])
             content = stored["bytes"] if stored["bytes"] is not None else Path(stored["path"]).read_bytes()
-            rows.append({**row, "image": {"bytes": content, "path": Path(path).name}, "image_file_path": path})
+            rows.append(
+                {**row, "image": {"bytes": content, "path": Path(path).name}, "image_file_path": path}
+            )
             size += len(content)
             if len(rows) == GROUP_ROWS or size >= GROUP_BYTES or number == len(part):
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))

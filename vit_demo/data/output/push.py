@@ -1,4 +1,6 @@
-"""Push a data set to the Hugging Face Hub, as parquet files with a card; always private, since photos may show more than their sender knows."""
+"""Push a data set to the Hugging Face Hub, as parquet files with a card; always private, since photos may
+show more than their sender knows.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,8 @@ if TYPE_CHECKING:
 
 
 def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -> str:
-    """Push to the Hub, where the user is logged in; returns the address. name: "owner/name", whose earlier files are replaced in one commit.
+    """Push to the Hub, where the user is logged in; returns the address. name: "owner/name", whose earlier
+    files are replaced in one commit.
 
     progress: told how many photos are written; then they are sent. Raises UserError with what to do.
     """
@@ -42,21 +45,45 @@ def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -
             raise UserError("error.data.push_public", name=name)
         export(data, Path(folder, "data"), "parquet", progress)
         Path(folder, "README.md").write_text(card(data, name), encoding="utf-8")
-        api.upload_folder(**place, folder_path=folder, commit_message=f"{sum(map(len, data.values())):,} photos", delete_patterns="data/*")
+        api.upload_folder(
+            **place,
+            folder_path=folder,
+            commit_message=f"{sum(map(len, data.values())):,} photos",
+            delete_patterns="data/*",
+        )
     return f"{api.endpoint}/datasets/{name}"
 
 
 def card(data: DatasetDict, name: str) -> str:
-    """What stands on the data set's page: how many photos of each class and split, and the fingerprint that runs write into their model cards."""
+    """What stands on the data set's page: how many photos of each class and split, and the fingerprint that
+    runs write into their model cards.
+    """
     labels = label_names(data)
-    counts = {split: np.bincount(np.asarray(part["labels"]), minlength=len(labels)) for split, part in data.items()}
-    rows = [[label.replace("|", "/").replace("\n", " "), *(str(count[number]) for count in counts.values())] for number, label in enumerate(labels)]
+    counts = {
+        split: np.bincount(np.asarray(part["labels"]), minlength=len(labels)) for split, part in data.items()
+    }
+    rows = [
+        [label.replace("|", "/").replace("\n", " "), *(str(count[number]) for count in counts.values())]
+        for number, label in enumerate(labels)
+    ]
     table = [["Class", *counts], ["---"] * (1 + len(counts)), *rows]
-    return "\n".join([
-        "---", "task_categories:", "- image-classification", "---", "", f"# {name.partition('/')[2]}", "",
-        f"{sum(map(len, data.values()))} photos of {len(labels)} classes, mended with vit_demo.", "",
-        *(f"| {' | '.join(row)} |" for row in table), "", f"Fingerprint: `{fingerprint(data)}`", "",
-    ])
+    return "\n".join(
+        [
+            "---",
+            "task_categories:",
+            "- image-classification",
+            "---",
+            "",
+            f"# {name.partition('/')[2]}",
+            "",
+            f"{sum(map(len, data.values()))} photos of {len(labels)} classes, mended with vit_demo.",
+            "",
+            *(f"| {' | '.join(row)} |" for row in table),
+            "",
+            f"Fingerprint: `{fingerprint(data)}`",
+            "",
+        ]
+    )
 
 
 @contextmanager

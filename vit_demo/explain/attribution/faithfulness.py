@@ -1,13 +1,12 @@
 """How far a map can be trusted: does the prediction depend on what the map says it depends on?
 
-Deletion and insertion (Petsiuk, Das and Saenko 2018, "RISE", BMVC, https://arxiv.org/abs/1806.07421, section 4.2)
-change the photo patch by patch in the order of the map and watch the probability of the class. The paper inserts
-into a blurred photo, so that no sharp edge adds something to see. Here whole patches come back, whose edges lie
-between tokens, so both start or end with the photo's mean colour: in a blurred leaf a model still sees the colour of
-the disease, and then any order inserts well. The sanity
-check (Adebayo et al. 2018, "Sanity Checks for Saliency Maps", NeurIPS, https://arxiv.org/abs/1810.03292,
-section 3) replaces what the model has learned by random numbers: a map that stays as it was does not show
-what the model has learned.
+Deletion and insertion (Petsiuk, Das and Saenko 2018, "RISE", BMVC, https://arxiv.org/abs/1806.07421, section
+4.2) change the photo patch by patch in the order of the map and watch the probability of the class. The paper
+inserts into a blurred photo, so that no sharp edge adds something to see. Here whole patches come back, whose
+edges lie between tokens, so both start or end with the photo's mean colour: in a blurred leaf a model still
+sees the colour of the disease, and then any order inserts well. The sanity check (Adebayo et al. 2018,
+"Sanity Checks for Saliency Maps", NeurIPS, https://arxiv.org/abs/1810.03292, section 3) replaces what the
+model has learned by random numbers: a map that stays as it was does not show what the model has learned.
 """
 
 from __future__ import annotations
@@ -53,7 +52,13 @@ class Curves:
         return float(np.trapezoid(self.insertion, self.shares))
 
 
-def curves(classifier: Classifier, pixel_values: Tensor, heat: np.ndarray, target: Target = ANSWER, steps: int = STEPS) -> Curves:
+def curves(
+    classifier: Classifier,
+    pixel_values: Tensor,
+    heat: np.ndarray,
+    target: Target = ANSWER,
+    steps: int = STEPS,
+) -> Curves:
     """Deletion and insertion of one photo in the order of a map.
 
     pixel_values: (1, 3, H, W). heat: (rows, columns), larger is more. target: its class is watched, None for
@@ -67,7 +72,11 @@ def curves(classifier: Classifier, pixel_values: Tensor, heat: np.ndarray, targe
     label = int(target.labels(classifier.forward_fast(pixel_values)))
     deletion = cover(pixel_values, changed, grid)
     insertion = cover(pixel_values, ~changed, grid)
-    return Curves(counts / grid.num_patches, _probability(classifier, deletion, label), _probability(classifier, insertion, label))
+    return Curves(
+        counts / grid.num_patches,
+        _probability(classifier, deletion, label),
+        _probability(classifier, insertion, label),
+    )
 
 
 def random_heat(grid: PatchGrid, seed: int) -> np.ndarray:
@@ -82,14 +91,18 @@ def centred_heat(grid: PatchGrid) -> np.ndarray:
 
 
 def randomised(classifier: Classifier, seed: int = 0) -> Iterator[tuple[str, Classifier]]:
-    """Copies of a classifier with ever more of it drawn anew, from the head down: (what is random now, the copy).
+    """Copies of a classifier with ever more of it drawn anew, from the head down: (what is random now, the
+    copy).
 
-    First the head, then also the last block, and so on down to the first, then the embeddings too. Weights are
-    drawn as transformers draws those of a new model. The same copy is changed each time.
+    First the head, then also the last block, and so on down to the first, then the embeddings too. Weights
+    are drawn as transformers draws those of a new model. The same copy is changed each time.
     """
     twin = copy.copy(classifier)
     twin.model = copy.deepcopy(classifier.model)
-    parts = [("head", twin.model.classifier), *((f"block {n}", block) for n, block in reversed(list(enumerate(twin.model.base_model.layers))))]
+    parts = [
+        ("head", twin.model.classifier),
+        *((f"block {n}", block) for n, block in reversed(list(enumerate(twin.model.base_model.layers)))),
+    ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         for name, part in [*parts, ("embeddings", twin.model.base_model.embeddings)]:
@@ -99,7 +112,11 @@ def randomised(classifier: Classifier, seed: int = 0) -> Iterator[tuple[str, Cla
 
 def rank_correlation(one: np.ndarray, other: np.ndarray) -> float:
     """Spearman's rank correlation of two maps, -1 to 1; 0 where one of them is flat."""
-    found = spearmanr(one.reshape(-1), other.reshape(-1)).statistic if np.ptp(one) > 0 and np.ptp(other) > 0 else 0.0
+    found = (
+        spearmanr(one.reshape(-1), other.reshape(-1)).statistic
+        if np.ptp(one) > 0 and np.ptp(other) > 0
+        else 0.0
+    )
     return float(found)
 
 
@@ -119,5 +136,10 @@ def _draw_anew(deviation: float) -> Callable[[torch.nn.Module], None]:
 
 def _probability(classifier: Classifier, pixel_values: Tensor, label: int) -> np.ndarray:
     """Of one class for each photo, (B,)."""
-    logits = torch.cat([classifier.forward_fast(pixel_values[start : start + BATCH]) for start in range(0, len(pixel_values), BATCH)])
+    logits = torch.cat(
+        [
+            classifier.forward_fast(pixel_values[start : start + BATCH])
+            for start in range(0, len(pixel_values), BATCH)
+        ]
+    )
     return logits.softmax(dim=-1)[:, label].cpu().numpy()

@@ -16,7 +16,9 @@ from vit_demo.explain.protocols import Classifier
 from vit_demo.model.encoder import block_after_norm, encoder_block
 
 
-def gradcam(classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32) -> Tensor:
+def gradcam(
+    classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Grad-CAM of each patch for the class, float32 (B, N), 0 or more.
 
     With F (B, N, D) the feature map and y the class's logit: alpha = mean over patches of dy/dF (eq. 1),

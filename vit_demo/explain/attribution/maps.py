@@ -90,9 +90,7 @@ def head_maps(attention: TokenAttention, layer: int) -> np.ndarray:
     return _on_grid(rows, attention.grid)
 
 
-def explain(
-    classifier: Classifier, photo: Image.Image, request: MapRequest = MapRequest()
-) -> Explanation:
+def explain(classifier: Classifier, photo: Image.Image, request: MapRequest = MapRequest()) -> Explanation:
     """The map that ``request`` asks for, of one photo."""
     return select(attend(classifier, photo), request)
 

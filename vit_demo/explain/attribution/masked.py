@@ -1,9 +1,10 @@
-"""Relevance that does not hang on one look: the mean over versions of the photo of which a random half is covered.
+"""Relevance that does not hang on one look: the mean over versions of the photo of which a random half is
+covered.
 
-The gradient of a model that is sure says little: nothing much would change its mind. Of half a photo it is less
-sure, and which patches it then leans on depends on which it can see. Covering at random and averaging is the idea
-of RISE (Petsiuk, Das and Saenko 2018, https://arxiv.org/abs/1806.07421, section 3); averaging a gradient over changed
-photos that of SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825).
+The gradient of a model that is sure says little: nothing much would change its mind. Of half a photo it is
+less sure, and which patches it then leans on depends on which it can see. Covering at random and averaging is
+the idea of RISE (Petsiuk, Das and Saenko 2018, https://arxiv.org/abs/1806.07421, section 3); averaging a
+gradient over changed photos that of SmoothGrad (Smilkov et al. 2017, https://arxiv.org/abs/1706.03825).
 """
 
 from __future__ import annotations
@@ -23,24 +24,34 @@ SEED = 0
 
 
 def masked_relevance(
-    classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32, rounds: int = ROUNDS
+    classifier: Classifier,
+    pixel_values: Tensor,
+    target: Target = ANSWER,
+    dtype: torch.dtype = torch.float32,
+    rounds: int = ROUNDS,
 ) -> Tensor:
-    """Relevance of each patch for the class as a mean over half-covered versions of the photo, float32 (B, N), 0 or more.
+    """Relevance of each patch for the class as a mean over half-covered versions of the photo, float32 (B,
+    N), 0 or more.
 
-    With V_k the patches that version k shows, and r_k the relevance (see relevance.py) of version k for the log odds
-    of the class, divided by its sum over all patches::
+    With V_k the patches that version k shows, and r_k the relevance (see relevance.py) of version k for the
+    log odds of the class, divided by its sum over all patches::
 
         map[i] = mean over the versions k with i in V_k of r_k[i]
 
-    Versions come in pairs that show one half each, so that each patch is seen ``rounds`` times. The halves are drawn
-    once, the same for every photo. pixel_values: (B, 3, H, W). dtype: of the model's products.
+    Versions come in pairs that show one half each, so that each patch is seen ``rounds`` times. The halves
+    are drawn once, the same for every photo. pixel_values: (B, 3, H, W). dtype: of the model's products.
     """
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     labels = target.labels(classifier.forward_fast(pixel_values))
     shown = halves(grid.num_patches, rounds).to(pixel_values.device)
-    versions = torch.stack([cover(photo[None], ~shown, grid) for photo in pixel_values])  # (B, 2 * rounds, 3, H, W)
+    versions = torch.stack(
+        [cover(photo[None], ~shown, grid) for photo in pixel_values]
+    )  # (B, 2 * rounds, 3, H, W)
     row = relevance_of(
-        classifier, versions.flatten(0, 1), lambda logits: target.log_odds(logits, labels.repeat_interleave(len(shown))), dtype
+        classifier,
+        versions.flatten(0, 1),
+        lambda logits: target.log_odds(logits, labels.repeat_interleave(len(shown))),
+        dtype,
     )[:, 1:].unflatten(0, (-1, len(shown)))
     shares = row / row.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(row.dtype).tiny)
     return torch.where(shown, shares, 0).sum(dim=1) / rounds

@@ -1,6 +1,8 @@
-"""All methods that explain an answer, by name. A new one is a function in a file of its own and one entry here, or one call of :func:`register`.
+"""All methods that explain an answer, by name. A new one is a function in a file of its own and one entry
+here, or one call of :func:`register`.
 
-Nothing heavy is imported: the command line asks for the names before it knows whether a model is needed at all.
+Nothing heavy is imported: the command line asks for the names before it knows whether a model is needed at
+all.
 """
 
 from __future__ import annotations
@@ -31,11 +33,12 @@ _ROOM = "vit_demo.explain.attribution"
 class Method:
     """One way to explain.
 
-    compute: what makes the maps, or "module:name" of it. It takes the classifier, ``pixel_values`` (B, 3, H, W), the target and the type of
-    the products, and gives a number a patch, (B, N) or (B, rows, columns), larger for more. called: as people call it. told: what its map
-    shows, in a sentence (Markdown) that may name the number of {patches}; both as keys of vit_demo/text, or as plain texts. for_class: whether
-    the map depends on the class. one_pass: whether a photo takes one pass, so that several threads each explain some. versions: of a photo
-    that are computed at once.
+    compute: what makes the maps, or "module:name" of it. It takes the classifier, ``pixel_values`` (B, 3, H,
+    W), the target and the type of the products, and gives a number a patch, (B, N) or (B, rows, columns),
+    larger for more. called: as people call it. told: what its map shows, in a sentence (Markdown) that may
+    name the number of {patches}; both as keys of vit_demo/text, or as plain texts. for_class: whether the map
+    depends on the class. one_pass: whether a photo takes one pass, so that several threads each explain some.
+    versions: of a photo that are computed at once.
     """
 
     name: str
@@ -75,30 +78,53 @@ def _text(key: str) -> str:
     return text_of(key) if key in words() else key
 
 
-METHODS: dict[str, Method] = {method.name: method for method in (
-    Method(
-        "attention", f"{_ROOM}.saliency:last_attention", "inside.method.attention", "inside.method.attention.shows", for_class=False,
-    ),
-    Method(
-        "rollout", f"{_ROOM}.saliency:rollout", "inside.method.rollout", "inside.method.rollout.shows", for_class=False,
-    ),
-    Method(
-        "relevance", f"{_ROOM}.relevance:patch_relevance", "inside.method.relevance", "inside.method.relevance.shows",
-    ),
-    Method(
-        MASKED, f"{_ROOM}.masked:masked_relevance", "inside.method.masked-relevance", "inside.method.masked-relevance.shows", one_pass=False, versions=4,
-    ),
-    Method(
-        "gradcam", f"{_ROOM}.gradcam:gradcam", "inside.method.gradcam", "inside.method.gradcam.shows",
-    ),
-    Method(
-        "occlusion", f"{_ROOM}.occlusion:occlusions", "inside.method.occlusion", "inside.method.occlusion.shows", one_pass=False,
-    ),
-)}
+METHODS: dict[str, Method] = {
+    method.name: method
+    for method in (
+        Method(
+            "attention",
+            f"{_ROOM}.saliency:last_attention",
+            "inside.method.attention",
+            "inside.method.attention.shows",
+            for_class=False,
+        ),
+        Method(
+            "rollout",
+            f"{_ROOM}.saliency:rollout",
+            "inside.method.rollout",
+            "inside.method.rollout.shows",
+            for_class=False,
+        ),
+        Method(
+            "relevance",
+            f"{_ROOM}.relevance:patch_relevance",
+            "inside.method.relevance",
+            "inside.method.relevance.shows",
+        ),
+        Method(
+            MASKED,
+            f"{_ROOM}.masked:masked_relevance",
+            "inside.method.masked-relevance",
+            "inside.method.masked-relevance.shows",
+            one_pass=False,
+            versions=4,
+        ),
+        Method("gradcam", f"{_ROOM}.gradcam:gradcam", "inside.method.gradcam", "inside.method.gradcam.shows"),
+        Method(
+            "occlusion",
+            f"{_ROOM}.occlusion:occlusions",
+            "inside.method.occlusion",
+            "inside.method.occlusion.shows",
+            one_pass=False,
+        ),
+    )
+}
 
 
 def register(method: Method) -> Method:
-    """Add a method: from then on the Look inside tab, the command line and the measurement of faithfulness have it."""
+    """Add a method: from then on the Look inside tab, the command line and the measurement of faithfulness
+    have it.
+    """
     if method.name in METHODS:
         raise ValueError(f"There is a method called {method.name} already.")
     METHODS[method.name] = method

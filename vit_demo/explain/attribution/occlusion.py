@@ -20,9 +20,14 @@ BATCH = 16
 
 
 def occlusion(
-    classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, window: int = 3, report: Callable[[int, int], object] | None = None
+    classifier: Classifier,
+    pixel_values: Tensor,
+    target: Target = ANSWER,
+    window: int = 3,
+    report: Callable[[int, int], object] | None = None,
 ) -> Tensor:
-    """How much of the class's log odds is lost where a patch is covered, float32 (rows, columns); below 0 where covering helps.
+    """How much of the class's log odds is lost where a patch is covered, float32 (rows, columns); below 0
+    where covering helps.
 
     A square of ``window`` x ``window`` patches (an odd number) in the photo's mean colour is laid over each
     patch in turn, cut off at the edge, and what is lost is shared out evenly: the value of a patch is the
@@ -51,15 +56,24 @@ def cover(pixel_values: Tensor, covers: Tensor, grid: PatchGrid) -> Tensor:
 
     pixel_values: (1, 3, H, W). covers: bool (K, N), true where a patch is covered.
     """
-    mask = covers.view(-1, 1, grid.rows, grid.columns).repeat_interleave(grid.patch_size, 2).repeat_interleave(grid.patch_size, 3)
+    mask = (
+        covers.view(-1, 1, grid.rows, grid.columns)
+        .repeat_interleave(grid.patch_size, 2)
+        .repeat_interleave(grid.patch_size, 3)
+    )
     # Pixels at the edge that belong to no patch stay.
-    mask = torch.nn.functional.pad(mask, (0, grid.image_width - mask.shape[-1], 0, grid.image_height - mask.shape[-2]))
+    mask = torch.nn.functional.pad(
+        mask, (0, grid.image_width - mask.shape[-1], 0, grid.image_height - mask.shape[-2])
+    )
     return torch.where(mask, pixel_values.mean(dim=(2, 3), keepdim=True), pixel_values)
 
 
 def _covers(grid: PatchGrid, window: int) -> Tensor:
     """Which patches the square round each patch covers, bool (N, N)."""
-    row, column = torch.arange(grid.num_patches) // grid.columns, torch.arange(grid.num_patches) % grid.columns
+    row, column = (
+        torch.arange(grid.num_patches) // grid.columns,
+        torch.arange(grid.num_patches) % grid.columns,
+    )
     reach = window // 2
     return ((row[:, None] - row).abs() <= reach) & ((column[:, None] - column).abs() <= reach)
 

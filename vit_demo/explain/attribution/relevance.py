@@ -19,7 +19,9 @@ from vit_demo.model.encoder import encode
 Score = Callable[[Tensor], Tensor]
 
 
-def relevance(classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32) -> Tensor:
+def relevance(
+    classifier: Classifier, pixel_values: Tensor, target: Target = ANSWER, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """Relevance of each token for the class, as row 0 ([CLS]) of the paper's R: float32 (B, T), 0 or more.
 
     With A_l the attention of layer l, gA_l the gradient of the class's logit by it, E the mean over heads and
@@ -34,12 +36,15 @@ def relevance(classifier: Classifier, pixel_values: Tensor, target: Target = ANS
     return relevance_of(classifier, pixel_values, target.score, dtype)
 
 
-def relevance_of(classifier: Classifier, pixel_values: Tensor, score: Score, dtype: torch.dtype = torch.float32) -> Tensor:
+def relevance_of(
+    classifier: Classifier, pixel_values: Tensor, score: Score, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """The same for any score of the logits in the place of the class's logit."""
     attentions, gradients = attention_gradients(classifier, pixel_values, score, dtype)
     row = None
     for attention, gradient in zip(reversed(attentions), reversed(gradients)):
-        # Attention is never below 0, so that the positive part of the product is the product with the positive part.
+        # Attention is never below 0, so that the positive part of the product is the product with the
+        # positive part.
         weighted = gradient.clamp_(min=0).mul_(attention).mean(dim=1, dtype=torch.float32)
         if row is None:  # of the last layer only [CLS] has gone on, and its row of R_0 is that of I
             row = weighted[:, 0]
@@ -52,7 +57,8 @@ def relevance_of(classifier: Classifier, pixel_values: Tensor, score: Score, dty
 def attention_gradients(
     classifier: Classifier, pixel_values: Tensor, score: Score, dtype: torch.dtype = torch.float32
 ) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-    """The attention of each layer and the gradient of the photos' scores by it, both (B, heads, T, T) in ``dtype``.
+    """The attention of each layer and the gradient of the photos' scores by it, both (B, heads, T, T) in
+    ``dtype``.
 
     Of the last layer both are of [CLS] alone, (B, heads, 1, T): the other rows of the gradient are 0.
     """
@@ -63,7 +69,9 @@ def attention_gradients(
             tokens = embed(classifier, pixel_values)
         with torch.enable_grad():
             # The leaf of the graph: the gradients of weights are not asked for and not computed.
-            logits = model.classifier(encode(model.base_model, tokens.requires_grad_(), dtype, attentions.append))
+            logits = model.classifier(
+                encode(model.base_model, tokens.requires_grad_(), dtype, attentions.append)
+            )
             gradients = torch.autograd.grad(score(logits).sum(), attentions)
     return tuple(attention.detach() for attention in attentions), gradients
 
@@ -74,6 +82,8 @@ def embed(classifier: Classifier, pixel_values: Tensor) -> Tensor:
     return classifier.model.base_model.embeddings(pixel_values.float(), interpolate_pos_encoding=other_size)
 
 
-def patch_relevance(classifier: Classifier, pixel_values: Tensor, target: Target, dtype: torch.dtype) -> Tensor:
+def patch_relevance(
+    classifier: Classifier, pixel_values: Tensor, target: Target, dtype: torch.dtype
+) -> Tensor:
     """:func:`relevance` of the patches alone, (B, N)."""
     return relevance(classifier, pixel_values, target, dtype)[:, 1:]

@@ -38,18 +38,25 @@ def attention_rollout(attentions: Iterable[Tensor], residual: float = 0.5) -> Te
 
 
 def cls_rollout(attentions: Sequence[Tensor], residual: float = 0.5) -> Tensor:
-    """Row 0 of :func:`attention_rollout`, the [CLS] token's, (B, T): a row is multiplied through instead of whole matrices.
+    """Row 0 of :func:`attention_rollout`, the [CLS] token's, (B, T): a row is multiplied through instead of
+    whole matrices.
 
     attentions: as there; of the last layer the row of [CLS] alone, (B, heads, 1, T), is enough.
     """
     row: Tensor | None = None
     for attention in reversed(attentions):
         if row is None:
-            row = (1 - residual) * attention[:, :, 0].mean(dim=1, dtype=torch.promote_types(attention.dtype, torch.float32))
+            row = (1 - residual) * attention[:, :, 0].mean(
+                dim=1, dtype=torch.promote_types(attention.dtype, torch.float32)
+            )
             row[:, 0] += residual
         else:
             # A mean over heads that is taken already is not taken again.
-            mean = attention[:, 0].to(row.dtype) if attention.shape[1] == 1 else attention.mean(dim=1, dtype=row.dtype)
+            mean = (
+                attention[:, 0].to(row.dtype)
+                if attention.shape[1] == 1
+                else attention.mean(dim=1, dtype=row.dtype)
+            )
             row = (1 - residual) * _product(row[:, None], mean)[:, 0] + residual * row
         row = row / row.sum(dim=-1, keepdim=True)
     return row

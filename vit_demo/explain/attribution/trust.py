@@ -1,8 +1,10 @@
-"""How far the maps of each method can be trusted, as a mean over many photos: the measures of faithfulness.py with intervals.
+"""How far the maps of each method can be trusted, as a mean over many photos: the measures of faithfulness.py
+with intervals.
 
-Each method, and two maps that know nothing of the model, are scored by deletion and insertion on each photo. As all
-are scored on the same photos, their differences are taken photo by photo, which leaves out how hard each photo is.
-An interval is that of a mean over photos: mean +- t(0.975, n - 1) s / sqrt(n), Student's t with s the sample's deviation.
+Each method, and two maps that know nothing of the model, are scored by deletion and insertion on each photo.
+As all are scored on the same photos, their differences are taken photo by photo, which leaves out how hard
+each photo is. An interval is that of a mean over photos: mean +- t(0.975, n - 1) s / sqrt(n), Student's t
+with s the sample's deviation.
 """
 
 from __future__ import annotations
@@ -35,7 +37,8 @@ BATCH = 8
 HEAD, HALF, ALL = "head", "half of the blocks", "everything"
 SANITY_PHOTOS = 32
 CONFIDENCE = 0.95
-# Photos by their numbers in the split, in batches of (numbers, pixel_values (B, 3, H, W)); unreadable ones are left out.
+# Photos by their numbers in the split, in batches of (numbers, pixel_values (B, 3, H, W)); unreadable ones
+# are left out.
 Read = Callable[[Sequence[int]], Iterable[tuple[Sequence[int], Tensor]]]
 # Is told what is being done, the photos done and their number.
 Report = Callable[[str, int, int], object]
@@ -43,7 +46,8 @@ Report = Callable[[str, int, int], object]
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured. methods: of METHODS; the default one and raw attention are always measured too. steps: points of a curve less one.
+    """What is measured. methods: of METHODS; the default one and raw attention are always measured too.
+    steps: points of a curve less one.
 
     seed: of the random maps and of the weights drawn anew.
     """
@@ -95,7 +99,9 @@ class Areas:
 
 @dataclass(frozen=True)
 class Trust:
-    """What was measured. areas: by method or baseline. sanity: by method and by what was drawn anew, the rank correlation of each photo, (n,)."""
+    """What was measured. areas: by method or baseline. sanity: by method and by what was drawn anew, the rank
+    correlation of each photo, (n,).
+    """
 
     plan: Plan
     areas: dict[str, Areas]
@@ -108,31 +114,50 @@ class Trust:
 
     @property
     def differences(self) -> dict[str, tuple[Mean, Mean]]:
-        """The default method less each rival, photo by photo: (deletion, insertion). Below 0 is better for deletion, above 0 for insertion."""
+        """The default method less each rival, photo by photo: (deletion, insertion). Below 0 is better for
+        deletion, above 0 for insertion.
+        """
         own = self.areas[DEFAULT]
         return {
-            rival: (mean_of(own.deletion - self.areas[rival].deletion), mean_of(own.insertion - self.areas[rival].insertion))
-            for rival in RIVALS if rival != DEFAULT
+            rival: (
+                mean_of(own.deletion - self.areas[rival].deletion),
+                mean_of(own.insertion - self.areas[rival].insertion),
+            )
+            for rival in RIVALS
+            if rival != DEFAULT
         }
 
     def to_dict(self) -> dict:
         """For JSON: means with their intervals, [mean, low, high]."""
         return {
-            "photos": self.photos, "steps": self.plan.steps, "seed": self.plan.seed, "default": DEFAULT,
+            "photos": self.photos,
+            "steps": self.plan.steps,
+            "seed": self.plan.seed,
+            "default": DEFAULT,
             "methods": {
-                name: {"deletion": mean_of(areas.deletion).to_list(), "insertion": mean_of(areas.insertion).to_list()}
+                name: {
+                    "deletion": mean_of(areas.deletion).to_list(),
+                    "insertion": mean_of(areas.insertion).to_list(),
+                }
                 for name, areas in self.areas.items()
             },
             "differences": {
                 rival: {
-                    "deletion": deletion.to_list(), "insertion": insertion.to_list(),
-                    "verdict": {"deletion": verdict(deletion, below=True), "insertion": verdict(insertion, below=False)},
+                    "deletion": deletion.to_list(),
+                    "insertion": insertion.to_list(),
+                    "verdict": {
+                        "deletion": verdict(deletion, below=True),
+                        "insertion": verdict(insertion, below=False),
+                    },
                 }
                 for rival, (deletion, insertion) in self.differences.items()
             },
             "sanity": {
                 "photos": len(self.sanity[DEFAULT][HEAD]),
-                "methods": {name: {part: mean_of(values).to_list() for part, values in parts.items()} for name, parts in self.sanity.items()},
+                "methods": {
+                    name: {part: mean_of(values).to_list() for part, values in parts.items()}
+                    for name, parts in self.sanity.items()
+                },
             },
         }
 
@@ -147,27 +172,50 @@ def mean_of(values: np.ndarray) -> Mean:
 
 
 def verdict(difference: Mean, below: bool) -> str:
-    """"better" or "worse" where the interval is clear of 0, else "not clear". below: whether smaller is better."""
+    """ "better" or "worse" where the interval is clear of 0, else "not clear". below: whether smaller is
+    better.
+    """
     if not difference.clear:
         return "not clear"
     return "better" if (difference.mean < 0) == below else "worse"
 
 
-def measure(classifier: Classifier, read: Read, numbers: Sequence[int], plan: Plan = Plan(), report: Report | None = None) -> Trust:
-    """Areas of all methods on the photos of these numbers, and the sanity check on at most SANITY_PHOTOS of them, evenly spread.
+def measure(
+    classifier: Classifier,
+    read: Read,
+    numbers: Sequence[int],
+    plan: Plan = Plan(),
+    report: Report | None = None,
+) -> Trust:
+    """Areas of all methods on the photos of these numbers, and the sanity check on at most SANITY_PHOTOS of
+    them, evenly spread.
 
     Raises UserError where none can be read.
     """
-    areas = areas_of(classifier, read(numbers), plan, None if report is None else lambda done: report("curves", done, len(numbers)))
+    areas = areas_of(
+        classifier,
+        read(numbers),
+        plan,
+        None if report is None else lambda done: report("curves", done, len(numbers)),
+    )
     chosen = [numbers[index] for index in spread(len(numbers), SANITY_PHOTOS)]
-    correlations = sanity(classifier, read(chosen), plan, None if report is None else lambda done: report("sanity check", done, len(chosen)))
+    correlations = sanity(
+        classifier,
+        read(chosen),
+        plan,
+        None if report is None else lambda done: report("sanity check", done, len(chosen)),
+    )
     return Trust(plan, areas, correlations)
 
 
 def areas_of(
-    classifier: Classifier, batches: Iterable[tuple[Sequence[int], Tensor]], plan: Plan, report: Callable[[int], object] | None = None
+    classifier: Classifier,
+    batches: Iterable[tuple[Sequence[int], Tensor]],
+    plan: Plan,
+    report: Callable[[int], object] | None = None,
 ) -> dict[str, Areas]:
-    """The areas of each photo for each method and baseline; the class is the one that the model says of the photo.
+    """The areas of each photo for each method and baseline; the class is the one that the model says of the
+    photo.
 
     batches: as Read gives them. A photo's areas depend on nothing but the photo, its number and the plan.
     """
@@ -179,37 +227,51 @@ def areas_of(
         for index, number in enumerate(numbers):
             heats = {
                 **{method: values[index] for method, values in maps.items()},
-                RANDOM: faithfulness.random_heat(grid, random_seed(plan.seed, number)), CENTRED: faithfulness.centred_heat(grid),
+                RANDOM: faithfulness.random_heat(grid, random_seed(plan.seed, number)),
+                CENTRED: faithfulness.centred_heat(grid),
             }
             for name in names:
-                curves = faithfulness.curves(classifier, pixel_values[index : index + 1], heats[name], target, plan.steps)
+                curves = faithfulness.curves(
+                    classifier, pixel_values[index : index + 1], heats[name], target, plan.steps
+                )
                 found[name][number] = curves.deletion_area, curves.insertion_area
             if report is not None:
                 report(len(found[RANDOM]))
     if not found[RANDOM]:
         raise UserError("error.explain.unreadable")
-    return {name: Areas(*np.array([areas[number] for number in sorted(areas)]).T) for name, areas in found.items()}
+    return {
+        name: Areas(*np.array([areas[number] for number in sorted(areas)]).T) for name, areas in found.items()
+    }
 
 
 def _maps(classifier: Classifier, pixel_values: Tensor, target: Target, plan: Plan) -> dict[str, np.ndarray]:
     """The maps of each method, (B, rows, columns), each as it is shown of its photo alone."""
     device = pixel_values.device.type
-    return {method: saliency(classifier, pixel_values, method, target, usual_type(method, 1, device)).numpy() for method in plan.measured}
+    return {
+        method: saliency(classifier, pixel_values, method, target, usual_type(method, 1, device)).numpy()
+        for method in plan.measured
+    }
 
 
 def sanity(
-    classifier: Classifier, batches: Iterable[tuple[Sequence[int], Tensor]], plan: Plan, report: Callable[[int], object] | None = None
+    classifier: Classifier,
+    batches: Iterable[tuple[Sequence[int], Tensor]],
+    plan: Plan,
+    report: Callable[[int], object] | None = None,
 ) -> dict[str, dict[str, np.ndarray]]:
-    """Rank correlation of each photo's map with that of the model after parts of it were drawn anew, by method and part, (n,).
+    """Rank correlation of each photo's map with that of the model after parts of it were drawn anew, by
+    method and part, (n,).
 
-    batches: as Read gives them. Near 1 the map stays as it was whatever the model knows; attention and rollout must be 1
-    after the head, which they do not ask.
+    batches: as Read gives them. Near 1 the map stays as it was whatever the model knows; attention and
+    rollout must be 1 after the head, which they do not ask.
     """
     blocks = len(classifier.model.base_model.layers)
     parts = {"head": HEAD, f"block {blocks // 2}": HALF, "embeddings": ALL}
     photos = list(_alike(classifier, batches))
     before = [_maps(classifier, pixel_values, target, plan) for _, pixel_values, target in photos]
-    found: dict[str, dict[str, dict[int, float]]] = {method: {part: {} for part in parts.values()} for method in plan.measured}
+    found: dict[str, dict[str, dict[int, float]]] = {
+        method: {part: {} for part in parts.values()} for method in plan.measured
+    }
     done = 0
     for name, twin in faithfulness.randomised(classifier, plan.seed):
         for (numbers, pixel_values, target), own in zip(photos, before) if name in parts else ():
@@ -219,11 +281,18 @@ def sanity(
             done += len(numbers)
             if report is not None:
                 report(done // len(parts))
-    return {method: {part: np.array([values[number] for number in sorted(values)]) for part, values in by_part.items()} for method, by_part in found.items()}
+    return {
+        method: {
+            part: np.array([values[number] for number in sorted(values)]) for part, values in by_part.items()
+        }
+        for method, by_part in found.items()
+    }
 
 
 def spread(count: int, most: int) -> list[int]:
-    """At most ``most`` of 0 .. count - 1, evenly spread, in rising order: splits are often sorted by class."""
+    """At most ``most`` of 0 .. count - 1, evenly spread, in rising order: splits are often sorted by
+    class.
+    """
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
@@ -232,10 +301,14 @@ def random_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
 
 
-def _alike(classifier: Classifier, batches: Iterable[tuple[Sequence[int], Tensor]]) -> Iterable[tuple[list[int], Tensor, Target]]:
+def _alike(
+    classifier: Classifier, batches: Iterable[tuple[Sequence[int], Tensor]]
+) -> Iterable[tuple[list[int], Tensor, Target]]:
     """At most BATCH photos at a time of which the model says the same class, with that class named."""
     for numbers, pixel_values in batches:
-        labels = torch.cat([classifier.forward_fast(part) for part in pixel_values.split(BATCH)]).argmax(dim=-1)
+        labels = torch.cat([classifier.forward_fast(part) for part in pixel_values.split(BATCH)]).argmax(
+            dim=-1
+        )
         for label in labels.unique().tolist():
             for some in (labels == label).nonzero()[:, 0].split(BATCH):
                 yield [numbers[index] for index in some.tolist()], pixel_values[some], Target(label)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 # The key of what is said of one that does not exist.
-NO_SUCH = {"layer": "error.explain.no_layer", "head": "error.explain.no_head", "class": "error.explain.no_class"}
+NO_SUCH = {
+    "layer": "error.explain.no_layer",
+    "head": "error.explain.no_head",
+    "class": "error.explain.no_class",
+}
 
 
 def resolve_index(kind: str, index: int, count: int) -> int:

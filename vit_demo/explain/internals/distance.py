@@ -36,7 +36,9 @@ def attention_distance(attention: TokenAttention) -> np.ndarray:
 
 
 def mean_attention_distance(attentions: Iterable[TokenAttention]) -> np.ndarray:
-    """The mean of :func:`attention_distance` over photos, (layers, heads) float32; they are read one by one."""
+    """The mean of :func:`attention_distance` over photos, (layers, heads) float32; they are read one by
+    one.
+    """
     total, photos = None, 0
     for attention in attentions:
         distance = attention_distance(attention).astype(np.float64)

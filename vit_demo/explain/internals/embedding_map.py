@@ -1,7 +1,7 @@
 """A data set as the model sees it: the [CLS] features of many photos, laid out in two dimensions.
 
-Two photos that lie close together look alike to the model. Two dimensions cannot keep all distances of hundreds,
-so each layout comes with a number that says how far its neighbours can be trusted.
+Two photos that lie close together look alike to the model. Two dimensions cannot keep all distances of
+hundreds, so each layout comes with a number that says how far its neighbours can be trusted.
 """
 
 from __future__ import annotations
@@ -35,16 +35,18 @@ class Classifier(Protocol):
         """Where the model is."""
 
     def features(self, photos: Tensor, batch_size: int = 16) -> Tensor:
-        """The [CLS] token after the last layer norm, float32 (B, D) on the CPU, of uint8 photos (B, 3, H, W)."""
+        """The [CLS] token after the last layer norm, float32 (B, D) on the CPU, of uint8 photos (B, 3, H,
+        W).
+        """
 
 
 @dataclass(frozen=True)
 class Layout:
     """Photos as points of a plane.
 
-    points: float32 (B, 2). trust: trustworthiness of their neighbours, 0 to 1; points at random have about 0.5.
-    neighbours: how many nearest ones of each point it was measured with.
-    explained: of PCA, the share of the variance that each of the two axes holds; None for t-SNE, whose axes hold none.
+    points: float32 (B, 2). trust: trustworthiness of their neighbours, 0 to 1; points at random have about
+    0.5. neighbours: how many nearest ones of each point it was measured with. explained: of PCA, the share of
+    the variance that each of the two axes holds; None for t-SNE, whose axes hold none.
     """
 
     points: np.ndarray
@@ -54,7 +56,9 @@ class Layout:
 
 
 @torch.inference_mode()
-def features_and_probabilities(classifier: Classifier, photos: Tensor, batch_size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+def features_and_probabilities(
+    classifier: Classifier, photos: Tensor, batch_size: int = 16
+) -> tuple[np.ndarray, np.ndarray]:
     """What the head sees and what it says, from one forward. photos: uint8 (B, 3, H, W).
 
     Returns float32 (B, D), the [CLS] token after the last layer norm, and float32 (B, C), rows sum to 1.
@@ -82,10 +86,11 @@ def pca_layout(features: np.ndarray) -> Layout:
 
 
 def tsne_layout(features: np.ndarray, perplexity: float = PERPLEXITY, seed: int = SEED) -> Layout:
-    """t-SNE of the features (B, D): neighbours stay neighbours, far distances mean little (van der Maaten and Hinton 2008).
+    """t-SNE of the features (B, D): neighbours stay neighbours, far distances mean little (van der Maaten and
+    Hinton 2008).
 
-    It starts from PCA, so that two runs of it are alike. perplexity: about how many neighbours each photo is kept near to;
-    at most a third of the photos. Raises UserError as :func:`pca_layout`.
+    It starts from PCA, so that two runs of it are alike. perplexity: about how many neighbours each photo is
+    kept near to; at most a third of the photos. Raises UserError as :func:`pca_layout`.
     """
     from sklearn.manifold import TSNE
 
@@ -93,15 +98,21 @@ def tsne_layout(features: np.ndarray, perplexity: float = PERPLEXITY, seed: int 
     perplexity = min(perplexity, (len(features) - 1) / 3)
     if not features.std(axis=0).any():
         return _layout(features, np.zeros((len(features), 2)))
-    points = TSNE(n_components=2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed).fit_transform(features)
+    points = TSNE(
+        n_components=2, perplexity=perplexity, init="pca", learning_rate="auto", random_state=seed
+    ).fit_transform(features)
     return _layout(features, points)
 
 
 def _layout(features: np.ndarray, points: np.ndarray, explained: tuple[float, float] | None = None) -> Layout:
-    """The points with their trustworthiness (Venna and Kaski 2001): it falls with each neighbour on the map that is none in all dimensions."""
+    """The points with their trustworthiness (Venna and Kaski 2001): it falls with each neighbour on the map
+    that is none in all dimensions.
+    """
     from sklearn.manifold import trustworthiness
 
-    neighbours = min(NEIGHBOURS, (len(features) - 1) // 2)  # the measure is defined for less than half of the photos
+    neighbours = min(
+        NEIGHBOURS, (len(features) - 1) // 2
+    )  # the measure is defined for less than half of the photos
     trust = float(trustworthiness(features, points, n_neighbors=neighbours))
     return Layout(points.astype(np.float32), trust, neighbours, explained)
 

@@ -8,7 +8,8 @@ from vit_demo.explain.protocols import TokenAttention
 
 
 def looks(attention: TokenAttention, query: int | None = None) -> np.ndarray:
-    """Attention of one token to all tokens, (layers, heads, T); rows sum to 1. query: the patch that looks, None for [CLS].
+    """Attention of one token to all tokens, (layers, heads, T); rows sum to 1. query: the patch that looks,
+    None for [CLS].
 
     Raises UserError for a patch that does not exist.
     """
@@ -22,7 +23,8 @@ def patch_maps(attention: TokenAttention, query: int | None = None) -> np.ndarra
 
 
 def patches_for_half(maps: np.ndarray) -> np.ndarray:
-    """How few patches hold half of the attention that a map pays to patches, int64 (...). maps: (..., rows, columns).
+    """How few patches hold half of the attention that a map pays to patches, int64 (...). maps: (..., rows,
+    columns).
 
     Few for a head that looks at one spot, half of all patches for one that looks everywhere alike.
     """

@@ -19,7 +19,8 @@ _CLS = 0
 
 @dataclass(frozen=True)
 class Lens:
-    """What [CLS] would say after each layer; the first row is before the first layer, the last is the model's answer.
+    """What [CLS] would say after each layer; the first row is before the first layer, the last is the model's
+    answer.
 
     logits, probabilities: (L + 1, C) float32.
     """
@@ -41,7 +42,9 @@ class Lens:
 
 @torch.no_grad()
 def logit_lens(classifier: Classifier, hidden: np.ndarray) -> Lens:
-    """The final layer norm and the head on [CLS] after each layer. hidden: (L + 1, T, D), as in a ``Trace``."""
+    """The final layer norm and the head on [CLS] after each layer. hidden: (L + 1, T, D), as in a
+    ``Trace``.
+    """
     model = classifier.model
     cls_tokens = torch.from_numpy(hidden[:, _CLS]).to(model.device)
     with torch.autocast(model.device.type, enabled=False):
@@ -50,7 +53,8 @@ def logit_lens(classifier: Classifier, hidden: np.ndarray) -> Lens:
 
 
 def layer_similarity(tokens: np.ndarray) -> np.ndarray:
-    """Cosine similarity of a token with itself after another layer, mean of all tokens; -1 to 1, float32 (L + 1, L + 1).
+    """Cosine similarity of a token with itself after another layer, mean of all tokens; -1 to 1, float32 (L +
+    1, L + 1).
 
     tokens: (L + 1, n, D), such as ``hidden[:, 1:]`` for the patches or ``hidden[:, :1]`` for [CLS].
     """
@@ -59,10 +63,12 @@ def layer_similarity(tokens: np.ndarray) -> np.ndarray:
 
 
 def mutual_similarity(patches: np.ndarray) -> np.ndarray:
-    """Cosine similarity of two different patches of the photo, mean of all pairs, after each layer; -1 to 1, float32 (L + 1,).
+    """Cosine similarity of two different patches of the photo, mean of all pairs, after each layer; -1 to 1,
+    float32 (L + 1,).
 
-    patches: (L + 1, N, D). NaN where there is a single patch and so no pair. Near 1 all patches say the same (over-smoothing: Gong et al.
-    2021, "Vision Transformers with Patch Diversification", https://arxiv.org/abs/2104.12753).
+    patches: (L + 1, N, D). NaN where there is a single patch and so no pair. Near 1 all patches say the same
+    (over-smoothing: Gong et al. 2021, "Vision Transformers with Patch Diversification",
+    https://arxiv.org/abs/2104.12753).
     """
     count = patches.shape[1]
     if count == 1:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 # The paper cuts at 150 where its usual patches lie near 50. A factor alone, since the deviation of very even
-# norms is so small that a patch of 1.5 times the median is far outside it: seen in the first layers of any ViT.
+# norms is so small that a patch of 1.5 times the median is far outside it: seen in the first layers of any
+# ViT.
 TIMES_MEDIAN = 3.0
 # A deviation too, since norms that spread widely have patches of three times the median among the usual ones.
 TIMES_DEVIATION = 10.0
@@ -24,7 +25,8 @@ def token_norms(hidden: np.ndarray) -> np.ndarray:
 
 
 def outliers(norms: np.ndarray) -> np.ndarray:
-    """Which norms stand far above the others of their row, bool (..., N). norms: of patches, (..., N), without [CLS].
+    """Which norms stand far above the others of their row, bool (..., N). norms: of patches, (..., N),
+    without [CLS].
 
     Those above TIMES_MEDIAN times the median and above the median by TIMES_DEVIATION robust standard
     deviations (1.4826 times the median absolute deviation from the median).

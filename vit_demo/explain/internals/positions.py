@@ -22,7 +22,8 @@ from vit_demo.explain.protocols import Classifier
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-# Sides of a photo to try, as shares of the model's own; for 224 px and patches of 16 px: 112, 160, 192, 224, 288, 320, 384.
+# Sides of a photo to try, as shares of the model's own; for 224 px and patches of 16 px: 112, 160, 192, 224,
+# 288, 320, 384.
 SHARES = (0.5, 0.7, 0.85, 1.0, 1.3, 1.42, 1.7)
 _SMALLEST_LENGTH = 1e-12
 
@@ -33,11 +34,21 @@ def learned_positions(model: PreTrainedModel) -> np.ndarray:
     height, width = embeddings.image_size
     grid = PatchGrid(height, width, embeddings.patch_size)
     # A copy: on the CPU the array would be the model's own memory.
-    return embeddings.position_embeddings[0, 1:].detach().float().cpu().numpy().reshape(grid.rows, grid.columns, -1).copy()
+    return (
+        embeddings.position_embeddings[0, 1:]
+        .detach()
+        .float()
+        .cpu()
+        .numpy()
+        .reshape(grid.rows, grid.columns, -1)
+        .copy()
+    )
 
 
 def similarities(positions: np.ndarray) -> np.ndarray:
-    """Cosine similarity of each position with all, -1 to 1. positions: (rows, columns, D). Returns (rows, columns, rows, columns)."""
+    """Cosine similarity of each position with all, -1 to 1. positions: (rows, columns, D). Returns (rows,
+    columns, rows, columns).
+    """
     rows, columns = positions.shape[:2]
     units = _units(positions).reshape(rows * columns, -1)
     return (units @ units.T).reshape(rows, columns, rows, columns)
@@ -50,32 +61,41 @@ def similarities_of(positions: np.ndarray, row: int, column: int) -> np.ndarray:
 
 
 def interpolate_positions(positions: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """Position embeddings for another grid by 2D bicubic interpolation, (rows, columns, D), as transformers computes them.
+    """Position embeddings for another grid by 2D bicubic interpolation, (rows, columns, D), as transformers
+    computes them.
 
-    positions: (any rows, any columns, D). transformers does so for models that were trained on a square grid only
-    (see :func:`can_interpolate`).
+    positions: (any rows, any columns, D). transformers does so for models that were trained on a square grid
+    only (see :func:`can_interpolate`).
     """
     channels_first = torch.from_numpy(positions).permute(2, 0, 1)[None]
-    resized = torch.nn.functional.interpolate(channels_first, size=(rows, columns), mode="bicubic", align_corners=False)
+    resized = torch.nn.functional.interpolate(
+        channels_first, size=(rows, columns), mode="bicubic", align_corners=False
+    )
     return resized[0].permute(1, 2, 0).numpy()
 
 
 def can_interpolate(positions: np.ndarray) -> bool:
-    """Whether transformers can read photos of another size with these (rows, columns, D): it takes the root of their number as the side."""
+    """Whether transformers can read photos of another size with these (rows, columns, D): it takes the root
+    of their number as the side.
+    """
     return positions.shape[0] == positions.shape[1]
 
 
 def counterpart(place: tuple[int, int], before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int]:
-    """Row and column on the grid ``after`` (rows, columns) of what holds the centre of ``place`` on the grid ``before``."""
+    """Row and column on the grid ``after`` (rows, columns) of what holds the centre of ``place`` on the grid
+    ``before``.
+    """
     row, column = (int((index + 0.5) * new / old) for index, old, new in zip(place, before, after))
     return row, column
 
 
 @dataclass(frozen=True)
 class ColourScale:
-    """How position embeddings of D values become colours: their first three principal components as red, green and blue.
+    """How position embeddings of D values become colours: their first three principal components as red,
+    green and blue.
 
-    mean: (D,). directions: (3, D), the largest value of each positive. low, span: (3,), where each colour begins and how far it reaches.
+    mean: (D,). directions: (3, D), the largest value of each positive. low, span: (3,), where each colour
+    begins and how far it reaches.
     """
 
     mean: np.ndarray
@@ -84,12 +104,18 @@ class ColourScale:
     span: np.ndarray
 
     def colours(self, positions: np.ndarray) -> np.ndarray:
-        """Colours 0 to 1 of positions (rows, columns, D), (rows, columns, 3) float32; what lies beyond the scale is cut off."""
-        return np.clip(((positions - self.mean) @ self.directions.T - self.low) / self.span, 0, 1).astype(np.float32)
+        """Colours 0 to 1 of positions (rows, columns, D), (rows, columns, 3) float32; what lies beyond the
+        scale is cut off.
+        """
+        return np.clip(((positions - self.mean) @ self.directions.T - self.low) / self.span, 0, 1).astype(
+            np.float32
+        )
 
 
 def colour_scale(positions: np.ndarray) -> ColourScale:
-    """The scale on which these positions (rows, columns, D) reach from the smallest to the largest value of each colour; D is 3 or more."""
+    """The scale on which these positions (rows, columns, D) reach from the smallest to the largest value of
+    each colour; D is 3 or more.
+    """
     samples = positions.reshape(-1, positions.shape[-1]).astype(np.float64)
     mean, width = samples.mean(axis=0), samples.shape[1]
     centred = samples - mean
@@ -97,16 +123,22 @@ def colour_scale(positions: np.ndarray) -> ColourScale:
     directions = scipy.linalg.eigh(centred.T @ centred, subset_by_index=[width - 3, width - 1])[1].T[::-1]
     directions = directions * np.sign(directions[np.arange(3), np.abs(directions).argmax(axis=1)])[:, None]
     values = centred @ directions.T
-    return ColourScale(mean, directions, values.min(axis=0), np.maximum(np.ptp(values, axis=0), _SMALLEST_LENGTH))
+    return ColourScale(
+        mean, directions, values.min(axis=0), np.maximum(np.ptp(values, axis=0), _SMALLEST_LENGTH)
+    )
 
 
 def size_for(own: PatchGrid, rows: int) -> tuple[int, int]:
-    """Height and width in pixels of a photo with so many rows of patches, in the proportions of the model's own grid."""
+    """Height and width in pixels of a photo with so many rows of patches, in the proportions of the model's
+    own grid.
+    """
     return rows * own.patch_size, max(1, round(own.columns * rows / own.rows)) * own.patch_size
 
 
 def resolutions(own: PatchGrid) -> list[tuple[int, int]]:
-    """Sizes (height, width) in pixels worth trying, from half the model's own to 1.7 times it, smallest first."""
+    """Sizes (height, width) in pixels worth trying, from half the model's own to 1.7 times it, smallest
+    first.
+    """
     return [size_for(own, rows) for rows in sorted({max(1, round(own.rows * share)) for share in SHARES})]
 
 

@@ -1,4 +1,5 @@
-"""From photo to tokens, step by step, with the numbers of the loaded model (Dosovitskiy et al. 2021, section 3.1, equation 1).
+"""From photo to tokens, step by step, with the numbers of the loaded model (Dosovitskiy et al. 2021, section
+3.1, equation 1).
 
 z_0 = [x_class; x_p^1 E; ...; x_p^N E] + E_pos. The model itself does the same with a convolution whose
 kernel and stride are the patch size; here each step can be looked at.
@@ -41,9 +42,9 @@ class PatchRow:
 class TokenSteps:
     """The steps of one photo, for N patches of V values and D hidden values; float32, on the CPU.
 
-    pixel_values: (3, H, W). feature_map: (V, rows, columns) of a hybrid's CNN, None for a plain ViT, where
-    V = P * P * C. values: (N, V), what is projected. projected: (N, D). with_cls: (N + 1, D). positions:
-    (N + 1, D), interpolated in 2D where the photo has another size than the model learned. tokens: (N + 1, D).
+    pixel_values: (3, H, W). feature_map: (V, rows, columns) of a hybrid's CNN, None for a plain ViT, where V
+    = P * P * C. values: (N, V), what is projected. projected: (N, D). with_cls: (N + 1, D). positions: (N +
+    1, D), interpolated in 2D where the photo has another size than the model learned. tokens: (N + 1, D).
     """
 
     grid: PatchGrid
@@ -62,9 +63,17 @@ class TokenSteps:
         row, column = divmod(patch, self.grid.columns)
         token = patch + 1  # token 0 is [CLS]
         return PatchRow(
-            patch, row, column, self.pixel_values[:, top:bottom, left:right], self.values[patch],
-            self.projected[patch], self.positions[token], self.tokens[token],
-            self.with_cls[0], self.positions[0], self.tokens[0],
+            patch,
+            row,
+            column,
+            self.pixel_values[:, top:bottom, left:right],
+            self.values[patch],
+            self.projected[patch],
+            self.positions[token],
+            self.tokens[token],
+            self.with_cls[0],
+            self.positions[0],
+            self.tokens[0],
         )
 
 
@@ -79,12 +88,19 @@ def token_steps(classifier: Classifier, pixel_values: np.ndarray) -> TokenSteps:
         feature_map = _feature_map(embeddings, pixels)
         values = patchify(pixels, size) if feature_map is None else feature_map.flatten(2).transpose(1, 2)
         projection = embeddings.patch_embeddings.projection
-        # The convolution as the matrix E of the paper: each row of weights is one filter, flattened as a patch is.
+        # The convolution as the matrix E of the paper: each row of weights is one filter, flattened as a
+        # patch is.
         projected = values @ projection.weight.flatten(1).T + projection.bias
         with_cls = torch.cat([embeddings.cls_token, projected], dim=1)
         positions, interpolated = _positions(embeddings, with_cls, pixels.shape[-2:])
         steps = (values, projected, with_cls, positions, with_cls + positions)
-    return TokenSteps(grid, pixel_values, None if feature_map is None else _array(feature_map), *map(_array, steps), interpolated)
+    return TokenSteps(
+        grid,
+        pixel_values,
+        None if feature_map is None else _array(feature_map),
+        *map(_array, steps),
+        interpolated,
+    )
 
 
 def _feature_map(embeddings: nn.Module, pixels: Tensor) -> Tensor | None:
@@ -94,7 +110,9 @@ def _feature_map(embeddings: nn.Module, pixels: Tensor) -> Tensor | None:
 
 
 def _positions(embeddings: nn.Module, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, bool]:
-    """The position embeddings (1, N + 1, D) for a photo of this size, and whether they had to be interpolated."""
+    """The position embeddings (1, N + 1, D) for a photo of this size, and whether they had to be
+    interpolated.
+    """
     if tuple(size) == tuple(embeddings.image_size):
         return embeddings.position_embeddings, False
     return embeddings.interpolate_pos_encoding(tokens, *size), True

@@ -1,4 +1,6 @@
-"""What one photo leaves behind on its way through the model, from one forward: the views of Look inside read it from here."""
+"""What one photo leaves behind on its way through the model, from one forward: the views of Look inside read
+it from here.
+"""
 
 from __future__ import annotations
 
@@ -43,22 +45,32 @@ class Trace:
 
 
 def trace(classifier: Classifier, photo: Image.Image, size: tuple[int, int] | None = None) -> Trace:
-    """Follow one photo through the model. size: height and width in pixels that it is read at, None for the model's own."""
+    """Follow one photo through the model. size: height and width in pixels that it is read at, None for the
+    model's own.
+    """
     pixel_values = classifier.preprocess([photo], size)
     device = pixel_values.device.type
     with (
-        torch.no_grad(), torch.autocast(device, enabled=False),
-        capture_attention(classifier.model) as attention, capture_hidden(classifier.model) as hidden,
+        torch.no_grad(),
+        torch.autocast(device, enabled=False),
+        capture_attention(classifier.model) as attention,
+        capture_hidden(classifier.model) as hidden,
     ):
         logits = classifier.forward(pixel_values)
     grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
     weights = torch.stack([layer[0] for layer in attention.attentions]).cpu().numpy()
-    return Trace(pixel_values[0].cpu().numpy(), torch.stack(hidden)[:, 0].cpu().numpy(), TokenAttention(weights, grid), logits[0].cpu().numpy())
+    return Trace(
+        pixel_values[0].cpu().numpy(),
+        torch.stack(hidden)[:, 0].cpu().numpy(),
+        TokenAttention(weights, grid),
+        logits[0].cpu().numpy(),
+    )
 
 
 @contextmanager
 def capture_hidden(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Record the tokens before the first block and after each, (B, T, D), of the forwards that this thread runs inside the block.
+    """Record the tokens before the first block and after each, (B, T, D), of the forwards that this thread
+    runs inside the block.
 
     Gives a list of L + 1 tensors, filled by a forward and filled anew by the next. The model's outputs,
     and after the block its hooks, are what they were.

@@ -1,6 +1,8 @@
-"""The film of a run as its folder holds it: where the model looked in a few fixed validation photos, each time they were scored.
+"""The film of a run as its folder holds it: where the model looked in a few fixed validation photos, each
+time they were scored.
 
-film/film.json       the classes, the grid of patches, and name and class of each photo; written when the photos are there
+film/film.json       the classes, the grid of patches, and name and class of each photo; written when the
+photos are there
      photo-1.jpg     the photos as the model sees them, in the order of film.json
      frames.jsonl    one frame a line: the step, a map of each photo, the probabilities
 
@@ -53,7 +55,9 @@ class Frame:
 
     @property
     def values(self) -> np.ndarray:
-        """The maps as they were, (P, rows, columns) float: the share of [CLS] that comes from each patch, to 1/255 of their range."""
+        """The maps as they were, (P, rows, columns) float: the share of [CLS] that comes from each patch, to
+        1/255 of their range.
+        """
         low, high = self.low[:, None, None], self.high[:, None, None]
         return low + (high - low) * (self.maps / 255)
 
@@ -73,7 +77,8 @@ def read(run: Run) -> FilmReel | None:
     about = read_object(folder / ABOUT)
     try:
         photos = tuple(
-            FilmPhoto(str(photo["name"]), int(photo["label"]), photo_file(folder, number).read_bytes()) for number, photo in enumerate(about["photos"], start=1)
+            FilmPhoto(str(photo["name"]), int(photo["label"]), photo_file(folder, number).read_bytes())
+            for number, photo in enumerate(about["photos"], start=1)
         )
         shape = (len(photos), int(about["rows"]), int(about["columns"]))
         labels = tuple(map(str, about["labels"]))
@@ -82,7 +87,11 @@ def read(run: Run) -> FilmReel | None:
     except (OSError, KeyError, TypeError, ValueError):
         return None
     frames = [decode(line, shape) for line in frame_lines(folder).values()]
-    whole = [frame for frame in frames if frame is not None and frame.probabilities.shape == (len(photos), len(labels))]
+    whole = [
+        frame
+        for frame in frames
+        if frame is not None and frame.probabilities.shape == (len(photos), len(labels))
+    ]
     bytes_a_frame = len(photos) * (4 / 3 * shape[1] * shape[2] + WORDS_BYTES)
     most = int(np.clip(FRAME_BYTES / max(1, bytes_a_frame), FEWEST_FRAMES, MOST_FRAMES))
     kept = set(thinned([frame.step for frame in whole], most))
@@ -95,7 +104,9 @@ def photo_file(folder: Path, number: int) -> Path:
 
 
 def frame_lines(folder: Path) -> dict[int, str]:
-    """The lines of the frames by their step, rising; of a step that comes twice the first, and none that is torn."""
+    """The lines of the frames by their step, rising; of a step that comes twice the first, and none that is
+    torn.
+    """
     try:
         text = (folder / FRAMES).read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -116,10 +127,15 @@ def encode(step: int, maps: np.ndarray, probabilities: np.ndarray) -> str:
     low, high = maps.min(axis=(1, 2)), maps.max(axis=(1, 2))
     span = np.where(high > low, high - low, 1)[:, None, None]
     stretched = np.round((maps - low[:, None, None]) / span * 255).astype(np.uint8)
-    return json.dumps({
-        "step": step, "maps": [base64.b64encode(one.tobytes()).decode() for one in stretched],
-        "low": low.astype(float).tolist(), "high": high.astype(float).tolist(), "probabilities": probabilities.astype(float).round(5).tolist(),
-    })
+    return json.dumps(
+        {
+            "step": step,
+            "maps": [base64.b64encode(one.tobytes()).decode() for one in stretched],
+            "low": low.astype(float).tolist(),
+            "high": high.astype(float).tolist(),
+            "probabilities": probabilities.astype(float).round(5).tolist(),
+        }
+    )
 
 
 def decode(line: str, shape: tuple[int, int, int]) -> Frame | None:

@@ -31,7 +31,9 @@ MANY_PHOTOS = 4
 
 
 def choose_photos(labels: np.ndarray, count: int) -> list[int]:
-    """Rows of so many photos, class by class in turn and in each class in their order; of fewer photos than classes one each, spread over them."""
+    """Rows of so many photos, class by class in turn and in each class in their order; of fewer photos than
+    classes one each, spread over them.
+    """
     classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
     if count < len(classes):
         classes = [classes[number * len(classes) // count] for number in range(count)]
@@ -48,13 +50,22 @@ class Film:
         self._pixels = np.stack([work.validation.pixels[row] for row in rows])
         self._grid = PatchGrid(*self._pixels.shape[2:], work.classifier.patch_size)
         self._folder = work.run.folder / reader.FOLDER
-        photos = [{"name": _file_name(work.validation.paths[row]), "label": int(work.validation.labels[row])} for row in rows]
-        self._about = {"labels": work.classifier.labels, "rows": self._grid.rows, "columns": self._grid.columns, "photos": photos}
+        photos = [
+            {"name": _file_name(work.validation.paths[row]), "label": int(work.validation.labels[row])}
+            for row in rows
+        ]
+        self._about = {
+            "labels": work.classifier.labels,
+            "rows": self._grid.rows,
+            "columns": self._grid.columns,
+            "photos": photos,
+        }
         self._steps: list[int] | None = None  # of the frames on the disk, once the photos are there too
         self._warned = False
 
     def record(self, step: int) -> None:
-        """Add the frame of a step, of which there is none yet; the model is in eval mode, with the weights to look at.
+        """Add the frame of a step, of which there is none yet; the model is in eval mode, with the weights to
+        look at.
 
         A disk that cannot take it ends no run: the frame is left out, and the first time a warning is logged.
         """
@@ -65,7 +76,10 @@ class Film:
                 self._add(step)
         except OSError as error:
             if not self._warned:
-                self._work.log.add("warning", **kept(Sentence("train.record.no_film", {"reason": error.strerror or str(error)})))
+                self._work.log.add(
+                    "warning",
+                    **kept(Sentence("train.record.no_film", {"reason": error.strerror or str(error)})),
+                )
             self._warned = True
 
     def _begin(self) -> list[int]:

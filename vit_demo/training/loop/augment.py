@@ -1,4 +1,6 @@
-"""What is random about the photos of a step, on the device; all of it drawn from torch's global generator, on the CPU, so that no step waits for a GPU."""
+"""What is random about the photos of a step, on the device; all of it drawn from torch's global generator, on
+the CPU, so that no step waits for a GPU.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,8 @@ import torch
 
 
 def augmentation(kind: str, side: int) -> Callable[[torch.Tensor], torch.Tensor]:
-    """Random changes of a batch, uint8 (B, 3, side, side), each photo by its own; kinds as in TrainingConfig.augment.
+    """Random changes of a batch, uint8 (B, 3, side, side), each photo by its own; kinds as in
+    TrainingConfig.augment.
 
     They give values from 0 to 255, uint8 as far as photos are only mirrored and turned.
     """
@@ -28,18 +31,24 @@ def augmentation(kind: str, side: int) -> Callable[[torch.Tensor], torch.Tensor]
 
 
 def mirrored(photos: torch.Tensor, turn: bool) -> torch.Tensor:
-    """Square photos (B, C, S, S), each mirrored at random in both directions; with ``turn`` also at the diagonal, which makes all turns by right angles.
+    """Square photos (B, C, S, S), each mirrored at random in both directions; with ``turn`` also at the
+    diagonal, which makes all turns by right angles.
 
     Of any type: kornia would want floats, which here take five times as long.
     """
     choices = (torch.rand(3, len(photos)) < 0.5).to(photos.device).view(3, -1, 1, 1, 1)
-    for choice, other in zip(choices, (lambda now: now.flip(-1), lambda now: now.flip(-2), lambda now: now.transpose(-1, -2))[: 2 + turn]):
+    for choice, other in zip(
+        choices,
+        (lambda now: now.flip(-1), lambda now: now.flip(-2), lambda now: now.transpose(-1, -2))[: 2 + turn],
+    ):
         photos = torch.where(choice, other(photos), photos)
     return photos
 
 
 def at(photos: np.ndarray, side: int) -> torch.Tensor:
-    """Photos, uint8 (B, 3, H, W), as a tensor (B, 3, side, side) on the CPU, for an early, coarse part of the run."""
+    """Photos, uint8 (B, 3, H, W), as a tensor (B, 3, side, side) on the CPU, for an early, coarse part of the
+    run.
+    """
     batch = torch.from_numpy(photos)
     if batch.shape[-1] == side:
         return batch
@@ -48,7 +57,8 @@ def at(photos: np.ndarray, side: int) -> torch.Tensor:
 
 
 def kept_patches(photos: int, patches: int, share: float) -> torch.Tensor | None:
-    """Which patches of each photo a step keeps when it leaves out a random ``share`` of them, each photo by its own (PatchDropout; Liu et al. 2023).
+    """Which patches of each photo a step keeps when it leaves out a random ``share`` of them, each photo by
+    its own (PatchDropout; Liu et al. 2023).
 
     Returns patch numbers, int64 (photos, kept), at least one of each photo; None where all are kept.
     """

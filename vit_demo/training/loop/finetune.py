@@ -34,7 +34,10 @@ from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import SCRATCH_PREFIX, Run
 
 # Two of the photos that the embedded model learned from, by their paths in its data set.
-LEARNED_BY_EMBEDDED = {"train/angular_leaf_spot/angular_leaf_spot_train.0.jpg", "train/healthy/healthy_train.0.jpg"}
+LEARNED_BY_EMBEDDED = {
+    "train/angular_leaf_spot/angular_leaf_spot_train.0.jpg",
+    "train/healthy/healthy_train.0.jpg",
+}
 KNOWN_ALREADY = Sentence("train.record.known_already", {"model": PRETRAINED})
 
 
@@ -62,7 +65,9 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
         sides = sides_of(config, classifier)
         classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
         with _scratch(run) as folder:
-            train, validation = (_prepared(data, split, classifier, folder, report) for split in ("train", "validation"))
+            train, validation = (
+                _prepared(data, split, classifier, folder, report) for split in ("train", "validation")
+            )
             if run:
                 _warn_of_broken(log, train, validation)
                 _warn_of_known(log, classifier, train)
@@ -77,7 +82,9 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
     finally:
         log.close()
         if run:
-            shutil.rmtree(run.folder / "model.new", ignore_errors=True)  # there only where saving or scoring failed
+            shutil.rmtree(
+                run.folder / "model.new", ignore_errors=True
+            )  # there only where saving or scoring failed
 
 
 class _Silence(EventLog):
@@ -104,7 +111,9 @@ def _engine(config: TrainingConfig):
 
 
 def _record_photos(run: Run, data: DatasetDict) -> None:
-    """Write down which photos and labels the run learns from; one that goes on must find the same ones. UserError where it does not."""
+    """Write down which photos and labels the run learns from; one that goes on must find the same ones.
+    UserError where it does not.
+    """
     found = fingerprint(data)
     if run.state().get("data_fingerprint", found) != found and checkpoint.exists(run):
         raise UserError("error.training.photos_changed")
@@ -114,17 +123,28 @@ def _record_photos(run: Run, data: DatasetDict) -> None:
 def _open_model(config: TrainingConfig, data: DatasetDict) -> LeafClassifier:
     torch.manual_seed(config.seed)  # a new stem, or a head that does not start at zero, is drawn from it
     return LeafClassifier.open(
-        config.model, revision=config.model_revision, device=config.device, labels=label_names(data), hybrid=config.hybrid, head_init=config.head_init
+        config.model,
+        revision=config.model_revision,
+        device=config.device,
+        labels=label_names(data),
+        hybrid=config.hybrid,
+        head_init=config.head_init,
     )
 
 
-def _prepared(data: DatasetDict, split: str, classifier: LeafClassifier, folder: Path, report: Listener) -> Photos:
+def _prepared(
+    data: DatasetDict, split: str, classifier: LeafClassifier, folder: Path, report: Listener
+) -> Photos:
     """The photos of a split, decoded once on each machine however many processes it has."""
     group, file = processes.current(), folder / f"{split}.npy"
     if group.size == 1:
         return prepare(data[split], classifier, classifier.image_size, file, counter(report, split))
     here = socket.gethostname()
-    photos = prepare(data[split], classifier, classifier.image_size, file, counter(report, split)) if group.first_here else None
+    photos = (
+        prepare(data[split], classifier, classifier.image_size, file, counter(report, split))
+        if group.first_here
+        else None
+    )
     found = group.everyone(photos and (here, str(file), photos.labels, photos.paths, photos.broken))
     if photos is None:
         _, path, labels, paths, broken = next(entry for entry in found if entry and entry[0] == here)
@@ -141,14 +161,18 @@ def _scratch(run: Run | None) -> Iterator[Path]:
 
 def _reporter(run: Run, listener: Listener) -> Listener:
     def report(progress: Progress) -> None:
-        run.set_state(status=progress.status, done=progress.done, total=progress.total, **kept(progress.message))
+        run.set_state(
+            status=progress.status, done=progress.done, total=progress.total, **kept(progress.message)
+        )
         listener(progress)
 
     return report
 
 
 def _warn_of_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> None:
-    """Say it where the embedded model is to learn what it has learned already: such a run begins where others end."""
+    """Say it where the embedded model is to learn what it has learned already: such a run begins where others
+    end.
+    """
     known = {"/".join(path.replace("\\", "/").split("/")[-3:]) for path in train.paths} >= LEARNED_BY_EMBEDDED
     if known and classifier.checkpoint.folder == settings.EMBEDDED_MODEL:
         log.add("warning", **kept(KNOWN_ALREADY))
@@ -158,5 +182,9 @@ def _warn_of_known(log: EventLog, classifier: LeafClassifier, train: Photos) -> 
 def _warn_of_broken(log: EventLog, *parts: Photos) -> None:
     broken = [path for part in parts for path in part.broken]
     if broken:
-        log.add("warning", **kept(Sentence("train.record.photos_left_out", {"count": len(broken)})), paths=broken[:100])
+        log.add(
+            "warning",
+            **kept(Sentence("train.record.photos_left_out", {"count": len(broken)})),
+            paths=broken[:100],
+        )
         print(f"{len(broken)} photos cannot be read and are left out, the first is {broken[0]}", flush=True)

@@ -30,24 +30,31 @@ KNOWN = Sentence("train.record.learning_known")
 def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict:
     """Save the model, open what was saved, and score that on validation and then on test.
 
-    The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos; the latter
-    are taken as the run has them decoded, and small pictures of them stay in the run's folder, outside of the model's.
+    The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos;
+    the latter are taken as the run has them decoded, and small pictures of them stay in the run's folder,
+    outside of the model's.
     """
     run, classifier, report = work.run, work.classifier, work.report
     report(Progress("scoring", 0, 1, Sentence("train.record.saving")))
     config = run.config()
     pictures = run.folder / neighbours.FILE
-    pictures.unlink(missing_ok=True)  # of a run that was stopped and went on: they belong to its earlier weights
+    pictures.unlink(
+        missing_ok=True
+    )  # of a run that was stopped and went on: they belong to its earlier weights
     saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
     layer = layer_of(saved.blocks)
     validation = evaluate(saved, data["validation"], counter(report, "validation", "scoring"), layer)
     temperature = fit_temperature(validation.logits, validation.targets)
     validation = validation.at_temperature(temperature)
-    seen = look_at(saved, data["train"], lambda done, total: report(Progress("scoring", done, total, KNOWN)), work.train)
+    seen = look_at(
+        saved, data["train"], lambda done, total: report(Progress("scoring", done, total, KNOWN)), work.train
+    )
     abstention = fit_on(seen, saved, validation)
     if not similar.keep(pictures, saved, seen, work.train):
         work.log.add("warning", **kept(Sentence("train.record.no_similar")))
-    test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(temperature)
+    test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(
+        temperature
+    )
     scores = {"validation": validation, "test": test}
     result = {
         "validation_accuracy": scores["validation"].accuracy,
@@ -60,16 +67,24 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     }
     details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
     # Before the scores: who finds those finds the photos behind them too.
-    write_atomically(run.model_folder / predictions.FILE, predictions.to_csv({split: found.predictions for split, found in scores.items()}))
+    write_atomically(
+        run.model_folder / predictions.FILE,
+        predictions.to_csv({split: found.predictions for split, found in scores.items()}),
+    )
     abstention.save(run.model_folder)
     write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result))
-    write_atomically(run.model_folder / "README.md", card.model_card(config, classifier.checkpoint, scores, result, abstention))
+    write_atomically(
+        run.model_folder / "README.md",
+        card.model_card(config, classifier.checkpoint, scores, result, abstention),
+    )
     run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, **kept(""))
     return result
 
 
 def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
-    """Write the model under another name and put it in its place whole, before it is scored: a failure there must not cost it."""
+    """Write the model under another name and put it in its place whole, before it is scored: a failure there
+    must not cost it.
+    """
     fresh, earlier = run.folder / "model.new", run.folder / "model.old"
     try:
         classifier.save(fresh, torch.float16 if config.half else torch.float32)
@@ -85,7 +100,9 @@ def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
 
 
 def _inherit_notes(run: Run, classifier: LeafClassifier, fresh: Path) -> None:
-    """What to do about its classes: as it was written for this run before it went on, else for the model it started from, if that has the same classes."""
+    """What to do about its classes: as it was written for this run before it went on, else for the model it
+    started from, if that has the same classes.
+    """
     start = classifier.checkpoint
     known = set(start.labels) == set(classifier.labels)
     for notes in (run.model_folder / NOTES, *([start.folder / NOTES] if known else [])):

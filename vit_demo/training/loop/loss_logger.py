@@ -12,7 +12,9 @@ from vit_demo.training.job import Progress, TrainingJob
 
 # Train losses are fetched from the device this often, so that no step waits for the log.
 LOG_SECONDS = 0.5
-DIVERGED = "The loss became infinite: the learning rate is too high. Start again with a lower one, such as 2e-4."
+DIVERGED = (
+    "The loss became infinite: the learning rate is too high. Start again with a lower one, such as 2e-4."
+)
 
 
 def finite(*losses: float) -> None:
@@ -51,8 +53,12 @@ class LossLogger:
         work = self._work
         for (step, _, learning_rate, _), loss in zip(self._waiting, losses):
             work.log.add(
-                "train", step=step, epoch=round(step / work.steps_per_epoch, 4), loss=round(loss, 6),
-                learning_rate=learning_rate, photos_per_second=round(speed, 2),
+                "train",
+                step=step,
+                epoch=round(step / work.steps_per_epoch, 4),
+                loss=round(loss, 6),
+                learning_rate=learning_rate,
+                photos_per_second=round(speed, 2),
             )
         last = self._waiting[-1][0]
         self._waiting.clear()

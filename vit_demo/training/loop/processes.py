@@ -76,11 +76,17 @@ def join(device: str | None = None) -> Group:
 
 
 def leave() -> None:
-    """Disconnect this process. One that ends without it may die of its own connection: the threads of it that still run want Python back."""
+    """Disconnect this process. One that ends without it may die of its own connection: the threads of it that
+    still run want Python back.
+    """
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
 
 
 def current() -> Group:
     """The group this process has joined, or one of its own."""
-    return Group(dist.get_rank(), dist.get_world_size()) if dist.is_available() and dist.is_initialized() else Group()
+    return (
+        Group(dist.get_rank(), dist.get_world_size())
+        if dist.is_available() and dist.is_initialized()
+        else Group()
+    )

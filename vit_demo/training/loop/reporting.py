@@ -18,7 +18,11 @@ from vit_demo.training.run.trackers import TRACKERS
 
 # What is drawn of which event, by the name it has in the tracker.
 DRAWN = {
-    "train": {"train/loss": "loss", "train/learning_rate": "learning_rate", "train/photos_per_second": "photos_per_second"},
+    "train": {
+        "train/loss": "loss",
+        "train/learning_rate": "learning_rate",
+        "train/photos_per_second": "photos_per_second",
+    },
     "validation": {"validation/loss": "loss", "validation/accuracy": "accuracy"},
 }
 
@@ -44,14 +48,23 @@ def open_log(run: Run, config: TrainingConfig) -> EventLog:
     try:
         tracker = kind.opener()(run, config)
     except ImportError as error:
-        raise UserError("error.training.tracker_missing", title=kind.title, missing=error.name or str(error), name=config.report_to) from None
+        raise UserError(
+            "error.training.tracker_missing",
+            title=kind.title,
+            missing=error.name or str(error),
+            name=config.report_to,
+        ) from None
     except Exception as error:  # each tracker has errors of its own: no login, no server, no room
-        raise UserError("error.training.tracker_not_opened", title=kind.title, reason=_one_line(error)) from error
+        raise UserError(
+            "error.training.tracker_not_opened", title=kind.title, reason=_one_line(error)
+        ) from error
     return TrackedLog(run, tracker, kind.title)
 
 
 class KeptLog(EventLog):
-    """Appends each event to the run's own file, and now and then keeps what they add up to, for a quick first look at a long run."""
+    """Appends each event to the run's own file, and now and then keeps what they add up to, for a quick first
+    look at a long run.
+    """
 
     def __init__(self, run: Run):
         super().__init__(run)
@@ -70,7 +83,9 @@ class KeptLog(EventLog):
 
 
 class TrackedLog(KeptLog):
-    """Appends each event to the run's own file, then tells the tracker; where that fails the run goes on without it."""
+    """Appends each event to the run's own file, then tells the tracker; where that fails the run goes on
+    without it.
+    """
 
     def __init__(self, run: Run, tracker: Tracker, title: str):
         super().__init__(run)
@@ -78,7 +93,10 @@ class TrackedLog(KeptLog):
         self._title = title
         # After a resume some steps come again; a tracker keeps the first, as the page does.
         before = curves_of(run)
-        self._last = {"train": before.last_train.get("step", -1), "validation": before.last_validation.get("step", -1)}
+        self._last = {
+            "train": before.last_train.get("step", -1),
+            "validation": before.last_validation.get("step", -1),
+        }
 
     def add(self, kind: str, **values) -> None:
         super().add(kind, **values)
@@ -102,7 +120,10 @@ class TrackedLog(KeptLog):
 
     def _give_up(self, error: Exception) -> None:
         self._tracker = None
-        super().add("warning", **kept(Sentence("train.record.tracker_left", {"title": self._title, "reason": _one_line(error)})))
+        super().add(
+            "warning",
+            **kept(Sentence("train.record.tracker_left", {"title": self._title, "reason": _one_line(error)})),
+        )
 
 
 def _one_line(error: Exception) -> str:

@@ -1,4 +1,6 @@
-"""What comes when in a run of our own steps: its photos, their side, the learning rate, the looks at validation."""
+"""What comes when in a run of our own steps: its photos, their side, the learning rate, the looks at
+validation.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,15 @@ def evaluation_steps(work: TrainingJob) -> set[int]:
     ends = [math.ceil(part * total / parts) for part in range(1, parts)]
     start = ends[-1] if ends else 0
     # A training step costs three times its forward, less the patches that are left out.
-    training = 3 * (1 - work.config.patch_dropout) * (total - start) / total * work.config.epochs * len(work.train)
+    training = (
+        3 * (1 - work.config.patch_dropout) * (total - start) / total * work.config.epochs * len(work.train)
+    )
     looks = min(MOST_LOOKS, max(1, round(LOOK_SHARE * training / len(work.validation))))
-    return {*ends, *(round(start + look * (total - start) / looks) for look in range(1, looks + 1)), total} - {0}
+    return {
+        *ends,
+        *(round(start + look * (total - start) / looks) for look in range(1, looks + 1)),
+        total,
+    } - {0}
 
 
 def side_at(work: TrainingJob, step: int) -> int:
@@ -38,7 +46,9 @@ def side_at(work: TrainingJob, step: int) -> int:
 
 
 def rows_of(config: TrainingConfig, photos: int, step: int) -> np.ndarray:
-    """Which photos a step, counted from 1, is made of: each epoch has an order of its own, by the seed alone."""
+    """Which photos a step, counted from 1, is made of: each epoch has an order of its own, by the seed
+    alone.
+    """
     steps_per_epoch = math.ceil(photos / config.batch_size)
     epoch, place = divmod(step - 1, steps_per_epoch)
     return _order(config.seed, epoch, photos)[place * config.batch_size : (place + 1) * config.batch_size]
@@ -50,7 +60,9 @@ def _order(seed: int, epoch: int, photos: int) -> np.ndarray:
 
 
 def rate(step: int, total: int, warmup: float) -> float:
-    """The factor on the learning rate at a step, counted from 1: up from 0 over the warm-up, then linearly down to 0."""
+    """The factor on the learning rate at a step, counted from 1: up from 0 over the warm-up, then linearly
+    down to 0.
+    """
     done, rising = step - 1, round(total * warmup)
     if done < rising:
         return (done + 1) / (rising + 1)

@@ -54,7 +54,9 @@ def train(work: TrainingJob) -> bool:
 
 @dataclass
 class _Best:
-    """The weights with the lowest validation loss so far, on the CPU. since: evaluations without a lower one."""
+    """The weights with the lowest validation loss so far, on the CPU. since: evaluations without a lower
+    one.
+    """
 
     loss: float = math.inf
     step: int = 0
@@ -66,7 +68,9 @@ class _Best:
             self.since += 1
             return
         self.loss, self.step, self.since = loss, step, 0
-        self.weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
+        self.weights = {
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()
+        }
 
 
 class _Loop:
@@ -74,7 +78,11 @@ class _Loop:
 
     def __init__(self, work: TrainingJob, group: Group):
         self.work, self.group, self.config = work, group, work.config
-        self.classifier, self.model, self.device = work.classifier, work.classifier.model, work.classifier.device
+        self.classifier, self.model, self.device = (
+            work.classifier,
+            work.classifier.model,
+            work.classifier.device,
+        )
         if self.config.freeze:
             self.classifier.freeze_encoder()
         elif self.config.attention_only and not self.classifier.feature_channels:
@@ -98,7 +106,11 @@ class _Loop:
         first = self._resume()
         if first == 1:
             work.log.add(
-                "begin", total_steps=work.total_steps, steps_per_epoch=work.steps_per_epoch, photos=len(work.train), device=str(self.device),
+                "begin",
+                total_steps=work.total_steps,
+                steps_per_epoch=work.steps_per_epoch,
+                photos=len(work.train),
+                device=str(self.device),
                 processes=self.group.size,
             )
             self._show(0)
@@ -107,7 +119,9 @@ class _Loop:
         for step in range(first, work.total_steps + 1):
             self._step(step)
             if self.group.size == 1 or step % AGREE_STEPS == 0:
-                stopped, out_of_time = self.group.tell((work.run.stop_requested(), self._out_of_time()) if self.group.main else None)
+                stopped, out_of_time = self.group.tell(
+                    (work.run.stop_requested(), self._out_of_time()) if self.group.main else None
+                )
             if step in self.evaluations:
                 self._evaluate(step)
             elif step in self.frames:
@@ -127,7 +141,12 @@ class _Loop:
         self.model.eval()
         moved_on = bool(self.start) and not stopped and self._overshoot()
         self.model.requires_grad_(True)
-        work.log.add("best", step=self.best.step, loss=self.best.loss, overshoot=self.config.overshoot if moved_on else 0.0)
+        work.log.add(
+            "best",
+            step=self.best.step,
+            loss=self.best.loss,
+            overshoot=self.config.overshoot if moved_on else 0.0,
+        )
         return stopped
 
     def _step(self, step: int) -> None:
@@ -146,15 +165,24 @@ class _Loop:
         self.optimizer.zero_grad(set_to_none=True)
         if len(labels):
             logits = self.forward(photos, None if kept is None else kept[here])
-            each = torch.nn.functional.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum")
+            each = torch.nn.functional.cross_entropy(
+                logits, labels, label_smoothing=self.config.label_smoothing, reduction="sum"
+            )
             loss = each / len(rows)
             loss.backward()
             loss = loss.detach()
         else:  # fewer photos than processes
             loss = torch.zeros((), device=self.device)
         self._share_gradients(loss)
-        torch.nn.utils.clip_grad_norm_([parameter for parameter in self.model.parameters() if parameter.grad is not None], GRADIENT_NORM)
-        self.meter.step(step, loss, self.config.learning_rate * rate(step, self.work.total_steps, self.config.warmup), len(rows))
+        torch.nn.utils.clip_grad_norm_(
+            [parameter for parameter in self.model.parameters() if parameter.grad is not None], GRADIENT_NORM
+        )
+        self.meter.step(
+            step,
+            loss,
+            self.config.learning_rate * rate(step, self.work.total_steps, self.config.warmup),
+            len(rows),
+        )
         self.optimizer.step()
         self.average.update(step)
 
@@ -168,7 +196,9 @@ class _Loop:
         self.group.sum([*(parameter.grad for parameter in learning), loss])
 
     def _evaluate(self, step: int, side: int | None = None) -> None:
-        """Score the validation photos at the size of this part of the run; only at the last size it counts for the best."""
+        """Score the validation photos at the size of this part of the run; only at the last size it counts
+        for the best.
+        """
         side = side or side_at(self.work, step)
         self.meter.flush()
         with self.average.in_place():
@@ -180,12 +210,18 @@ class _Loop:
             self._record(step)  # first, so that who reads of this evaluation finds its frame
             self.work.log.add("validation", step=step, loss=loss, accuracy=accuracy, side=side)
             if self.group.main:
-                print(f"step {step}/{self.work.total_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
+                print(
+                    f"step {step}/{self.work.total_steps}  validation loss {loss:.4f}  accuracy"
+                    f" {accuracy:.4f}",
+                    flush=True,
+                )
         self._train_mode()
         self.meter.restart()
 
     def _overshoot(self) -> bool:
-        """Move the best weights on, away from where they began, and leave them there where validation has a lower loss; returns whether it has."""
+        """Move the best weights on, away from where they began, and leave them there where validation has a
+        lower loss; returns whether it has.
+        """
         model, best = self.model, self.best
         with torch.no_grad():
             for name, end in _learning(model).items():
@@ -194,7 +230,8 @@ class _Loop:
         better = loss < best.loss
         if self.group.main:
             print(
-                f"weights moved on by {self.config.overshoot:.0%}  validation loss {loss:.4f}  accuracy {accuracy:.4f}  {'kept' if better else 'not kept'}",
+                f"weights moved on by {self.config.overshoot:.0%}  validation loss {loss:.4f}  accuracy"
+                f" {accuracy:.4f}  {'kept' if better else 'not kept'}",
                 flush=True,
             )
         if better:
@@ -245,7 +282,11 @@ class _Loop:
     def _say_why(self, step: int, tired: bool) -> None:
         where = {"step": step, "steps": self.work.total_steps}
         patience = Sentence("train.record.patience_over", {**where, "count": self.config.patience})
-        self._warn(patience if tired else Sentence("train.record.time_over", {**where, "minutes": self.config.time_limit}))
+        self._warn(
+            patience
+            if tired
+            else Sentence("train.record.time_over", {**where, "minutes": self.config.time_limit})
+        )
 
     def _warn(self, said: Sentence) -> None:
         self.work.log.add("warning", **kept(said))
@@ -263,14 +304,25 @@ class _Loop:
         names = {parameter: name for name, parameter in self.model.named_parameters()}
         moments = {
             f"{moment}.{names[parameter]}": state[moment]
-            for parameter, state in self.optimizer.state.items() for moment in ("exp_avg", "exp_avg_sq")
+            for parameter, state in self.optimizer.state.items()
+            for moment in ("exp_avg", "exp_avg_sq")
         }
         best = self.best
         try:
-            checkpoints.save(self.work.run, Checkpoint(
-                step=step, best_loss=best.loss if best.weights else None, best_step=best.step, since_best=best.since, seconds=self._seconds(),
-                weights=self.model.state_dict(), optimizer=moments, best=best.weights, average=self.average.weights,
-            ))
+            checkpoints.save(
+                self.work.run,
+                Checkpoint(
+                    step=step,
+                    best_loss=best.loss if best.weights else None,
+                    best_step=best.step,
+                    since_best=best.since,
+                    seconds=self._seconds(),
+                    weights=self.model.state_dict(),
+                    optimizer=moments,
+                    best=best.weights,
+                    average=self.average.weights,
+                ),
+            )
         except OSError as error:
             if self._saves.worked:
                 self._warn(Sentence("train.record.no_checkpoint", {"reason": error.strerror or str(error)}))
@@ -302,7 +354,9 @@ class _Loop:
 
 
 class _Average:
-    """A moving average of the weights (Polyak and Juditsky 1992), slower the longer the run: min(decay, (1 + t) / (10 + t))."""
+    """A moving average of the weights (Polyak and Juditsky 1992), slower the longer the run: min(decay, (1 +
+    t) / (10 + t)).
+    """
 
     def __init__(self, decay: float, model: torch.nn.Module):
         self.decay, self.model = decay, model
@@ -312,7 +366,9 @@ class _Average:
     def update(self, step: int) -> None:
         if not self.decay:
             return
-        state = {name: tensor for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()}
+        state = {
+            name: tensor for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()
+        }
         if not self.weights:
             self.weights = {name: tensor.clone() for name, tensor in state.items()}
         decay = min(self.decay, (1 + step) / (10 + step))
@@ -337,7 +393,9 @@ class _Average:
 
 
 class _Saves:
-    """When the next checkpoint is due: every so many steps, or with 0 by the clock. worked: the last one could be written."""
+    """When the next checkpoint is due: every so many steps, or with 0 by the clock. worked: the last one
+    could be written.
+    """
 
     def __init__(self, every: int):
         self._every = every
@@ -353,7 +411,11 @@ class _Saves:
 
 def _learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Copies of the weights that learn, by name."""
-    return {name: parameter.detach().clone() for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return {
+        name: parameter.detach().clone()
+        for name, parameter in model.named_parameters()
+        if parameter.requires_grad
+    }
 
 
 def _seed(seed: int, step: int) -> int:
@@ -361,22 +423,37 @@ def _seed(seed: int, step: int) -> int:
 
 
 def _optimizer(config: TrainingConfig, model: torch.nn.Module) -> torch.optim.AdamW:
-    """AdamW whose learning rate falls by ``layer_decay`` with each layer down from the head (Clark et al. 2020; Bao et al. 2022)."""
+    """AdamW whose learning rate falls by ``layer_decay`` with each layer down from the head (Clark et al.
+    2020; Bao et al. 2022).
+    """
     depth = len(model.vit.layers)
     groups: dict[int, list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            layer = 0 if name.startswith("vit.embeddings.") else int(name.split(".")[2]) + 1 if name.startswith("vit.layers.") else depth + 1
+            layer = (
+                0
+                if name.startswith("vit.embeddings.")
+                else int(name.split(".")[2]) + 1
+                if name.startswith("vit.layers.")
+                else depth + 1
+            )
             groups.setdefault(layer if config.layer_decay < 1 else depth + 1, []).append(parameter)
-    rates = [(config.learning_rate * config.layer_decay ** (depth + 1 - layer), parameters) for layer, parameters in groups.items()]
+    rates = [
+        (config.learning_rate * config.layer_decay ** (depth + 1 - layer), parameters)
+        for layer, parameters in groups.items()
+    ]
     return torch.optim.AdamW(
         [{"params": parameters, "lr": highest, "highest": highest} for highest, parameters in rates],
-        betas=BETAS, weight_decay=config.weight_decay, fused=model.device.type != "mps",
+        betas=BETAS,
+        weight_decay=config.weight_decay,
+        fused=model.device.type != "mps",
     )
 
 
 def _set_moments(optimizer: torch.optim.AdamW, model: torch.nn.Module, found: Checkpoint) -> None:
-    """Give AdamW its moments back; its own step count is the number of the step for all weights that learn."""
+    """Give AdamW its moments back; its own step count is the number of the step for all weights that
+    learn.
+    """
     names = {parameter: name for name, parameter in model.named_parameters()}
     for group in optimizer.param_groups:
         for parameter in group["params"]:
@@ -384,7 +461,10 @@ def _set_moments(optimizer: torch.optim.AdamW, model: torch.nn.Module, found: Ch
                 continue  # a weight that never got a gradient
             optimizer.state[parameter] = {
                 "step": torch.tensor(float(found.step), device=parameter.device if group["fused"] else None),
-                **{moment: found.optimizer[f"{moment}.{names[parameter]}"].to(parameter.device) for moment in ("exp_avg", "exp_avg_sq")},
+                **{
+                    moment: found.optimizer[f"{moment}.{names[parameter]}"].to(parameter.device)
+                    for moment in ("exp_avg", "exp_avg_sq")
+                },
             }
 
 

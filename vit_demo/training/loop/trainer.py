@@ -17,7 +17,15 @@ import numpy as np
 import torch
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import EvalPrediction, PrinterCallback, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import (
+    EvalPrediction,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
@@ -36,7 +44,8 @@ AGREE_STEPS = 10
 
 
 def train(work: TrainingJob) -> bool:
-    """Do all steps, from the newest whole checkpoint on if there is one; leaves Trainer's best weights in the classifier.
+    """Do all steps, from the newest whole checkpoint on if there is one; leaves Trainer's best weights in the
+    classifier.
 
     Returns whether the user stopped it. Raises UserError where the loss is not a number any more, and
     where the batch cannot be shared out evenly among several processes.
@@ -125,13 +134,18 @@ class _Collate:
 
     def __init__(self, classifier: LeafClassifier):
         self._classifier = classifier
-        # What the processor makes of a value depends on the value and its channel alone: it is asked once for all 256.
+        # What the processor makes of a value depends on the value and its channel alone: it is asked once for
+        # all 256.
         values = np.broadcast_to(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), (16, 16, 3))
-        prepared = classifier.processor([Image.fromarray(np.ascontiguousarray(values))], do_resize=False, return_tensors="pt")["pixel_values"]
+        prepared = classifier.processor(
+            [Image.fromarray(np.ascontiguousarray(values))], do_resize=False, return_tensors="pt"
+        )["pixel_values"]
         self._table = prepared[0].reshape(3, 256).to(classifier.device)
 
     def __call__(self, rows: list[tuple[np.ndarray, int]]) -> dict:
-        values = torch.from_numpy(np.stack([pixels for pixels, _ in rows])).to(self._table.device, torch.int64)
+        values = torch.from_numpy(np.stack([pixels for pixels, _ in rows])).to(
+            self._table.device, torch.int64
+        )
         pixels = torch.stack([table[values[:, channel]] for channel, table in enumerate(self._table)], dim=1)
         batch = {"pixel_values": pixels, "labels": torch.tensor([int(label) for _, label in rows])}
         if self._classifier.needs_interpolation(pixels):
@@ -144,11 +158,15 @@ def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
 
 
 class _Trainer(Trainer):
-    """Trainer, but a checkpoint that cannot be written does not end the run, one that a stop made is never the best, and all weights are loaded."""
+    """Trainer, but a checkpoint that cannot be written does not end the run, one that a stop made is never
+    the best, and all weights are loaded.
+    """
 
     work: TrainingJob
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+    def _load_from_checkpoint(
+        self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
+    ) -> None:
         _load_weights(self.model, Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
@@ -156,7 +174,11 @@ class _Trainer(Trainer):
         _load_weights(self.model, Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
-        state, planned = self.state, self.state.global_step % self.args.save_steps == 0 or self.state.global_step >= self.state.max_steps
+        state, planned = (
+            self.state,
+            self.state.global_step % self.args.save_steps == 0
+            or self.state.global_step >= self.state.max_steps,
+        )
         best = state.best_global_step
         if not planned:  # an unbroken run would not have it, and a resumed one must end as that does
             state.best_global_step = None
@@ -177,7 +199,9 @@ class _Trainer(Trainer):
 def _disk_failed(error: Exception) -> bool:
     """Three libraries write a checkpoint, and each says in its own way that the disk would not take it."""
     text = str(error).lower()
-    return isinstance(error, (OSError, SafetensorError)) or any(word in text for word in ("inline_container", "pytorchstreamwriter", "iostream error"))
+    return isinstance(error, (OSError, SafetensorError)) or any(
+        word in text for word in ("inline_container", "pytorchstreamwriter", "iostream error")
+    )
 
 
 class _Watcher(TrainerCallback):
@@ -193,20 +217,30 @@ class _Watcher(TrainerCallback):
         self.stopped = False
         self.chosen: int | None = None
 
-    def on_train_begin(self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_train_begin(
+        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         work = self._work
         if self._resumed:
             work.log.add("resumed", step=state.global_step)
         else:
             work.log.add(
-                "begin", total_steps=state.max_steps, steps_per_epoch=work.steps_per_epoch, photos=len(work.train), device=str(work.classifier.device),
+                "begin",
+                total_steps=state.max_steps,
+                steps_per_epoch=work.steps_per_epoch,
+                photos=len(work.train),
+                device=str(work.classifier.device),
                 processes=self._group.size,
             )
 
-    def on_step_begin(self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_step_begin(
+        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         self._since = time.perf_counter()
 
-    def on_step_end(self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object) -> None:
+    def on_step_end(
+        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+    ) -> None:
         group = self._group
         if group.size == 1 or state.global_step % AGREE_STEPS == 0:
             self.stopped = group.tell(group.main and self._work.run.stop_requested())
@@ -214,18 +248,36 @@ class _Watcher(TrainerCallback):
             control.should_training_stop = True
             control.should_save = True  # to go on from
 
-    def on_log(self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict | None = None, **_: object) -> None:
+    def on_log(
+        self,
+        arguments: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict | None = None,
+        **_: object,
+    ) -> None:
         if not logs or "loss" not in logs:
             return
         work, step = self._work, state.global_step
         finite(logs["loss"])
         work.log.add(
-            "train", step=step, epoch=round(state.epoch, 4), loss=round(logs["loss"], 6), learning_rate=logs["learning_rate"],
+            "train",
+            step=step,
+            epoch=round(state.epoch, 4),
+            loss=round(logs["loss"], 6),
+            learning_rate=logs["learning_rate"],
             photos_per_second=round(self._photos(step) / max(time.perf_counter() - self._since, 1e-9), 2),
         )
         work.report(Progress("training", step, state.max_steps))
 
-    def on_evaluate(self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, metrics: dict | None = None, **_: object) -> None:
+    def on_evaluate(
+        self,
+        arguments: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        metrics: dict | None = None,
+        **_: object,
+    ) -> None:
         step = state.global_step
         if step <= self._last_validation or self.chosen not in (None, step):
             return  # the last look, at weights of an earlier step
@@ -234,7 +286,10 @@ class _Watcher(TrainerCallback):
         self._last_validation = step
         self._work.log.add("validation", step=step, loss=loss, accuracy=accuracy, side=self._work.sides[-1])
         if self._group.main:
-            print(f"step {step}/{state.max_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
+            print(
+                f"step {step}/{state.max_steps}  validation loss {loss:.4f}  accuracy {accuracy:.4f}",
+                flush=True,
+            )
 
     def _photos(self, step: int) -> int:
         """How many photos a step was made of; the last of an epoch has what is left."""
@@ -243,7 +298,9 @@ class _Watcher(TrainerCallback):
 
 
 def _going_on(folder: Path) -> str | None:
-    """The newest whole checkpoint. Those that are torn are removed, as Trainer would otherwise count them among those it keeps."""
+    """The newest whole checkpoint. Those that are torn are removed, as Trainer would otherwise count them
+    among those it keeps.
+    """
     newest = checkpoint.newest_of_trainer(folder)
     for path in folder.glob("checkpoint-*"):
         if checkpoint.step_of(path) > checkpoint.step_of(newest):
@@ -257,5 +314,7 @@ def _load_weights(model: torch.nn.Module, folder: Path) -> None:
     transformers writes them by the names of older versions. Trainer looks for those in the model, and
     where there are none it leaves the weights as they are, with no more than a warning.
     """
-    saved = type(model).from_pretrained(folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False)
+    saved = type(model).from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, local_files_only=True, trust_remote_code=False
+    )
     model.load_state_dict(saved.state_dict())

@@ -1,4 +1,6 @@
-"""When a finished model should be silent: fitted on its own train and validation photos, and counted on any split."""
+"""When a finished model should be silent: fitted on its own train and validation photos, and counted on any
+split.
+"""
 
 from __future__ import annotations
 
@@ -30,8 +32,8 @@ Progress = Callable[[int, int], None]
 class Seen:
     """Where a finished model sees M train photos.
 
-    features: float32 (M, D), the [CLS] token after :func:`layer_of` blocks. targets: the true class ids of the model (M,).
-    rows: the number in the train split of each.
+    features: float32 (M, D), the [CLS] token after :func:`layer_of` blocks. targets: the true class ids of
+    the model (M,). rows: the number in the train split of each.
     """
 
     features: np.ndarray
@@ -41,7 +43,9 @@ class Seen:
 
 @dataclass(frozen=True)
 class Tally:
-    """How a model answers the photos of one split: how many of n got each verdict, and how many of the diagnoses are right."""
+    """How a model answers the photos of one split: how many of n got each verdict, and how many of the
+    diagnoses are right.
+    """
 
     n: int
     diagnosis: int
@@ -55,25 +59,44 @@ class Tally:
         return self.right / self.diagnosis if self.diagnosis else None
 
 
-def fit_abstention(classifier: LeafClassifier, train: Dataset, validation: Evaluation, progress: Progress = lambda done, total: None) -> Abstention:
-    """Fit it for a model that is finished; train, progress: as in :func:`look_at`, validation: as in :func:`fit_on`."""
+def fit_abstention(
+    classifier: LeafClassifier,
+    train: Dataset,
+    validation: Evaluation,
+    progress: Progress = lambda done, total: None,
+) -> Abstention:
+    """Fit it for a model that is finished; train, progress: as in :func:`look_at`, validation: as in
+    :func:`fit_on`.
+    """
     return fit_on(look_at(classifier, train, progress), classifier, validation)
 
 
 def fit_on(seen: Seen, classifier: LeafClassifier, validation: Evaluation) -> Abstention:
     """Fit it on train photos that were looked at.
 
-    validation: the score on the validation photos at the fitted temperature, with the features of :func:`layer_of`.
+    validation: the score on the validation photos at the fitted temperature, with the features of
+    :func:`layer_of`.
     """
     nothing = np.empty((len(seen.targets), 0), np.float32)  # the logits of train photos are not asked for
-    return fit(Answers(nothing, seen.features, seen.targets), answers_of(validation), validation.temperature, layer_of(classifier.blocks), classifier.labels)
+    return fit(
+        Answers(nothing, seen.features, seen.targets),
+        answers_of(validation),
+        validation.temperature,
+        layer_of(classifier.blocks),
+        classifier.labels,
+    )
 
 
-def look_at(classifier: LeafClassifier, train: Dataset, progress: Progress = lambda done, total: None, ready: Photos | None = None) -> Seen:
+def look_at(
+    classifier: LeafClassifier,
+    train: Dataset,
+    progress: Progress = lambda done, total: None,
+    ready: Photos | None = None,
+) -> Seen:
     """Where the model sees the train photos: a drawn part of them where there are more than 2,000.
 
-    ready: the same split as the run has it decoded already. progress: is called with (photos done, photos in all).
-    The blocks above :func:`layer_of` are not computed.
+    ready: the same split as the run has it decoded already. progress: is called with (photos done, photos in
+    all). The blocks above :func:`layer_of` are not computed.
     """
     names = train.features["labels"].names
     own_ids = np.array([classifier.labels.index(name) for name in names])
@@ -95,7 +118,9 @@ def look_at(classifier: LeafClassifier, train: Dataset, progress: Progress = lam
 def _parts(
     classifier: LeafClassifier, train: Dataset, rows: np.ndarray, ready: Photos | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, int]]:
-    """Pixels (B, 3, H, W), labels (B,) and rows (B,) of the photos in these rows, and how many beside them cannot be read."""
+    """Pixels (B, 3, H, W), labels (B,) and rows (B,) of the photos in these rows, and how many beside them
+    cannot be read.
+    """
     if ready is None:
         for part in batches(train.select(rows) if len(rows) < len(train) else train, classifier):
             yield part.pixels, part.labels, rows[part.rows], len(part.broken)
@@ -104,14 +129,21 @@ def _parts(
     broken = len(rows) - len(places)
     for start in range(0, len(places), CHUNK):
         chosen = places[start : start + CHUNK]
-        yield np.ascontiguousarray(ready.pixels[chosen]), ready.labels[chosen], np.asarray(ready.rows)[chosen], broken if start == 0 else 0
+        yield (
+            np.ascontiguousarray(ready.pixels[chosen]),
+            ready.labels[chosen],
+            np.asarray(ready.rows)[chosen],
+            broken if start == 0 else 0,
+        )
 
 
 @torch.inference_mode()
 def cls_after(classifier: LeafClassifier, resized: Tensor, layer: int) -> Tensor:
-    """The [CLS] token after so many blocks, before any last norm, float32 (B, D) on the CPU: as ``logits_and_tokens`` gives it.
+    """The [CLS] token after so many blocks, before any last norm, float32 (B, D) on the CPU: as
+    ``logits_and_tokens`` gives it.
 
-    resized: uint8 (B, 3, H, W), on the CPU. Only these blocks are computed, in bf16 where that is faster, and of the last one only this token.
+    resized: uint8 (B, 3, H, W), on the CPU. Only these blocks are computed, in bf16 where that is faster, and
+    of the last one only this token.
     """
     engine = cpu_engine.engine_of(classifier)
     if engine is not None and len(resized):
@@ -122,7 +154,9 @@ def cls_after(classifier: LeafClassifier, resized: Tensor, layer: int) -> Tensor
     for batch in resized.split(BATCH):
         pixel_values = classifier.normalise(batch)
         with autocast(classifier.device):
-            hidden = vit.embeddings(pixel_values, interpolate_pos_encoding=classifier.needs_interpolation(pixel_values)).float()
+            hidden = vit.embeddings(
+                pixel_values, interpolate_pos_encoding=classifier.needs_interpolation(pixel_values)
+            ).float()
         for block in blocks:
             hidden = encoder_block(block, hidden, dtype)
         tokens.append(encoder_block(last, hidden, dtype, cls_only=True)[:, 0].float().cpu())
@@ -138,5 +172,10 @@ def tally(abstention: Abstention, found: Evaluation) -> Tally:
     """Count the verdicts on a split that was evaluated with the layer of ``abstention``."""
     judgements = abstention.judge(found.logits, found.features)
     counts = Counter(judgement.verdict for judgement in judgements)
-    right = sum(one.verdict == Verdict.DIAGNOSIS and one.prediction_set == (target,) for one, target in zip(judgements, found.targets))
-    return Tally(len(judgements), counts[Verdict.DIAGNOSIS], right, counts[Verdict.UNSURE], counts[Verdict.NOT_KNOWN])
+    right = sum(
+        one.verdict == Verdict.DIAGNOSIS and one.prediction_set == (target,)
+        for one, target in zip(judgements, found.targets)
+    )
+    return Tally(
+        len(judgements), counts[Verdict.DIAGNOSIS], right, counts[Verdict.UNSURE], counts[Verdict.NOT_KNOWN]
+    )

@@ -1,4 +1,6 @@
-"""Whether a classifier is as often right as it says: reliability diagram, expected calibration error, temperature."""
+"""Whether a classifier is as often right as it says: reliability diagram, expected calibration error,
+temperature.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +51,10 @@ def calibration_of(logits: np.ndarray, targets: np.ndarray, temperature: float =
     right = log_probabilities.argmax(axis=1) == targets
     edges = np.linspace(0, 1, BINS + 1)
     place = np.digitize(confidence, edges, right=True) - 1  # a bin holds its upper edge, as in the paper
-    bins = [_bin(low, high, confidence[place == number], right[place == number]) for number, (low, high) in enumerate(zip(edges, edges[1:]))]
+    bins = [
+        _bin(low, high, confidence[place == number], right[place == number])
+        for number, (low, high) in enumerate(zip(edges, edges[1:]))
+    ]
     gaps = sum(found.count * abs(found.accuracy - found.confidence) for found in bins if found.count)
     return Calibration(gaps / len(targets), _loss(log_probabilities, targets), bins)
 
@@ -64,7 +69,8 @@ def _loss(log_probabilities: np.ndarray, targets: np.ndarray) -> float:
 
 
 def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
-    """The temperature by which to divide logits (N, C) so that their probabilities fit the true class ids (N,) best.
+    """The temperature by which to divide logits (N, C) so that their probabilities fit the true class ids
+    (N,) best.
 
     It has the lowest cross-entropy between 0.05 and 20 (Guo et al. 2017, section 4.2). Over the logarithm
     of the temperature that loss has one valley, since it is convex in the temperature's inverse. 1 where
@@ -78,6 +84,8 @@ def fit_temperature(logits: np.ndarray, targets: np.ndarray) -> float:
     def loss(logarithm: float) -> float:
         return _loss(log_softmax(logits / math.exp(logarithm), axis=1), targets)
 
-    found = minimize_scalar(loss, bounds=(math.log(LOWEST), math.log(HIGHEST)), method="bounded", options={"xatol": 1e-5})
+    found = minimize_scalar(
+        loss, bounds=(math.log(LOWEST), math.log(HIGHEST)), method="bounded", options={"xatol": 1e-5}
+    )
     # Where nothing is to be gained, as with logits that are all alike, nothing is changed.
     return math.exp(found.x) if found.fun < loss(0.0) else 1.0

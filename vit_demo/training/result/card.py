@@ -20,8 +20,18 @@ NAMED = 10
 
 
 def scores_json(scores: dict[str, dict], temperature: float, result: dict) -> str:
-    """The scores of each split, the temperature fitted on validation, and of the result the time of the whole run in seconds and the photos' fingerprint."""
-    return json.dumps({**scores, "temperature": temperature, "seconds": result["seconds"], "data_fingerprint": result.get("data_fingerprint")}, indent=1)
+    """The scores of each split, the temperature fitted on validation, and of the result the time of the whole
+    run in seconds and the photos' fingerprint.
+    """
+    return json.dumps(
+        {
+            **scores,
+            "temperature": temperature,
+            "seconds": result["seconds"],
+            "data_fingerprint": result.get("data_fingerprint"),
+        },
+        indent=1,
+    )
 
 
 def percent(evaluation: Evaluation) -> str:
@@ -30,7 +40,13 @@ def percent(evaluation: Evaluation) -> str:
     return f"{evaluation.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {evaluation.n} photos)"
 
 
-def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Evaluation], result: dict, abstention: Abstention) -> str:
+def model_card(
+    config: TrainingConfig,
+    origin: Checkpoint,
+    scores: dict[str, Evaluation],
+    result: dict,
+    abstention: Abstention,
+) -> str:
     """The README.md of a model folder, in the Hub's format."""
     test, validation = scores["test"], scores["validation"]
     revision = f", revision `{origin.revision}`" if origin.revision else ""
@@ -45,7 +61,8 @@ def model_card(config: TrainingConfig, origin: Checkpoint, scores: dict[str, Eva
 
 Test accuracy: **{percent(test)}**
 
-Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s. The test photos were looked at only after the model was saved.
+Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s.
+The test photos were looked at only after the model was saved.
 
 - Validation accuracy: {percent(validation)}; the weights were chosen on this split, so it is too kind
 - Started from: `{origin.name}`{revision}
@@ -53,7 +70,8 @@ Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s. The test ph
 
 ## Each class
 
-Of the test photos. Precision: of the photos called this class, those that are. Recall: of the photos of this class, those that were called so.
+Of the test photos. Precision: of the photos called this class, those that are.
+Recall: of the photos of this class, those that were called so.
 
 {_class_table(test)}
 
@@ -98,12 +116,22 @@ def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> s
     on_hub = is_hub_name(source) and not Path(source).exists()
     title = _last(source)
     accuracy = EvalResult(
-        task_type="image-classification", dataset_type=source if on_hub else "imagefolder", dataset_name=title, dataset_split="test",
-        dataset_revision=config.data_revision, metric_type="accuracy", metric_value=round(test.accuracy, 6), metric_name="Test accuracy",
+        task_type="image-classification",
+        dataset_type=source if on_hub else "imagefolder",
+        dataset_name=title,
+        dataset_split="test",
+        dataset_revision=config.data_revision,
+        metric_type="accuracy",
+        metric_value=round(test.accuracy, 6),
+        metric_name="Test accuracy",
     )
     data = ModelCardData(
-        library_name="transformers", pipeline_tag="image-classification", tags=["vision-transformer", "leaf-disease", "vit_demo"],
-        datasets=[source] if on_hub else None, model_name=f"{_last(origin.name)} fine-tuned on {title}", eval_results=[accuracy],
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["vision-transformer", "leaf-disease", "vit_demo"],
+        datasets=[source] if on_hub else None,
+        model_name=f"{_last(origin.name)} fine-tuned on {title}",
+        eval_results=[accuracy],
     )
     return data.to_yaml().strip()
 
@@ -114,7 +142,9 @@ def _last(place: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """A name in running text or in a cell, where a bar or a new line would end it and a tag would be obeyed."""
+    """A name in running text or in a cell, where a bar or a new line would end it and a tag would be
+    obeyed.
+    """
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
@@ -126,8 +156,21 @@ def _table(header: list[str], rows: list[list[object]]) -> str:
 def _class_table(test: Evaluation) -> str:
     rows = []
     for found in test.classes:
-        interval = f"{found.recall_interval[0]:.1%} to {found.recall_interval[1]:.1%}" if found.recall_interval else "no photo"
-        rows.append([_plain(found.label), _share(found.precision), _share(found.recall), interval, _share(found.f1), found.support])
+        interval = (
+            f"{found.recall_interval[0]:.1%} to {found.recall_interval[1]:.1%}"
+            if found.recall_interval
+            else "no photo"
+        )
+        rows.append(
+            [
+                _plain(found.label),
+                _share(found.precision),
+                _share(found.recall),
+                interval,
+                _share(found.f1),
+                found.support,
+            ]
+        )
     return _table(["Class", "Precision", "Recall", "95 % interval of recall", "F1", "Photos"], rows)
 
 
@@ -142,16 +185,32 @@ def _confusion_table(test: Evaluation) -> str:
 
 def _calibration(test: Evaluation, validation: Evaluation) -> str:
     """Both errors and the temperature, and on which photos each was found."""
-    rows = [["as it is", 1, _points(test.calibration.expected_calibration_error), f"{test.calibration.loss:.4f}"]]
+    rows = [
+        ["as it is", 1, _points(test.calibration.expected_calibration_error), f"{test.calibration.loss:.4f}"]
+    ]
     if test.calibrated:
         calibrated = test.calibrated
-        rows.append(["divided by the temperature", f"{test.temperature:.3f}", _points(calibrated.expected_calibration_error), f"{calibrated.loss:.4f}"])
-    table = _table(["Logits", "Temperature", "Expected calibration error on test", "Loss on test (nats)"], rows)
-    kept = " Every validation photo was right, so there was nothing to fit and it stays at 1." if validation.accuracy == 1 else ""
+        rows.append(
+            [
+                "divided by the temperature",
+                f"{test.temperature:.3f}",
+                _points(calibrated.expected_calibration_error),
+                f"{calibrated.loss:.4f}",
+            ]
+        )
+    table = _table(
+        ["Logits", "Temperature", "Expected calibration error on test", "Loss on test (nats)"], rows
+    )
+    kept = (
+        " Every validation photo was right, so there was nothing to fit and it stays at 1."
+        if validation.accuracy == 1
+        else ""
+    )
     return (
-        f"{table}\n\nThe expected calibration error is how far the probability of the named class and the share of right answers lie apart, on "
-        f"average over {BINS} bins (Guo et al. 2017). The temperature was fitted on the {validation.n} validation photos alone.{kept} "
-        "It is written down in `scores.json`; the weights are as trained."
+        f"{table}\n\nThe expected calibration error is how far the probability of the named class and the"
+        f" share of right answers lie apart, on average over {BINS} bins (Guo et al. 2017). The temperature"
+        f" was fitted on the {validation.n} validation photos alone.{kept} It is written down in"
+        " `scores.json`; the weights are as trained."
     )
 
 
@@ -163,16 +222,24 @@ def _silence(abstention: Abstention, scores: dict[str, Evaluation]) -> str:
         rows.append([split, found.n, found.diagnosis, _share(found.accuracy), found.unsure, found.not_known])
     table = _table(["Photos of", "Number", "Diagnosis", "Right of these", "Unsure", "Not known"], rows)
     if abstention.least is None:
-        return f"{table}\n\nUnsure: one class alone has less than 95 % of the probability. At least {FEWEST} validation photos are needed for more."
+        return (
+            f"{table}\n\nUnsure: one class alone has less than 95 % of the probability. At least {FEWEST}"
+            " validation photos are needed for more."
+        )
     unsure = (
-        f"Unsure: not exactly one class has a probability of {abstention.least:.1%} or more; the sets of classes that do hold the true class of at "
-        "least 95 % of new photos of the same kind (split conformal prediction)."
+        f"Unsure: not exactly one class has a probability of {abstention.least:.1%} or more; the sets of"
+        " classes that do hold the true class of at least 95 % of new photos of the same kind (split"
+        " conformal prediction)."
     )
     if abstention.known is None:
-        return f"{table}\n\n{unsure} Which photos it does not know cannot be told: there were too few train photos."
+        return (
+            f"{table}\n\n{unsure} Which photos it does not know cannot be told: there were too few train"
+            " photos."
+        )
     return (
-        f"{table}\n\n{unsure} Not known: the [CLS] token after block {abstention.layer} lies farther from every class of the train photos than 95 % of "
-        "such photos do (Mahalanobis distance). Both limits were set on the validation photos, so their row is too kind; no other photos were used."
+        f"{table}\n\n{unsure} Not known: the [CLS] token after block {abstention.layer} lies farther from"
+        " every class of the train photos than 95 % of such photos do (Mahalanobis distance). Both limits"
+        " were set on the validation photos, so their row is too kind; no other photos were used."
     )
 
 
@@ -184,8 +251,15 @@ def _worst(test: Evaluation) -> str:
     wrong = mistakes(test.predictions)
     if not wrong:
         return f"None on the {test.n} test photos."
-    count = f"{len(wrong)} of {test.n} test photos are wrong" if len(wrong) > 1 else f"1 of {test.n} test photos is wrong"
-    rows = [[_code(found), _plain(found.true), _plain(found.said), f"{found.probability:.1%}"] for found in wrong[:NAMED]]
+    count = (
+        f"{len(wrong)} of {test.n} test photos are wrong"
+        if len(wrong) > 1
+        else f"1 of {test.n} test photos is wrong"
+    )
+    rows = [
+        [_code(found), _plain(found.true), _plain(found.said), f"{found.probability:.1%}"]
+        for found in wrong[:NAMED]
+    ]
     table = _table(["Photo", "It is", "The model says", "Its probability"], rows)
     return f"{count}, the ones that the model was surest of first. All photos stand in `{FILE}`.\n\n{table}"
 

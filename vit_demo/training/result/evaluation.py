@@ -1,4 +1,6 @@
-"""How good a classifier is on a split: accuracy with its interval, each class, and whether it is as sure as it is right."""
+"""How good a classifier is on a split: accuracy with its interval, each class, and whether it is as sure as
+it is right.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,9 @@ WORST = 20
 class ClassScore:
     """The score on one class, shares of 1.
 
-    precision: of the photos called this class, those that are; None where none was called so.
-    recall: of the photos of this class (support of them), those that were called so, with its 95 %
-    Wilson interval; None where there is no such photo. f1: harmonic mean of both; None where neither is known.
+    precision: of the photos called this class, those that are; None where none was called so. recall: of the
+    photos of this class (support of them), those that were called so, with its 95 % Wilson interval; None
+    where there is no such photo. f1: harmonic mean of both; None where neither is known.
     """
 
     label: str
@@ -44,13 +46,13 @@ class ClassScore:
 class Evaluation:
     """The score on one split.
 
-    accuracy: share of photos that are right, 0 to 1. interval: 95 % Wilson interval of it
-    (Wilson 1927). loss: mean cross-entropy in nats. confusion[i][j]: photos of class i called j.
-    n: photos scored. broken: photos that could not be read and do not count. classes: in the order of
-    labels. calibration: of the probabilities as they are. temperature, calibrated: what the logits are
-    divided by, and the calibration with it; None before :meth:`at_temperature`.
-    predictions: of each photo. logits: float32 (N, C), targets: the true class ids (N,). features: float32 (N, D), the [CLS] token
-    after the layer that :func:`evaluate` was given, if any.
+    accuracy: share of photos that are right, 0 to 1. interval: 95 % Wilson interval of it (Wilson 1927).
+    loss: mean cross-entropy in nats. confusion[i][j]: photos of class i called j. n: photos scored. broken:
+    photos that could not be read and do not count. classes: in the order of labels. calibration: of the
+    probabilities as they are. temperature, calibrated: what the logits are divided by, and the calibration
+    with it; None before :meth:`at_temperature`. predictions: of each photo. logits: float32 (N, C), targets:
+    the true class ids (N,). features: float32 (N, D), the [CLS] token after the layer that :func:`evaluate`
+    was given, if any.
     """
 
     accuracy: float
@@ -71,10 +73,14 @@ class Evaluation:
 
     def at_temperature(self, temperature: float) -> Evaluation:
         """The same with the calibration at a temperature that was fitted on validation photos."""
-        return dataclasses.replace(self, temperature=temperature, calibrated=calibration_of(self.logits, self.targets, temperature))
+        return dataclasses.replace(
+            self, temperature=temperature, calibrated=calibration_of(self.logits, self.targets, temperature)
+        )
 
     def to_dict(self) -> dict:
-        """What goes to JSON: of single photos only the worst mistakes, so that it stays small however large the split."""
+        """What goes to JSON: of single photos only the worst mistakes, so that it stays small however large
+        the split.
+        """
         return {
             "accuracy": self.accuracy,
             "interval": list(self.interval),
@@ -91,8 +97,16 @@ class Evaluation:
         }
 
 
-def score(logits: torch.Tensor, targets: np.ndarray, labels: list[str], broken: int = 0, places: list[tuple[int, str]] | None = None) -> Evaluation:
-    """Compare logits (N, C) with the true class ids (N,). places: row in the split and path of each photo; None numbers them."""
+def score(
+    logits: torch.Tensor,
+    targets: np.ndarray,
+    labels: list[str],
+    broken: int = 0,
+    places: list[tuple[int, str]] | None = None,
+) -> Evaluation:
+    """Compare logits (N, C) with the true class ids (N,). places: row in the split and path of each photo;
+    None numbers them.
+    """
     if len(targets) == 0:
         raise UserError("error.training.none_to_score")
     values = logits.float().numpy()
@@ -109,7 +123,9 @@ def score(logits: torch.Tensor, targets: np.ndarray, labels: list[str], broken: 
         broken=broken,
         classes=_classes(targets, said, labels),
         calibration=calibration,
-        predictions=_predictions(values, targets, labels, places or [(row, "") for row in range(len(targets))]),
+        predictions=_predictions(
+            values, targets, labels, places or [(row, "") for row in range(len(targets))]
+        ),
         logits=values,
         targets=targets,
     )
@@ -134,7 +150,9 @@ def _known(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _predictions(logits: np.ndarray, targets: np.ndarray, labels: list[str], places: list[tuple[int, str]]) -> list[Prediction]:
+def _predictions(
+    logits: np.ndarray, targets: np.ndarray, labels: list[str], places: list[tuple[int, str]]
+) -> list[Prediction]:
     probabilities = torch.from_numpy(logits).double().softmax(dim=1).numpy()
     said = logits.argmax(axis=1)
     return [
@@ -144,7 +162,10 @@ def _predictions(logits: np.ndarray, targets: np.ndarray, labels: list[str], pla
 
 
 def evaluate(
-    classifier: LeafClassifier, data: Dataset, progress: Callable[[int, int], None] = lambda done, total: None, layer: int | None = None
+    classifier: LeafClassifier,
+    data: Dataset,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    layer: int | None = None,
 ) -> Evaluation:
     """Score a split photo by photo in bounded memory; classes are matched by name, not by number.
 
@@ -158,7 +179,9 @@ def evaluate(
     own_ids = np.array([classifier.labels.index(name) for name in names])
     logits, features, targets, places, broken = [], [], [], [], 0
     for part in batches(data, classifier):
-        said, tokens = cpu_engine.logits_and_tokens(classifier, torch.from_numpy(part.pixels), layer or classifier.blocks)
+        said, tokens = cpu_engine.logits_and_tokens(
+            classifier, torch.from_numpy(part.pixels), layer or classifier.blocks
+        )
         logits.append(said)
         if layer:
             features.append(tokens.numpy())

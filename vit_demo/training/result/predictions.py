@@ -25,7 +25,10 @@ class Prediction(NamedTuple):
 
 def mistakes(predictions: Iterable[Prediction]) -> list[Prediction]:
     """Those that are wrong, the ones the model was surest of first."""
-    return sorted((found for found in predictions if found.true != found.said), key=lambda found: (-found.probability, found.row))
+    return sorted(
+        (found for found in predictions if found.true != found.said),
+        key=lambda found: (-found.probability, found.row),
+    )
 
 
 def to_csv(splits: dict[str, list[Prediction]]) -> str:
@@ -43,8 +46,11 @@ def read(model_folder: Path, split: str) -> list[Prediction]:
     try:
         with open(model_folder / FILE, encoding="utf-8", newline="") as file:
             return [
-                Prediction(int(line["row"]), line["path"], line["true"], line["said"], float(line["probability"]))
-                for line in csv.DictReader(file) if line["split"] == split
+                Prediction(
+                    int(line["row"]), line["path"], line["true"], line["said"], float(line["probability"])
+                )
+                for line in csv.DictReader(file)
+                if line["split"] == split
             ]
     except (OSError, ValueError, TypeError, KeyError, csv.Error):  # of another program, or cut
         return []

@@ -1,4 +1,6 @@
-"""Small pictures of the train photos, kept beside a finished model so that an answer can say which of them it looks like."""
+"""Small pictures of the train photos, kept beside a finished model so that an answer can say which of them it
+looks like.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ QUALITY = 75
 
 
 def keep(file: Path, classifier: LeafClassifier, seen: Seen, photos: Photos) -> bool:
-    """Write those of the prepared train photos that the model was shown by ``look_at``; about 7 kB each, 15 MB for 2,000.
+    """Write those of the prepared train photos that the model was shown by ``look_at``; about 7 kB each, 15
+    MB for 2,000.
 
     Returns whether they were written: a disk too full for them must not cost a run that is finished.
     """
@@ -28,7 +31,9 @@ def keep(file: Path, classifier: LeafClassifier, seen: Seen, photos: Photos) -> 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         jpegs = list(pool.map(lambda place: _jpeg(photos.pixels[place]), places))
     try:
-        Pictures(layer_of(classifier.blocks), seen.features, seen.targets, jpegs, classifier.labels).save(file)
+        Pictures(layer_of(classifier.blocks), seen.features, seen.targets, jpegs, classifier.labels).save(
+            file
+        )
     except OSError:
         return False
     return True

@@ -32,8 +32,8 @@ TRAINER_STATE = "trainer_state.json"
 @dataclass
 class Checkpoint:
     """step: the last one that was done. best_loss, best_step: of the best validation so far. since_best:
-    evaluations without a better one. seconds: spent on the run up to here, over all its sittings.
-    weights, best, average: tensors by name. optimizer: AdamW's moments, as "exp_avg.NAME" and "exp_avg_sq.NAME".
+    evaluations without a better one. seconds: spent on the run up to here, over all its sittings. weights,
+    best, average: tensors by name. optimizer: AdamW's moments, as "exp_avg.NAME" and "exp_avg_sq.NAME".
     """
 
     step: int
@@ -69,7 +69,10 @@ def save(run: Run, checkpoint: Checkpoint) -> None:
         new.mkdir()
         for part in PARTS:
             if tensors := getattr(checkpoint, part):
-                save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, new / f"{part}.safetensors")
+                save_file(
+                    {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+                    new / f"{part}.safetensors",
+                )
         numbers = {name: value for name, value in vars(checkpoint).items() if name not in PARTS}
         (new / NUMBERS).write_text(json.dumps(numbers), encoding="utf-8")
         for file in new.iterdir():
@@ -95,7 +98,11 @@ def load(run: Run) -> Checkpoint | None:
     for folder in _folders(run):
         try:
             numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-            tensors = {part: load_file(folder / f"{part}.safetensors") for part in PARTS if (folder / f"{part}.safetensors").is_file()}
+            tensors = {
+                part: load_file(folder / f"{part}.safetensors")
+                for part in PARTS
+                if (folder / f"{part}.safetensors").is_file()
+            }
             return Checkpoint(**numbers, **tensors)
         except (OSError, ValueError, TypeError, SafetensorError):
             continue
@@ -130,6 +137,8 @@ def _folders(run: Run) -> list[Path]:
 
 
 def _flush(file: Path) -> None:
-    """To the disk itself, so that a power cut after the rename does not leave an empty file under the good name."""
+    """To the disk itself, so that a power cut after the rename does not leave an empty file under the good
+    name.
+    """
     with open(file, "rb+") as handle:
         os.fsync(handle.fileno())

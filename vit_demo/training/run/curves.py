@@ -35,7 +35,8 @@ MARK = 160
 
 
 class Series:
-    """Points (step, value) of which at most ``limit`` are kept: full up, each two neighbours become their mean.
+    """Points (step, value) of which at most ``limit`` are kept: full up, each two neighbours become their
+    mean.
 
     Adding costs the same at any length, and the whole run stays in view.
     """
@@ -55,7 +56,10 @@ class Series:
         self._waiting = (0, 0.0, 0.0)
         if len(self._points) >= self._limit:
             points = self._points
-            self._points = [_mean((2, before[0] + after[0], before[1] + after[1])) for before, after in zip(points[::2], points[1::2])]
+            self._points = [
+                _mean((2, before[0] + after[0], before[1] + after[1]))
+                for before, after in zip(points[::2], points[1::2])
+            ]
             self._group *= 2
 
     @property
@@ -74,9 +78,16 @@ class Series:
 
     @classmethod
     def from_dict(cls, values: dict) -> Series:
-        """The inverse of :meth:`to_dict`; ValueError, KeyError or TypeError where the values are of something else."""
+        """The inverse of :meth:`to_dict`; ValueError, KeyError or TypeError where the values are of something
+        else.
+        """
         series = cls()
-        if values["limit"] != series._limit or not isinstance(values["group"], int) or values["group"] < 1 or len(values["points"]) >= series._limit:
+        if (
+            values["limit"] != series._limit
+            or not isinstance(values["group"], int)
+            or values["group"] < 1
+            or len(values["points"]) >= series._limit
+        ):
             raise ValueError("another kind of series")
         series._group = values["group"]
         count, steps, total = values["waiting"]
@@ -131,7 +142,11 @@ class Curves:
         try:
             values = json.loads((run.folder / DIGEST).read_text(encoding="utf-8"))
             curves = cls()
-            if values["version"] != DIGEST_VERSION or not isinstance(values["offset"], int) or values["offset"] < 0:
+            if (
+                values["version"] != DIGEST_VERSION
+                or not isinstance(values["offset"], int)
+                or values["offset"] < 0
+            ):
                 return cls()
             curves.offset, curves._mark = values["offset"], values["mark"].encode("latin-1")
             for name in SERIES:
@@ -142,7 +157,10 @@ class Curves:
                 setattr(curves, name, values[name])
             # Older programs kept the texts alone.
             said = values.get("said", [None] * len(values["warnings"]))
-            curves._warnings = [{"message": str(text), "said": one} for text, one in zip(values["warnings"], said, strict=True)]
+            curves._warnings = [
+                {"message": str(text), "said": one}
+                for text, one in zip(values["warnings"], said, strict=True)
+            ]
             curves.earlier, curves.latest = float(values["earlier"]), float(values["latest"])
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return cls()
@@ -151,16 +169,23 @@ class Curves:
     def keep(self, run: Run) -> None:
         """Replace the run's digest; where that is not possible nothing is lost."""
         values = {
-            "version": DIGEST_VERSION, "offset": self.offset, "mark": self._mark.decode("latin-1"),
-            "warnings": self.warnings, "said": [warning["said"] for warning in self._warnings],
-            "earlier": self.earlier, "latest": self.latest,
-            **{name: getattr(self, name).to_dict() for name in SERIES}, **{name: getattr(self, name) for name in LAST},
+            "version": DIGEST_VERSION,
+            "offset": self.offset,
+            "mark": self._mark.decode("latin-1"),
+            "warnings": self.warnings,
+            "said": [warning["said"] for warning in self._warnings],
+            "earlier": self.earlier,
+            "latest": self.latest,
+            **{name: getattr(self, name).to_dict() for name in SERIES},
+            **{name: getattr(self, name) for name in LAST},
         }
         with contextlib.suppress(OSError):
             write_atomically(run.folder / DIGEST, json.dumps(values))
 
     def fits(self, run: Run) -> bool:
-        """Whether the run's events still begin with those that were taken in: a folder can be deleted and made anew."""
+        """Whether the run's events still begin with those that were taken in: a folder can be deleted and
+        made anew.
+        """
         if not self.offset:
             return True
         try:
@@ -202,7 +227,9 @@ class Curves:
         elif kind == "begin":
             self.begin = event
         elif kind == "warning":
-            self._warnings = [*self._warnings, {"message": event["message"], "said": event.get("said")}][-WARNINGS:]
+            self._warnings = [*self._warnings, {"message": event["message"], "said": event.get("said")}][
+                -WARNINGS:
+            ]
 
 
 def _whole_lines(run: Run, offset: int) -> Iterator[bytes]:
@@ -226,7 +253,9 @@ _lock = threading.Lock()
 
 
 def curves_of(run: Run) -> Curves:
-    """The curves of a run up to now. The cache only saves reading again what was read: the file is the truth."""
+    """The curves of a run up to now. The cache only saves reading again what was read: the file is the
+    truth.
+    """
     with _lock:
         curves = _cache.get(run.folder)
         if curves is None or not curves.fits(run):

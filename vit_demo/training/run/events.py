@@ -1,4 +1,6 @@
-"""The record of what happened in a run, as its worker writes it: never lost to a torn line or to a full disk."""
+"""The record of what happened in a run, as its worker writes it: never lost to a torn line or to a full
+disk.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,9 @@ class EventLog:
             self._warned = False
         except OSError as error:
             if not self._warned:
-                self._unwritten += _line("warning", kept(Sentence("train.record.unwritten", {"reason": str(error.strerror)})))
+                self._unwritten += _line(
+                    "warning", kept(Sentence("train.record.unwritten", {"reason": str(error.strerror)}))
+                )
                 self._warned = True
 
 

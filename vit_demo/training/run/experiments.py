@@ -42,7 +42,13 @@ class Summary:
         """For people."""
         if not self.n:
             return f"None of the {self.total} runs is finished yet."
-        counted = f"{self.n} of {self.total} runs" if self.n < self.total else f"{self.n} runs" if self.n > 1 else "1 run"
+        counted = (
+            f"{self.n} of {self.total} runs"
+            if self.n < self.total
+            else f"{self.n} runs"
+            if self.n > 1
+            else "1 run"
+        )
         if self.interval is None:
             return f"Test accuracy {self.mean:.4f} over {counted}; an interval needs two."
         low, high = self.interval
@@ -50,14 +56,18 @@ class Summary:
 
 
 def seeds_of(config: TrainingConfig, count: int) -> list[TrainingConfig]:
-    """The config with its own seed and the ``count - 1`` next ones; UserError where there are too few or too many."""
+    """The config with its own seed and the ``count - 1`` next ones; UserError where there are too few or too
+    many.
+    """
     if isinstance(count, bool) or not isinstance(count, int) or not 1 <= count <= MOST_SEEDS:
         raise UserError("error.training.seeds", most=MOST_SEEDS, given=count)
     return [dataclasses.replace(config, seed=config.seed + number) for number in range(count)]
 
 
 def submit_seeds(config: TrainingConfig, count: int, name: str = "") -> list[Run]:
-    """Put ``count`` runs in the queue that differ in the seed alone, as one experiment; a single one is just a run."""
+    """Put ``count`` runs in the queue that differ in the seed alone, as one experiment; a single one is just
+    a run.
+    """
     configs, experiment = seeds_of(config, count), new_id() if count > 1 else ""
     return [queue.submit(each, name=_name(name, each, count), experiment=experiment) for each in configs]
 
@@ -78,7 +88,11 @@ def summary(members: Sequence[Run]) -> Summary:
 
     A run that was stopped early does not count: its settings were not carried out.
     """
-    found = [run.scores()["test"]["accuracy"] for run in members if run.state()["status"] == "finished" and "test" in run.scores()]
+    found = [
+        run.scores()["test"]["accuracy"]
+        for run in members
+        if run.state()["status"] == "finished" and "test" in run.scores()
+    ]
     n = len(found)
     if n < 2:
         return Summary(len(members), n, found[0] if found else None, accuracies=tuple(found))
@@ -87,7 +101,9 @@ def summary(members: Sequence[Run]) -> Summary:
     mean = math.fsum(found) / n
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (n - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / math.sqrt(n)
-    return Summary(len(members), n, mean, deviation, (max(0.0, mean - half), min(1.0, mean + half)), tuple(found))
+    return Summary(
+        len(members), n, mean, deviation, (max(0.0, mean - half), min(1.0, mean + half)), tuple(found)
+    )
 
 
 def _name(name: str, config: TrainingConfig, count: int) -> str:

@@ -1,4 +1,6 @@
-"""Which process it was: ids are used again, and clocks are set, so an id alone or a time of day says too little."""
+"""Which process it was: ids are used again, and clocks are set, so an id alone or a time of day says too
+little.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a run's state and events say to people: kept in its files in English, as always, and beside it by key, so that it can be said in any language."""
+"""What a run's state and events say to people: kept in its files in English, as always, and beside it by key,
+so that it can be said in any language.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,8 @@ def kept(said: Sentence | str) -> dict[str, Any]:
 
 
 def told(values: Mapping[str, Any]) -> Sentence | str:
-    """The sentence of a state or an event, or its English text: of an older program, which knew no keys, or of another one, which has other words.
+    """The sentence of a state or an event, or its English text: of an older program, which knew no keys, or
+    of another one, which has other words.
 
     That the two fit is looked at, since an older program that goes on with the run changes the text alone.
     """

@@ -1,4 +1,5 @@
-"""How a run comes to its turn: one at a time a device, in the order they were submitted, with no server needed.
+"""How a run comes to its turn: one at a time a device, in the order they were submitted, with no server
+needed.
 
 Each run has a process of its own from the start. While it waits it is light (no torch) and looks twice
 a second whether a living run with a lower ticket still waits for the same device; when none does, it takes
@@ -36,7 +37,8 @@ POLL_SECONDS = 0.5
 
 
 def submit(config: TrainingConfig, *, name: str = "", experiment: str = "") -> Run:
-    """A new run under the home folder, which starts when its device is free; a process of its own that outlives this one.
+    """A new run under the home folder, which starts when its device is free; a process of its own that
+    outlives this one.
 
     Raises UserError where it cannot be started.
     """
@@ -56,7 +58,9 @@ def submit(config: TrainingConfig, *, name: str = "", experiment: str = "") -> R
 
 
 def resume(run: Run) -> Run:
-    """Let a run that was stopped or broken off go on, from its checkpoint or from its first step, when its device is free."""
+    """Let a run that was stopped or broken off go on, from its checkpoint or from its first step, when its
+    device is free.
+    """
     with runs.changing_runs():
         runs.clear_to_resume(run)
         before = read_object(run.folder / "state.json")
@@ -70,7 +74,8 @@ def resume(run: Run) -> Run:
 
 
 def again(run: Run, seed: int | None = None) -> Run:
-    """Submit the same settings with another seed: by default the next one that no run with these settings has had.
+    """Submit the same settings with another seed: by default the next one that no run with these settings has
+    had.
 
     The new run belongs to the same experiment, if there is one.
     """
@@ -107,10 +112,18 @@ def _enqueue(run: Run) -> None:
     """Give the run the next ticket and its process. Under the lock of changing_runs()."""
     device = device_of(run.config())
     others = _States().read()
-    ticket = 1 + max((state["ticket"] for _, state in others if isinstance(state.get("ticket"), int)), default=0)
+    ticket = 1 + max(
+        (state["ticket"] for _, state in others if isinstance(state.get("ticket"), int)), default=0
+    )
     before = sum(_waits_before(other, state, device, ticket) for other, state in others)
     created = read_object(run.folder / "state.json").get("created", time.time())
-    run.put_state(status=WAITING, created=created, device=device, ticket=ticket, **_waiting(device, before + _is_taken(device)))
+    run.put_state(
+        status=WAITING,
+        created=created,
+        device=device,
+        ticket=ticket,
+        **_waiting(device, before + _is_taken(device)),
+    )
     spawn(run)
 
 
@@ -134,11 +147,20 @@ def _is_taken(device: str) -> bool:
 def spawn(run: Run) -> None:
     """Start the run's worker, detached from this process."""
     windows = os.name == "nt"
-    detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS} if windows else {"start_new_session": True}
+    detached = (
+        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+        if windows
+        else {"start_new_session": True}
+    )
     with open(run.folder / "worker.log", "ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "vit_demo.training.worker", str(run.folder)],
-            stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=settings.PACKAGE.parent, close_fds=True, **detached,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd=settings.PACKAGE.parent,
+            close_fds=True,
+            **detached,
         )
 
 
@@ -146,7 +168,8 @@ def spawn(run: Run) -> None:
 
 
 def wait_for_turn(run: Run) -> FileLock | None:
-    """Wait until the run may have its device; returns the device's lock, held, and the run is then "starting".
+    """Wait until the run may have its device; returns the device's lock, held, and the run is then
+    "starting".
 
     None where it was stopped, which its state then says, or deleted while it waited.
     """
@@ -171,7 +194,8 @@ def wait_for_turn(run: Run) -> FileLock | None:
 
 
 def lock_if_free(config: TrainingConfig) -> FileLock | None:
-    """The device's lock for a run that does not wait, as on the command line, so that those in the queue wait for it.
+    """The device's lock for a run that does not wait, as on the command line, so that those in the queue wait
+    for it.
 
     None where another run has the device, or there is no home folder: then it goes on beside it.
     """
@@ -198,7 +222,12 @@ def _take(lock: FileLock) -> bool:
 
 
 def _waits_before(run: Run, state: dict, device: str, ticket: int) -> bool:
-    if state.get("status") != WAITING or state.get("device") != device or not isinstance(state.get("ticket"), int) or state["ticket"] >= ticket:
+    if (
+        state.get("status") != WAITING
+        or state.get("device") != device
+        or not isinstance(state.get("ticket"), int)
+        or state["ticket"] >= ticket
+    ):
         return False
     return run.state()["status"] == WAITING  # its process lives
 
@@ -233,13 +262,21 @@ def device_of(config: TrainingConfig) -> str:
 
 @functools.cache
 def best_device() -> str:
-    """What vit_demo.model.classifier.best_device says, without the seconds that importing torch takes: from torch's build and what is plugged in."""
+    """What vit_demo.model.classifier.best_device says, without the seconds that importing torch takes: from
+    torch's build and what is plugged in.
+    """
     if platform.system() == "Darwin":
         return "mps" if platform.machine() == "arm64" else "cpu"
     build = _torch_build()
-    if any(os.environ.get(name, "0") in ("", "-1") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")):
+    if any(
+        os.environ.get(name, "0") in ("", "-1") for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES")
+    ):
         return "cpu"
-    return "cuda" if ("cuda" in build and _has_nvidia()) or ("hip" in build and Path("/dev/kfd").exists()) else "cpu"
+    return (
+        "cuda"
+        if ("cuda" in build and _has_nvidia()) or ("hip" in build and Path("/dev/kfd").exists())
+        else "cpu"
+    )
 
 
 def _torch_build() -> set[str]:

@@ -47,7 +47,14 @@ BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
 # What a killed process leaves half done in a run's folder.
-LEFTOVERS = (f"{SCRATCH_PREFIX}*", "*.json.*.new", "*.safetensors.new", "*.safetensors.*.new", "model.new", "model.old")
+LEFTOVERS = (
+    f"{SCRATCH_PREFIX}*",
+    "*.json.*.new",
+    "*.safetensors.new",
+    "*.safetensors.*.new",
+    "model.new",
+    "model.old",
+)
 # A worker that has not said its process id after this many seconds never came up.
 START_SECONDS = 60
 NAME_LENGTH = 80
@@ -101,7 +108,11 @@ class Run:
             # The last word may have come after the reading and before the look at the process.
             last = self._read_state()
             if last == state:
-                gone = Sentence("train.record.broken_off_waiting" if state["status"] == WAITING else "train.record.broken_off")
+                gone = Sentence(
+                    "train.record.broken_off_waiting"
+                    if state["status"] == WAITING
+                    else "train.record.broken_off"
+                )
                 return {**state, "status": BROKEN_OFF, **kept(gone)}
             state = last
         return state
@@ -110,7 +121,9 @@ class Run:
         return self.state()["status"] in GOING
 
     def can_resume(self) -> bool:
-        """Whether it ended before it was finished. It then goes on from its checkpoint or, where there is none yet, from its first step."""
+        """Whether it ended before it was finished. It then goes on from its checkpoint or, where there is
+        none yet, from its first step.
+        """
         return self.state()["status"] not in (*GOING, "finished") and not self.learned_from_drawings()
 
     def learned_from_drawings(self) -> bool:
@@ -129,7 +142,9 @@ class Run:
                 lines = file.read(BEGINNING).split(b"\n")
         except OSError:
             lines = []
-        return self.has_model() or any(b'"kind": "begin"' in line or b'"kind": "train"' in line for line in lines[:-1])
+        return self.has_model() or any(
+            b'"kind": "begin"' in line or b'"kind": "train"' in line for line in lines[:-1]
+        )
 
     def has_model(self) -> bool:
         return (self.model_folder / "config.json").is_file()
@@ -197,10 +212,16 @@ class Run:
         config = self.config()
         values = {"id": self.id, "name": self.name, "experiment": self.experiment, "version": __version__}
         note = {"note": kept(ON_DRAWINGS)["message"]} if self.learned_from_drawings() else {}
-        return json.dumps({**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2)
+        return json.dumps(
+            {**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2
+        )
 
     def _meta(self) -> dict:
-        return {key: value for key, value in read_object(self.folder / "meta.json").items() if isinstance(value, str)}
+        return {
+            key: value
+            for key, value in read_object(self.folder / "meta.json").items()
+            if isinstance(value, str)
+        }
 
     def _read_state(self) -> dict:
         state = read_object(self.folder / "state.json")
@@ -210,7 +231,9 @@ class Run:
 
     def put_state(self, **values) -> None:
         """A new state.json in place of the old one; OSError where it cannot be written."""
-        write_atomically(self.folder / "state.json", json.dumps({**values, "changed": time.time()}), durable=True)
+        write_atomically(
+            self.folder / "state.json", json.dumps({**values, "changed": time.time()}), durable=True
+        )
 
     def set_state(self, **changes) -> None:
         """Change some fields of state.json; a reader sees the old file or the new one, never a half.
@@ -223,7 +246,11 @@ class Run:
         # Only what a power cut must not undo is worth waiting for the disk.
         durable = self._unsaved.get("status", state.get("status")) != state.get("status")
         try:
-            write_atomically(self.folder / "state.json", json.dumps({**state, **self._unsaved, "changed": time.time()}), durable=durable)
+            write_atomically(
+                self.folder / "state.json",
+                json.dumps({**state, **self._unsaved, "changed": time.time()}),
+                durable=durable,
+            )
         except FileNotFoundError:
             raise UserError("error.training.folder_deleted") from None
         except OSError:
@@ -263,7 +290,11 @@ def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
     except OSError as error:
         if own and folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
-        raise UserError("error.training.folder_unwritten", folder=str(folder or settings.load().runs), reason=error.strerror) from None
+        raise UserError(
+            "error.training.folder_unwritten",
+            folder=str(folder or settings.load().runs),
+            reason=error.strerror,
+        ) from None
     return run
 
 
@@ -299,7 +330,14 @@ def list_runs() -> list[Run]:
     """All runs under the home folder, the newest first."""
     folders = (file.parent for file in settings.load().runs.glob("[!.]*/config.json"))
     # So that -10 of the same second comes after -2.
-    return [Run(folder) for folder in sorted(folders, key=lambda folder: re.sub(r"\d+", lambda digits: digits[0].zfill(20), folder.name), reverse=True)]
+    return [
+        Run(folder)
+        for folder in sorted(
+            folders,
+            key=lambda folder: re.sub(r"\d+", lambda digits: digits[0].zfill(20), folder.name),
+            reverse=True,
+        )
+    ]
 
 
 def discard_unbegun(run: Run) -> None:
@@ -345,7 +383,9 @@ def clear_to_resume(run: Run) -> None:
 
 
 def remove_leftovers(run: Run) -> None:
-    """Remove what a killed worker could not remove itself: prepared photos and half-written files. Not while it is going."""
+    """Remove what a killed worker could not remove itself: prepared photos and half-written files. Not while
+    it is going.
+    """
     for pattern in LEFTOVERS:
         for path in run.folder.glob(pattern):
             if path.is_dir():
@@ -365,14 +405,18 @@ def sweep() -> None:
 
 @contextlib.contextmanager
 def changing_runs() -> Iterator[None]:
-    """Held while runs are started or deleted: two clicks, or two servers on one home folder, come one after the other."""
+    """Held while runs are started or deleted: two clicks, or two servers on one home folder, come one after
+    the other.
+    """
     runs = settings.load().runs
     try:
         runs.mkdir(parents=True, exist_ok=True)
         lock = FileLock(runs / ".launch.lock", timeout=30)
         lock.acquire()
     except OSError as error:  # also the lock's Timeout
-        raise UserError("error.training.not_changed", folder=str(runs), reason=error.strerror or str(error)) from error
+        raise UserError(
+            "error.training.not_changed", folder=str(runs), reason=error.strerror or str(error)
+        ) from error
     try:
         yield
     finally:
@@ -384,5 +428,6 @@ def _alive(state: dict) -> bool:
     if state.get("pid") is not None:
         return lives(state["pid"], state.get("pid_started"))
     changed = state.get("changed")
-    # Later than now, as after the clock was set back, is no sign of life; a little is, since clocks are nudged.
+    # Later than now, as after the clock was set back, is no sign of life; a little is, since clocks are
+    # nudged.
     return isinstance(changed, (int, float)) and -5 < time.time() - changed < START_SECONDS

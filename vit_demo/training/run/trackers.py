@@ -15,7 +15,9 @@ PROJECT = "vit_demo"
 
 @dataclass(frozen=True)
 class TrackerKind:
-    """One tracker. name: as ``report_to`` takes it, and as it is installed. place: what opens it with a run and its settings, or "module:name" of it."""
+    """One tracker. name: as ``report_to`` takes it, and as it is installed. place: what opens it with a run
+    and its settings, or "module:name" of it.
+    """
 
     name: str
     title: str
@@ -30,8 +32,11 @@ class TrackerKind:
 
 
 _ROOM = "vit_demo.training.loop.trackers"
-TRACKERS = {kind.name: kind for kind in (
-    TrackerKind("tensorboard", "TensorBoard", f"{_ROOM}.tensorboard:TensorBoard"),
-    TrackerKind("trackio", "Trackio", f"{_ROOM}.trackio:Trackio"),
-    TrackerKind("wandb", "Weights & Biases", f"{_ROOM}.wandb:Wandb"),
-)}
+TRACKERS = {
+    kind.name: kind
+    for kind in (
+        TrackerKind("tensorboard", "TensorBoard", f"{_ROOM}.tensorboard:TensorBoard"),
+        TrackerKind("trackio", "Trackio", f"{_ROOM}.trackio:Trackio"),
+        TrackerKind("wandb", "Weights & Biases", f"{_ROOM}.wandb:Wandb"),
+    )
+}

@@ -16,7 +16,9 @@ from vit_demo.ui.shared.html import render
 
 
 class OnePhoto(ImageData):
-    """The file of a photo. A list, which a program may send and the stock class answers with a traceback, is refused with a sentence."""
+    """The file of a photo. A list, which a program may send and the stock class answers with a traceback, is
+    refused with a sentence.
+    """
 
     @classmethod
     def model_validate(cls, obj: Any, **options: Any) -> OnePhoto:
@@ -43,12 +45,21 @@ class PhotoInput(gr.Image):
 
 def photo_input(value: str | None = None, **options: Any) -> PhotoInput:
     """A photo by drop, choice, paste or camera."""
-    return PhotoInput(value, type="filepath", image_mode=None, sources=["upload", "webcam", "clipboard"], buttons=["fullscreen"], **options)
+    return PhotoInput(
+        value,
+        type="filepath",
+        image_mode=None,
+        sources=["upload", "webcam", "clipboard"],
+        buttons=["fullscreen"],
+        **options,
+    )
 
 
 def photo_files(**options: Any) -> PhotoFiles:
     """Photos by drop, choice or, on a phone, camera."""
-    return PhotoFiles(file_count="multiple", file_types=["image", ".heic", ".heif"], type="filepath", **options)
+    return PhotoFiles(
+        file_count="multiple", file_types=["image", ".heic", ".heif"], type="filepath", **options
+    )
 
 
 class PhotoFiles(gr.File):
@@ -76,7 +87,9 @@ class Choice(gr.Dropdown):
 
 
 def polite(callback: Callable) -> Callable:
-    """Show a UserError of a callback as a message on the page, in the language of whoever is answered, instead of a traceback."""
+    """Show a UserError of a callback as a message on the page, in the language of whoever is answered,
+    instead of a traceback.
+    """
 
     @functools.wraps(callback)
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -94,7 +107,9 @@ def told(error: UserError) -> gr.Error:
 
 
 def bars(shares: dict[str, float], written: Callable[[float], str] | None = None) -> Markup:
-    """Shares of 1 as labelled horizontal bars, in HTML. written: how a share is written, by default as percent() does."""
+    """Shares of 1 as labelled horizontal bars, in HTML. written: how a share is written, by default as
+    percent() does.
+    """
     return render("shared/pieces#bars", shares=shares, written=written or percent)
 
 

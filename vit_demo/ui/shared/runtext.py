@@ -16,17 +16,33 @@ from vit_demo.training.run.runs import Run
 from vit_demo.training.run.trackers import TRACKERS
 
 # The keys of words, by what they are the words of.
-STATUS_WORDS = {status: f"train.status.{status.replace(' ', '_')}" for status in (*runs.GOING, *runs.ENDED, runs.BROKEN_OFF)}
+STATUS_WORDS = {
+    status: f"train.status.{status.replace(' ', '_')}"
+    for status in (*runs.GOING, *runs.ENDED, runs.BROKEN_OFF)
+}
 RECIPE_TITLES = {name: f"train.recipe.{name}" for name in RECIPES}
 AUGMENT_TITLES = {name: f"train.augment.{name}" for name in AUGMENTATIONS}
 HEAD_TITLES = {name: f"train.head.{name}" for name in HEAD_INITS}
 ENGINE_TITLES = {name: f"train.engine.{name}" for name in ENGINES}
-DATA_TITLES = {BEANS: "train.data.beans", HUB_BEANS: "train.data.hub_beans", FORMER_SAMPLE: "train.data.former_sample"}
+DATA_TITLES = {
+    BEANS: "train.data.beans",
+    HUB_BEANS: "train.data.hub_beans",
+    FORMER_SAMPLE: "train.data.former_sample",
+}
 # What a person calls each setting, with its unit.
 SETTING_TITLES = {field.name: f"train.setting.{field.name}" for field in dataclasses.fields(TrainingConfig)}
 # What stands for a value of 0 or nothing.
 NOTHING = {
-    name: f"train.nothing.{name}" for name in ("hybrid", "resolutions", "evaluate_every", "patience", "time_limit", "checkpoint_every", "device")
+    name: f"train.nothing.{name}"
+    for name in (
+        "hybrid",
+        "resolutions",
+        "evaluate_every",
+        "patience",
+        "time_limit",
+        "checkpoint_every",
+        "device",
+    )
 }
 
 
@@ -49,7 +65,12 @@ def setting_text(name: str, value: Any) -> str:
         return f"{value:g}"
     if name == "report_to" and value in TRACKERS:
         return TRACKERS[value].title
-    titles = {"engine": ENGINE_TITLES, "head_init": HEAD_TITLES, "augment": AUGMENT_TITLES, "data": DATA_TITLES}.get(name, {})
+    titles = {
+        "engine": ENGINE_TITLES,
+        "head_init": HEAD_TITLES,
+        "augment": AUGMENT_TITLES,
+        "data": DATA_TITLES,
+    }.get(name, {})
     return say(titles[value]) if value in titles else str(value)
 
 
@@ -79,7 +100,10 @@ def settings_in_short(config: TrainingConfig | UserError) -> str:
         parts.append(say("train.short.sides", sides="-".join(map(str, config.resolutions))))
     if config.hybrid:
         parts.append(say("train.short.hybrid"))
-    parts += [say("train.short.seed", seed=config.seed), say(DATA_TITLES[config.data]) if config.data in DATA_TITLES else _last(config.data)]
+    parts += [
+        say("train.short.seed", seed=config.seed),
+        say(DATA_TITLES[config.data]) if config.data in DATA_TITLES else _last(config.data),
+    ]
     if config.model != EMBEDDED:
         parts.append(say("train.short.from", model=_last(config.model)))
     return say("train.comma").join(parts)
@@ -96,13 +120,19 @@ def differences(configs: list[TrainingConfig]) -> list[tuple[str, list[str]]]:
     for field in dataclasses.fields(TrainingConfig):
         values = [getattr(config, field.name) for config in configs]
         if any(value != values[0] for value in values):
-            found.append((say(SETTING_TITLES[field.name]), [setting_text(field.name, value) for value in values]))
+            found.append(
+                (say(SETTING_TITLES[field.name]), [setting_text(field.name, value) for value in values])
+            )
     return found
 
 
 def accuracy_text(accuracy: float, interval: tuple[float, float] | list[float] | None) -> str:
     """An accuracy with its 95 % interval, "97.9 % (89.1 to 99.6 %)"."""
-    return percent(accuracy) if interval is None else say("train.accuracy", accuracy=percent(accuracy), interval=interval_text(interval))
+    return (
+        percent(accuracy)
+        if interval is None
+        else say("train.accuracy", accuracy=percent(accuracy), interval=interval_text(interval))
+    )
 
 
 def interval_text(interval: tuple[float, float] | list[float]) -> str:
@@ -116,7 +146,11 @@ def duration(seconds: float) -> str:
     seconds = round(seconds)
     if seconds < 90:
         return f"{seconds} s"
-    return f"{seconds // 60} min {seconds % 60} s" if seconds < 3600 else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    return (
+        f"{seconds // 60} min {seconds % 60} s"
+        if seconds < 3600
+        else f"{seconds // 3600} h {seconds % 3600 // 60} min"
+    )
 
 
 def moment_text(timestamp: float | None) -> str:
@@ -124,4 +158,10 @@ def moment_text(timestamp: float | None) -> str:
     if not timestamp:
         return ""
     moment = datetime.fromtimestamp(timestamp)
-    return say("train.date", day=f"{moment:%d}", month=say(f"train.month.{moment.month}"), year=moment.year, time=f"{moment:%H:%M}")
+    return say(
+        "train.date",
+        day=f"{moment:%d}",
+        month=say(f"train.month.{moment.month}"),
+        year=moment.year,
+        time=f"{moment:%H:%M}",
+    )

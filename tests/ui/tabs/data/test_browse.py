@@ -1,4 +1,6 @@
-"""The Data tab: pages of photos, one photo, what runs said of them, and the numbers, as the page gets them."""
+"""The Data tab: pages of photos, one photo, what runs said of them, and the numbers, as the page gets
+them.
+"""
 
 from __future__ import annotations
 
@@ -62,15 +64,21 @@ def options(shown: dict, name: str) -> list[str]:
 
 
 def finished_run(folder: Path, wrong: set[str], paths: str = "{}") -> str:
-    """A run that was examined with the photos of the folder and took those named so for the other class; its id."""
+    """A run that was examined with the photos of the folder and took those named so for the other class; its
+    id.
+    """
     run = runs.create(TrainingConfig())
     run.model_folder.mkdir()
     found = {}
     for split in ("validation", "test"):
         files = sorted((folder / split).glob("*/*.png"))
-        said = [LABELS[1 - LABELS.index(file.parent.name)] if file.stem in wrong else file.parent.name for file in files]
+        said = [
+            LABELS[1 - LABELS.index(file.parent.name)] if file.stem in wrong else file.parent.name
+            for file in files
+        ]
         found[split] = [
-            Prediction(row, paths.format(file), file.parent.name, name, 0.5 + int(file.stem[-2:]) / 20) for row, (file, name) in enumerate(zip(files, said))
+            Prediction(row, paths.format(file), file.parent.name, name, 0.5 + int(file.stem[-2:]) / 20)
+            for row, (file, name) in enumerate(zip(files, said))
         ]
     (run.model_folder / predictions.FILE).write_text(predictions.to_csv(found))
     return run.id
@@ -86,27 +94,41 @@ def test_a_data_set_is_opened_and_paged(folder):
     last = answered(folder, shown, page=99)
     assert last["where"] == "Page 4 of 4, 80 photos" and len(last["rows"]) == 8 and "fields" not in last
     assert sum((names(answered(folder, shown, page=number)) for number in range(4)), []) == [
-        file.name for split in ("train", "validation", "test") for file in sorted((folder / split).glob("*/*"))
+        file.name
+        for split in ("train", "validation", "test")
+        for file in sorted((folder / split).glob("*/*"))
     ]
 
 
 def test_filters_and_order(folder):
     _, shown = page.open_photos(str(folder))
     found = answered(folder, shown, split="test", label=LABELS[1], sort="-path")
-    assert names(found) == [f"IMG_{number:02}.png" for number in (4, 3, 2, 1, 0)] and {row["label"] for row in found["rows"]} == {"He<i>althy"}
+    assert names(found) == [f"IMG_{number:02}.png" for number in (4, 3, 2, 1, 0)] and {
+        row["label"] for row in found["rows"]
+    } == {"He<i>althy"}
     assert names(answered(folder, shown, text="validation/bean_rust/img_03")) == ["IMG_03.png"]
     assert names(answered(folder, shown, sort="no such order")) == names(shown)
     assert answered(folder, shown, text="nowhere")["where"] == "No photo fits. Change the filters."
     assert answered(folder, shown, text="nowhere", photo=3)["rows"] == []
-    assert options(shown, "split") == ["", "train", "validation", "test"] and options(shown, "run") == options(shown, "problem") == []
+    assert (
+        options(shown, "split") == ["", "train", "validation", "test"]
+        and options(shown, "run") == options(shown, "problem") == []
+    )
 
 
 def test_a_photo_with_all_that_is_known(folder):
     _, shown = page.open_photos(str(folder))
     one = answered(folder, shown, split="test", photo=6)
     about = one["photo"]["about"]
-    assert one["total"] == 10 and "rows" not in one and f"{folder}/test/he&lt;i&gt;althy/IMG_01.png" in about and "<i>" not in about
-    assert "161 x 130 px" in about and "test, 6" in about and "3 x 224 x 224" in about and "normalised" in about
+    assert (
+        one["total"] == 10
+        and "rows" not in one
+        and f"{folder}/test/he&lt;i&gt;althy/IMG_01.png" in about
+        and "<i>" not in about
+    )
+    assert (
+        "161 x 130 px" in about and "test, 6" in about and "3 x 224 x 224" in about and "normalised" in about
+    )
     large = Image.open(io.BytesIO(base64.b64decode(one["photo"]["source"].partition("base64,")[2])))
     assert large.size == (161, 130)
     assert answered(folder, shown, split="test", photo=99)["asked"]["photo"] == 9, "the last there is"
@@ -114,11 +136,22 @@ def test_a_photo_with_all_that_is_known(folder):
     assert broken["source"] == "" and "broken" in broken["about"] and "IMG_01.png" in broken["about"]
 
 
-@pytest.mark.parametrize("given", [None, "", "[1]", "{", json.dumps({"page": "two", "split": 3, "photo": None, "text": ["x"], "fields": "yes", "run": True})])
+@pytest.mark.parametrize(
+    "given",
+    [
+        None,
+        "",
+        "[1]",
+        "{",
+        json.dumps({"page": "two", "split": 3, "photo": None, "text": ["x"], "fields": "yes", "run": True}),
+    ],
+)
 def test_what_makes_no_sense_is_as_just_opened(given, folder):
     assert browse.understood(given) == {**browse.NOTHING, "key": "", "fields": False}
     shown = browse.look(str(folder), EMBEDDED, SimpleNamespace(value=given))
-    assert shown["where"] == "Page 1 of 4, 80 photos" and shown["fields"], "the page did not say what it has open"
+    assert shown["where"] == "Page 1 of 4, 80 photos" and shown["fields"], (
+        "the page did not say what it has open"
+    )
 
 
 def test_a_page_is_turned_without_looking_through_the_folder(folder, monkeypatch):
@@ -131,18 +164,31 @@ def test_after_a_restart_the_page_goes_on(folder):
     _, shown = page.open_photos(str(folder))
     opened._opened.clear()
     again = answered(folder, shown, page=2)
-    assert again["where"] == "Page 3 of 4, 80 photos" and again["fields"] and again["asked"]["key"] != shown["asked"]["key"]
+    assert (
+        again["where"] == "Page 3 of 4, 80 photos"
+        and again["fields"]
+        and again["asked"]["key"] != shown["asked"]["key"]
+    )
 
 
 def test_the_mistakes_of_a_run_come_back(folder):
     _, before = page.open_photos(str(folder))
     run = finished_run(folder, {"IMG_02", "IMG_04"})
-    assert browse.news(str(folder)) == {"runs": [run], "known": before["known"]} and page.open_first(str(folder), "open")[1]["runs"] == [run]
+    assert browse.news(str(folder)) == {"runs": [run], "known": before["known"]} and page.open_first(
+        str(folder), "open"
+    )[1]["runs"] == [run]
     shown = answered(folder, before, run=run, right="wrong", sort="-probability", fields=True)
-    assert shown["where"] == "Page 1 of 1, 8 photos" and names(shown) == ["IMG_04.png"] * 4 + ["IMG_02.png"] * 4
-    assert shown["rows"][0]["said"] == "He<i>althy 70.0\N{NO-BREAK SPACE}%" and options(shown, "said") == ["", *LABELS]
+    assert (
+        shown["where"] == "Page 1 of 1, 8 photos" and names(shown) == ["IMG_04.png"] * 4 + ["IMG_02.png"] * 4
+    )
+    assert shown["rows"][0]["said"] == "He<i>althy 70.0\N{NO-BREAK SPACE}%" and options(shown, "said") == [
+        "",
+        *LABELS,
+    ]
     assert answered(folder, shown, right="right")["where"] == "Page 1 of 1, 12 photos"
-    assert answered(folder, shown, right="")["where"] == "Page 1 of 4, 80 photos", "train photos too, of which it said nothing"
+    assert answered(folder, shown, right="")["where"] == "Page 1 of 4, 80 photos", (
+        "train photos too, of which it said nothing"
+    )
     assert len(answered(folder, shown, right="", said=LABELS[0])["rows"]) == 10
     about = answered(folder, shown, photo=0)["photo"]["about"]
     assert "He&lt;i&gt;althy 70.0\N{NO-BREAK SPACE}%: wrong" in about
@@ -153,9 +199,17 @@ def test_the_mistakes_of_a_run_come_back(folder):
 def test_a_run_that_helps_nothing_is_said_and_the_photos_stay(folder):
     _, before = page.open_photos(str(folder))
     other = finished_run(folder, set(), paths="/elsewhere{}")
-    for run, words in ((other, "looked at none of these photos"), ("gone", "This run is gone"), ("../x", "This run is gone")):
+    for run, words in (
+        (other, "looked at none of these photos"),
+        ("gone", "This run is gone"),
+        ("../x", "This run is gone"),
+    ):
         shown = answered(folder, before, run=run, right="wrong", split="test")
-        assert words in shown["note"] and shown["asked"]["run"] == shown["asked"]["right"] == "" and shown["where"] == "Page 1 of 1, 10 photos"
+        assert (
+            words in shown["note"]
+            and shown["asked"]["run"] == shown["asked"]["right"] == ""
+            and shown["where"] == "Page 1 of 1, 10 photos"
+        )
 
 
 def cells(html: str, title: str) -> list[list[str]]:
@@ -167,20 +221,38 @@ def cells(html: str, title: str) -> list[list[str]]:
 def test_numbers_come_with_progress_and_are_those_of_the_photos(folder, monkeypatch):
     monkeypatch.setattr(statistics, "TICK", 0.01)
     seen = list(statistics.show(str(folder)))
-    assert "Looking at the photos: 0 of 80" in seen[0] and all("<h3>Photos of each class</h3>" in html for html in seen)
+    assert "Looking at the photos: 0 of 80" in seen[0] and all(
+        "<h3>Photos of each class</h3>" in html for html in seen
+    )
     html = seen[-1]
-    counts = [["Bean rust", "0", "30", "5", "5"], ["He&lt;i&gt;althy", "1", "30", "5", "5"], ["All", "", "60", "10", "10"]]
+    counts = [
+        ["Bean rust", "0", "30", "5", "5"],
+        ["He&lt;i&gt;althy", "1", "30", "5", "5"],
+        ["All", "", "60", "10", "10"],
+    ]
     assert cells(html, "Photos of each class")[1:] == counts
-    assert "80 photos were looked at." in html and "too dark 1" in html and "broken 1" in html and "<i>" not in html
-    assert cells(html, "Sizes")[1:4] == [["160 x 130 px", "6"], ["162 x 130 px", "6"], ["163 x 130 px", "6"]] and "22 other sizes" in html
+    assert (
+        "80 photos were looked at." in html
+        and "too dark 1" in html
+        and "broken 1" in html
+        and "<i>" not in html
+    )
+    assert (
+        cells(html, "Sizes")[1:4] == [["160 x 130 px", "6"], ["162 x 130 px", "6"], ["163 x 130 px", "6"]]
+        and "22 other sizes" in html
+    )
     assert cells(html, "Shorter side")[1] == ["All photos", *["130 px"] * 5]
     # 79 photos: the k-th of 30 is 160 + k wide.
     widths = np.array([160 + number for split in (30, 5, 5) for _ in LABELS for number in range(split)])
     widths = np.delete(widths, 1)
-    assert cells(html, "Width to height")[1][1:] == [f"{value:.2f}" for value in np.percentile(widths / 130, (5, 25, 50, 75, 95))]
+    assert cells(html, "Width to height")[1][1:] == [
+        f"{value:.2f}" for value in np.percentile(widths / 130, (5, 25, 50, 75, 95))
+    ]
     brightness = [float(cell.split()[0]) for cell in cells(html, "Brightness")[1][1:]]
     assert brightness == pytest.approx([50] * 5, abs=1), "noise from black to white"
-    assert [float(cell.split()[0]) for cell in cells(html, "Colour")[1][1:]] == pytest.approx([49.4] * 3, abs=0.6)
+    assert [float(cell.split()[0]) for cell in cells(html, "Colour")[1][1:]] == pytest.approx(
+        [49.4] * 3, abs=0.6
+    )
     assert len(re.findall("<svg", html)) == len(re.findall("<table", html)) == 7
     # The second time nothing is looked at again.
     assert len(list(statistics.show(str(folder)))) == 1
@@ -231,7 +303,11 @@ def test_many_classes_fit_a_page(tmp_path):
         (tmp_path / "many" / split).symlink_to(tmp_path / "many" / "train")
     html = next(statistics.show(str(tmp_path / "many")))
     rows = cells(html, "Photos of each class")
-    assert len(rows) == 32 and ["Class 07", "7", "10", "10", "10"] in rows and rows[-1] == ["All", "", "166", "166", "166"]
+    assert (
+        len(rows) == 32
+        and ["Class 07", "7", "10", "10", "10"] in rows
+        and rows[-1] == ["All", "", "166", "166", "166"]
+    )
     assert "30 classes with the most photos, of 40" in html
     until = time.monotonic() + 20
     while any(job.is_going for job in measuring.JOBS.all()) and time.monotonic() < until:
@@ -239,18 +315,33 @@ def test_many_classes_fit_a_page(tmp_path):
 
 
 def test_bars_are_as_long_as_their_values():
-    svg = bars_figure({"a&b": {"x": 10, "y": 5}, "c": {"x": 0, "y": 2.5}}, {"x": "#111111", "y": "#222222"}, "{:.1f}".format, "Bars")
+    svg = bars_figure(
+        {"a&b": {"x": 10, "y": 5}, "c": {"x": 0, "y": 2.5}},
+        {"x": "#111111", "y": "#222222"},
+        "{:.1f}".format,
+        "Bars",
+    )
     widths = [float(width) for width in re.findall(r'<rect x="140" [^>]*width="([\d.]+)"', svg)]
-    assert widths[1:] == pytest.approx([widths[0] / 2, 0, widths[0] / 4], abs=0.06) and "a&amp;b" in svg and 'aria-label="Bars"' in svg
+    assert (
+        widths[1:] == pytest.approx([widths[0] / 2, 0, widths[0] / 4], abs=0.06)
+        and "a&amp;b" in svg
+        and 'aria-label="Bars"' in svg
+    )
     assert all(text in svg for text in (">10.0<", ">5.0<", ">2.5<"))
 
 
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_a_box_stands_where_its_numbers_are(logarithmic):
-    svg = spread_figure({"all": (1, 10, 20, 40, 100), "one shade": (5, 5, 5, 5, 5)}, str, logarithmic, "Spread")
+    svg = spread_figure(
+        {"all": (1, 10, 20, 40, 100), "one shade": (5, 5, 5, 5, 5)}, str, logarithmic, "Spread"
+    )
     left, right = (float(value) for value in re.search(r'<line x1="([\d.]+)" x2="([\d.]+)"', svg).groups())
-    start, wide = (float(value) for value in re.search(r'<rect x="([\d.]+)" [^>]*width="([\d.]+)"', svg).groups())
+    start, wide = (
+        float(value) for value in re.search(r'<rect x="([\d.]+)" [^>]*width="([\d.]+)"', svg).groups()
+    )
     scale = np.log10 if logarithmic else np.asarray
     shares = (scale([1, 10, 20, 40, 100]) - scale(1)) / (scale(100) - scale(1))
-    assert [(start - left) / (right - left), (start + wide - left) / (right - left)] == pytest.approx([shares[1], shares[3]], abs=0.002)
+    assert [(start - left) / (right - left), (start + wide - left) / (right - left)] == pytest.approx(
+        [shares[1], shares[3]], abs=0.002
+    )
     assert "nan" not in spread_figure({"same": (3, 3, 3, 3, 3)}, str, logarithmic, "Spread")

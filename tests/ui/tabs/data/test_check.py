@@ -1,4 +1,6 @@
-"""The Check view of the Data tab: what is found is shown one by one, decided, taken back, and handed on as a mended set."""
+"""The Check view of the Data tab: what is found is shown one by one, decided, taken back, and handed on as a
+mended set.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ def fresh(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """37 photos: a red one is called blue, a green one of train is in test too, and one of validation is no photo."""
+    """37 photos: a red one is called blue, a green one of train is in test too, and one of validation is no
+    photo.
+    """
     place = squares(tmp_path / "set", 8, 2, 2)
     shutil.copy(place / "train" / "green" / "003.png", place / "test" / "green" / "copy.png")
     (place / "train" / "red" / "005.png").rename(place / "train" / "blue" / "wrong.png")
@@ -95,7 +99,9 @@ def paths(page: Page) -> list[str]:
 
 def test_nothing_is_read_before_someone_asks_and_what_is_read_is_found_again(folder, tiny_model):
     first = Page(folder, tiny_model)
-    assert "Check 37 photos" in first.parts["head"] and first.parts["one"] == "" and not first.asked["reading"]
+    assert (
+        "Check 37 photos" in first.parts["head"] and first.parts["one"] == "" and not first.asked["reading"]
+    )
     first.read()
     again = Page(folder, tiny_model)
     assert again.parts == first.parts and again.asked["photos"] == first.asked["photos"] != []
@@ -107,14 +113,19 @@ def test_nothing_is_read_before_someone_asks_and_what_is_read_is_found_again(fol
 
 
 def test_what_spoils_an_examination_comes_first_and_leaving_a_copy_out_shows_the_next(page):
-    assert paths(page) == ["train/green/003.png", "test/green/copy.png"] or paths(page) == ["test/green/copy.png", "train/green/003.png"]
+    assert paths(page) == ["train/green/003.png", "test/green/copy.png"] or paths(page) == [
+        "test/green/copy.png",
+        "train/green/003.png",
+    ]
     assert page.title.startswith("Two photos with the same pixels, in ") and page.asked["kind"] == LEAKAGE
     assert page.parts["one"].count("data:image/jpeg") == 2 and "Keep both" in page.parts["one"]
     number = paths(page).index("test/green/copy.png")
     before, pair = page.parts["kinds"], page.asked["photos"]
     page.press("exclude", photo=number)
     assert "same pixels" not in page.title and page.parts["kinds"] != before
-    assert "Left out: test/green/copy.png" in page.parts["undo"] and "1 left out, 0 with" in page.parts["away"]
+    assert (
+        "Left out: test/green/copy.png" in page.parts["undo"] and "1 left out, 0 with" in page.parts["away"]
+    )
     page.press("undo")
     assert page.asked["photos"] == pair and page.parts["undo"] == "" and page.parts["kinds"] == before
 
@@ -141,7 +152,9 @@ def test_a_pair_that_is_kept_hides_no_other_copy_of_its_photos(page, folder):
     shutil.copy(folder / "train" / "green" / "003.png", folder / "validation" / "green" / "second copy.png")
     page._take(check.show(str(folder), page.model))
     page.read()
-    assert page.title.startswith("Two photos with the same pixels") and any(path.endswith("second copy.png") for path in paths(page))
+    assert page.title.startswith("Two photos with the same pixels") and any(
+        path.endswith("second copy.png") for path in paths(page)
+    )
 
 
 def test_a_pair_that_is_moved_into_one_split_is_no_leakage_any_more(page):
@@ -150,7 +163,10 @@ def test_a_pair_that_is_moved_into_one_split_is_no_leakage_any_more(page):
     page.press("move", photo=number, to=other)
     assert page.asked["kind"] == LEAKAGE and "same pixels" not in page.title  # candidates are left
     page.press("kind", to="duplicate")
-    assert page.title == "Two photos with the same pixels, both in train" and page.parts["one"].count("</b> in train") == 2
+    assert (
+        page.title == "Two photos with the same pixels, both in train"
+        and page.parts["one"].count("</b> in train") == 2
+    )
 
 
 def test_a_broken_file_is_shown_as_such(page):
@@ -179,9 +195,17 @@ def test_each_decision_can_be_taken_back_and_the_fingerprint_is_that_of_the_mend
     assert "2 decisions" in page.parts["journal"] and "data-mark" not in page.parts["journal"]
     page.press("journal", open=True)
     mark = re.search("Fingerprint of the mended set: ([0-9a-f]{16})", page.parts["journal"])[1]
-    assert mark == fingerprint(open_dataset(check.train_on(page.event("train")))) != fingerprint(open_dataset(str(folder)))
+    assert (
+        mark
+        == fingerprint(open_dataset(check.train_on(page.event("train"))))
+        != fingerprint(open_dataset(str(folder)))
+    )
     page.press("undo", number=1)
-    assert "1 decision about" in page.parts["journal"] and "Relabelled as Red" in page.parts["journal"] and "Left out" not in page.parts["journal"]
+    assert (
+        "1 decision about" in page.parts["journal"]
+        and "Relabelled as Red" in page.parts["journal"]
+        and "Left out" not in page.parts["journal"]
+    )
 
 
 def test_the_mended_set_is_taken_away_as_a_zip(page, folder):
@@ -210,7 +234,9 @@ def test_stopping_leaves_the_button_to_start_again(folder):
 
 
 def test_what_a_page_should_never_send_is_refused_or_ignored(page, folder, refusal, monkeypatch):
-    assert check.understood("{no json")["photos"] == [] and check.understood('{"at": "x", "photos": [["a"], 3, ["b", "c"]]}')["photos"] == [("b", "c")]
+    assert check.understood("{no json")["photos"] == [] and check.understood(
+        '{"at": "x", "photos": [["a"], 3, ["b", "c"]]}'
+    )["photos"] == [("b", "c")]
     for changes in ({"photos": [["train", "../../etc/passwd"]]}, {"photos": []}, {"photo": 7}, {"photo": -1}):
         with pytest.raises(UserError, match="not there any more"):
             page.press("exclude", **changes)
@@ -233,7 +259,10 @@ def look(page: Page, source: str, **asked: object) -> dict:
 
 def facts(page: Page, source: str, **asked: object) -> list[tuple[str, str]]:
     """What the page of the first photo says of checks and decisions."""
-    rows = re.findall("<tr><t[hd]>(.*?)</t[hd]><t[hd]>(.*?)</t[hd]></tr>", look(page, source, photo=0, **asked)["photo"]["about"])
+    rows = re.findall(
+        "<tr><t[hd]>(.*?)</t[hd]><t[hd]>(.*?)</t[hd]></tr>",
+        look(page, source, photo=0, **asked)["photo"]["about"],
+    )
     return [(name, said) for name, said in rows if name in ("The check found", "Decided")]
 
 
@@ -246,38 +275,66 @@ def test_browse_finds_photos_by_what_is_wrong_with_them_and_tells_what_was_decid
     assert browse.news(source)["known"] != fresh["known"]
     shown = look(page, source, problem=LEAKAGE)
     (problem,) = [field["options"] for field in shown["fields"] if field["name"] == "problem"]
-    assert [LEAKAGE, "same photo in two splits"] in map(list, problem) and "broken" in dict(problem) and "unlike?" not in dict(problem)
+    assert (
+        [LEAKAGE, "same photo in two splits"] in map(list, problem)
+        and "broken" in dict(problem)
+        and "unlike?" not in dict(problem)
+    )
     (found,) = opened._learned.values()
-    leaking = {photo for finding in found if finding.kind == LEAKAGE and finding.sure for photo in finding.photos}
-    assert f", {len(leaking)} photos" in shown["where"] and 2 <= len(leaking) < 37 and "copy.png" in {Path(path).name for _, path in leaking}
+    leaking = {
+        photo for finding in found if finding.kind == LEAKAGE and finding.sure for photo in finding.photos
+    }
+    assert (
+        f", {len(leaking)} photos" in shown["where"]
+        and 2 <= len(leaking) < 37
+        and "copy.png" in {Path(path).name for _, path in leaking}
+    )
     assert [row["name"] for row in look(page, source, problem=LABEL)["rows"]] == ["wrong.png"]
     assert [row["name"] for row in look(page, source, problem=BROKEN)["rows"]] == ["000.png"]
     told = facts(page, source, problem=LABEL)
     assert ("The check found", "probably wrong labels, looks more like Red") in told
-    assert ("The check found", "same photo in two splits: green/copy.png in test") in facts(page, source, text="train/green/003.png")
-    assert facts(page, source, problem=LEAKAGE)[-1][1].startswith("and ") and len(facts(page, source, problem=LEAKAGE)) == browse.MOST_TOLD + 1
+    assert ("The check found", "same photo in two splits: green/copy.png in test") in facts(
+        page, source, text="train/green/003.png"
+    )
+    assert (
+        facts(page, source, problem=LEAKAGE)[-1][1].startswith("and ")
+        and len(facts(page, source, problem=LEAKAGE)) == browse.MOST_TOLD + 1
+    )
     # Decided: it is no problem any more, and the photo's page says what was done.
     page.press("kind", to=LABEL)
     page.press("relabel", to="red")
     mended = look(page, source, problem=LABEL)
-    assert mended["rows"] == [] and LABEL in [value for field in mended["fields"] if field["name"] == "problem" for value, _ in field["options"]]
+    assert mended["rows"] == [] and LABEL in [
+        value for field in mended["fields"] if field["name"] == "problem" for value, _ in field["options"]
+    ]
     assert ("Decided", "it is Red (probably wrong labels)") in facts(page, source, text="wrong.png")
-    assert facts(page, f"mended:{source}", text="wrong.png") == [("Decided", "it is Red (probably wrong labels)")]
+    assert facts(page, f"mended:{source}", text="wrong.png") == [
+        ("Decided", "it is Red (probably wrong labels)")
+    ]
     page.press("kind", to=LEAKAGE)
     page.press("exclude", photo=paths(page).index("test/green/copy.png"))
-    assert facts(page, source, problem="fine") == [("The check found", "nothing"), ("Decided", "leave it out (same photo in two splits)")]
+    assert facts(page, source, problem="fine") == [
+        ("The check found", "nothing"),
+        ("Decided", "leave it out (same photo in two splits)"),
+    ]
 
 
 def test_a_photo_that_was_moved_has_its_decision_in_the_mended_set(page, folder):
     page.press("move", photo=paths(page).index("test/green/copy.png"), to="train")
     moved = facts(page, f"mended:{folder}", text="copy.png")
-    assert moved == [("Decided", "into split train (same photo in two splits)")] and look(page, f"mended:{folder}", split="train", text="copy.png")["rows"]
+    assert (
+        moved == [("Decided", "into split train (same photo in two splits)")]
+        and look(page, f"mended:{folder}", split="train", text="copy.png")["rows"]
+    )
 
 
 def test_what_is_learned_of_the_numbers_costs_no_second_search(page, monkeypatch):
     searched = []
     monkeypatch.setattr(check, "find", lambda *given: searched.append(given))
-    opened.learn(opened.open_source(page.asked["source"]), statistics.measure(opened.open_source(page.asked["source"]).catalogue))
+    opened.learn(
+        opened.open_source(page.asked["source"]),
+        statistics.measure(opened.open_source(page.asked["source"]).catalogue),
+    )
     page.press("kind", to=LABEL)
     assert page.title == "Called Blue, looks more like Red" and searched == []
     shown = look(page, page.asked["source"], problem=LABEL, sort="brightness")
@@ -293,7 +350,11 @@ def test_a_mended_set_is_checked_by_its_source(page, folder):
 
 def test_photos_that_cannot_be_checked_are_refused_in_the_place_of_the_findings(page, refusal):
     page._take(check.show("/no/such <folder>", page.model))
-    assert "answer-refused" in page.parts["head"] and "/no/such &lt;folder&gt;" in page.parts["head"] and page.parts["one"] == ""
+    assert (
+        "answer-refused" in page.parts["head"]
+        and "/no/such &lt;folder&gt;" in page.parts["head"]
+        and page.parts["one"] == ""
+    )
     # Decisions about both together could not be handed to a run.
     assert "open beans alone, then review" in refusal(check.checked, "beans + review")
     assert check.checked("review") == "review"
@@ -305,7 +366,9 @@ def test_every_kind_has_its_words_and_names_are_escaped():
     photo = Shown("train", evil, "healthy", "")
     for kind in KINDS:
         shown = [photo, photo] if kind in (LEAKAGE, "duplicate") else [photo]
-        html = check_html.finding_html(Finding(kind, (("train", evil),) * len(shown), 1.0, True, "bean_rust", evil), 0, 1, shown, CHOICES)
+        html = check_html.finding_html(
+            Finding(kind, (("train", evil),) * len(shown), 1.0, True, "bean_rust", evil), 0, 1, shown, CHOICES
+        )
         assert evil not in html and html.count("<figure>") == len(shown)
     journal = check_html.journal_html([Decision(1, "relabel", "train", evil, evil, LABEL)], True)
     assert evil not in journal + check_html.undo_html([Decision(1, "exclude", "train", evil)])
@@ -313,7 +376,9 @@ def test_every_kind_has_its_words_and_names_are_escaped():
 
 def test_counts_and_rare_classes_are_said_in_words():
     found = [Finding(LABEL, (("train", str(number)),), 1.0, number < 3) for number in range(14)]
-    assert "3, and 11 to look at" in check_html.kinds_html(found, LABEL, 20, 20) and "drawn by chance" not in check_html.kinds_html(found, LABEL, 20, 20)
+    assert "3, and 11 to look at" in check_html.kinds_html(
+        found, LABEL, 20, 20
+    ) and "drawn by chance" not in check_html.kinds_html(found, LABEL, 20, 20)
     assert "20 of 30 photos were looked at" in check_html.kinds_html(found[3:], LABEL, 20, 30)
     told = check_html.imbalance({"bean_rust": 40}, ("healthy", 400))
     assert "Bean rust 40, while Healthy has 400" in told and check_html.imbalance({}, ("healthy", 400)) == ""

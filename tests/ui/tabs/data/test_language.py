@@ -24,7 +24,25 @@ from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs.data import bring, browse, check, opened, page, statistics
 
 # What is of the data and not of the page: splits, classes, files, and what Gradio or Python say.
-OF_THE_DATA = {"train", "validation", "test", "red", "green", "blue", "healthy", "rust", "px", "png", "src", "data", "image", "jpeg", "leaves", "zip", "MB"}
+OF_THE_DATA = {
+    "train",
+    "validation",
+    "test",
+    "red",
+    "green",
+    "blue",
+    "healthy",
+    "rust",
+    "px",
+    "png",
+    "src",
+    "data",
+    "image",
+    "jpeg",
+    "leaves",
+    "zip",
+    "MB",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +53,10 @@ def marked(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened._opened.clear()
     opened._learned.clear()
     english = words.words()
-    french = {key: f"⟦{text}⟧" for key, text in english.items()} | {"diagnose.decimal_point": ",", "diagnose.comma": ", "}
+    french = {key: f"⟦{text}⟧" for key, text in english.items()} | {
+        "diagnose.decimal_point": ",",
+        "diagnose.comma": ", ",
+    }
     monkeypatch.setattr(words, "words", lambda language="en": french if language == "fr" else english)
     monkeypatch.setattr(statistics, "TICK", 0.01)
 
@@ -53,15 +74,25 @@ def folder(tmp_path: Path) -> Path:
 def unmarked(html: str) -> list[str]:
     """Words that a person is shown (or read out) and that are in no marked text."""
     html = re.sub(r'data:image/jpeg;base64,[^"]*|<pre.*?</pre>', "", html, flags=re.DOTALL)
-    told = " ".join(re.findall(r'(?:title|alt|placeholder|aria-label)="([^"]*)"', html)) + " " + re.sub(r"<[^>]*>", " ", html)
+    told = (
+        " ".join(re.findall(r'(?:title|alt|placeholder|aria-label)="([^"]*)"', html))
+        + " "
+        + re.sub(r"<[^>]*>", " ", html)
+    )
     while (less := re.sub("⟦[^⟦⟧]*⟧", " ", told)) != told:
         told = less
     told = re.sub(r"\S*/\S*", " ", told)  # paths
-    return [word for word in re.findall(r"[^\W\d_]{2,}", told) if word.lower() not in {one.lower() for one in OF_THE_DATA}]
+    return [
+        word
+        for word in re.findall(r"[^\W\d_]{2,}", told)
+        if word.lower() not in {one.lower() for one in OF_THE_DATA}
+    ]
 
 
 def test_the_look_for_words_sees_planted_ones():
-    assert unmarked('<p title="Hidden">⟦Said ⟦within⟧⟧ train/red/1.png <b>Planted</b> 12 px</p><pre>code</pre>') == ["Hidden", "Planted"]
+    assert unmarked(
+        '<p title="Hidden">⟦Said ⟦within⟧⟧ train/red/1.png <b>Planted</b> 12 px</p><pre>code</pre>'
+    ) == ["Hidden", "Planted"]
 
 
 def test_all_of_check_is_in_the_language_of_the_page(folder, tiny_model):
@@ -98,7 +129,11 @@ def test_all_of_browse_is_in_the_language_of_the_page(folder, tiny_model):
         Page(folder, tiny_model).read()
 
         def look(**asked: object) -> dict:
-            return browse.look(str(folder), str(tiny_model), SimpleNamespace(value=json.dumps({**shown["asked"], "fields": True, **asked})))
+            return browse.look(
+                str(folder),
+                str(tiny_model),
+                SimpleNamespace(value=json.dumps({**shown["asked"], "fields": True, **asked})),
+            )
 
         for field in look()["fields"]:
             texts = [field["title"], *(text for _, text in field["options"])]
@@ -106,8 +141,14 @@ def test_all_of_browse_is_in_the_language_of_the_page(folder, tiny_model):
         assert unmarked(look()["where"] + look(text="nowhere")["where"]) == []
         for place in range(6):
             assert unmarked(look(photo=place)["photo"]["about"]) == []
-    summary, answer = page.look(str(folder), str(tiny_model), SimpleNamespace(value=json.dumps({**shown["asked"], "fields": True})))
-    assert "⟦" not in summary + json.dumps(answer) and page.look(str(folder), "embedded", SimpleNamespace(value=json.dumps(shown["asked"])))[0] == gr.skip()
+    summary, answer = page.look(
+        str(folder), str(tiny_model), SimpleNamespace(value=json.dumps({**shown["asked"], "fields": True}))
+    )
+    assert (
+        "⟦" not in summary + json.dumps(answer)
+        and page.look(str(folder), "embedded", SimpleNamespace(value=json.dumps(shown["asked"])))[0]
+        == gr.skip()
+    )
 
 
 def test_all_numbers_are_in_the_language_of_the_page(folder):
@@ -123,7 +164,9 @@ def test_all_numbers_are_in_the_language_of_the_page(folder):
 def test_all_of_what_is_brought_is_in_the_language_of_the_page(archive):  # noqa: F811 (a fixture)
     with speaking("fr"):
         answer = ended(bring.begin([str(archive)], event(do="begin", name="leaves")))
-        head = re.sub("<li>.*?</li>", "", str(answer["parts"]["head"]))  # what is said of each file is no text of the tab
+        head = re.sub(
+            "<li>.*?</li>", "", str(answer["parts"]["head"])
+        )  # what is said of each file is no text of the tab
         assert set(unmarked(head)) <= {"He", "althy"}
         assert set(unmarked(answer["parts"]["list"])) <= {"my", "field"}
         refused = bring.begin([], event(do="begin", name="x"))
@@ -159,7 +202,11 @@ def test_the_parts_of_the_tab_speak(monkeypatch):
 def test_the_button_of_the_mended_set_is_told_again(folder, tiny_model):
     shown = Page(folder, tiny_model)
     update, label = check.hand_out(shown.event("parquet"))
-    assert update["label"] == str(label) == f"Download mended-parquet.zip ({Path(update['value']).stat().st_size / 1e6:,.1f} MB)"
+    assert (
+        update["label"]
+        == str(label)
+        == f"Download mended-parquet.zip ({Path(update['value']).stat().st_size / 1e6:,.1f} MB)"
+    )
     with speaking("fr"):
         assert str(label).startswith("⟦Download")
     with pytest.raises(UserError):

@@ -1,4 +1,6 @@
-"""The page for programs: the examples of docs/api.md run against a real server, and answers always have the same keys."""
+"""The page for programs: the examples of docs/api.md run against a real server, and answers always have the
+same keys.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,19 @@ from vit_demo.ui.app import build, options
 from vit_demo.ui.shared.models import get_classifier
 
 DOCS = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
-ONE = {"photo", "label", "probability", "scores", "verdict", "prediction_set", "temperature", "distance", "quality", "language", "text"}
+ONE = {
+    "photo",
+    "label",
+    "probability",
+    "scores",
+    "verdict",
+    "prediction_set",
+    "temperature",
+    "distance",
+    "quality",
+    "language",
+    "text",
+}
 KEYS = ONE | {"counts", "voted", "leaves"}
 
 
@@ -67,7 +81,12 @@ def run(example: str, command: list[str], url: str, folder: Path) -> str:
     """What an example of the docs prints, with the address of this server."""
     environment = {**os.environ, "NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
     done = subprocess.run(
-        [*command, example.replace("http://127.0.0.1:7860", url)], cwd=folder, env=environment, capture_output=True, text=True, timeout=120,
+        [*command, example.replace("http://127.0.0.1:7860", url)],
+        cwd=folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -75,15 +94,25 @@ def run(example: str, command: list[str], url: str, folder: Path) -> str:
 
 def test_only_these_two_are_listed_with_what_they_do(url):
     listed = json.load(urllib.request.urlopen(f"{url}/gradio_api/info"))["named_endpoints"]
-    names = {name: [parameter["parameter_name"] for parameter in about["parameters"]] for name, about in listed.items()}
-    assert names == {"/diagnose": ["photo", "model", "language", "photos"], "/diagnose_batch": ["photos", "model", "language"]}
+    names = {
+        name: [parameter["parameter_name"] for parameter in about["parameters"]]
+        for name, about in listed.items()
+    }
+    assert names == {
+        "/diagnose": ["photo", "model", "language", "photos"],
+        "/diagnose_batch": ["photos", "model", "language"],
+    }
     assert all(about["description"].startswith("Diagnose ") for about in listed.values())
-    assert all(parameter["parameter_has_default"] for about in listed.values() for parameter in about["parameters"])
+    assert all(
+        parameter["parameter_has_default"] for about in listed.values() for parameter in about["parameters"]
+    )
     assert all(f"`[{', '.join(parameters)}]`" in DOCS for parameters in names.values())
 
 
 def test_one_photo_is_answered_as_by_itself(client, folder, tiny_model):
-    found = client.predict(handle_file(str(folder / "leaf1.jpg")), str(tiny_model), "fr", api_name="/diagnose")
+    found = client.predict(
+        handle_file(str(folder / "leaf1.jpg")), str(tiny_model), "fr", api_name="/diagnose"
+    )
     classifier = get_classifier(str(tiny_model))
     expected = told(classifier, next(iter(diagnose_files(classifier, [folder / "leaf1.jpg"]))), "fr")
     assert set(found) == KEYS and {key: found[key] for key in ONE} == {**expected, "photo": "leaf1.jpg"}
@@ -94,30 +123,53 @@ def test_several_photos_are_one_plant_with_the_same_keys(client, folder, tiny_mo
     files = [folder / name for name in ("leaf1.jpg", "leaf2.jpg", "notes.jpg")]
     photos = [handle_file(str(file)) for file in files]
     found = client.predict(photos=photos, model=str(tiny_model), language="sw", api_name="/diagnose")
-    both = client.predict(photos[0], photos=photos[1:], model=str(tiny_model), language="sw", api_name="/diagnose")
+    both = client.predict(
+        photos[0], photos=photos[1:], model=str(tiny_model), language="sw", api_name="/diagnose"
+    )
     classifier = get_classifier(str(tiny_model))
     expected = told_together(classifier, combine(list(diagnose_files(classifier, files))), "sw")
     assert found == both and set(found) == KEYS and found["photo"] is None
-    assert all(found[key] == expected[key] for key in ("verdict", "label", "scores", "prediction_set", "counts", "voted", "text"))
-    assert set(found["leaves"][0]) == ONE and set(found["leaves"][2]) == {"photo", "error"} and found["leaves"][2]["photo"] == "notes.jpg"
+    assert all(
+        found[key] == expected[key]
+        for key in ("verdict", "label", "scores", "prediction_set", "counts", "voted", "text")
+    )
+    assert (
+        set(found["leaves"][0]) == ONE
+        and set(found["leaves"][2]) == {"photo", "error"}
+        and found["leaves"][2]["photo"] == "notes.jpg"
+    )
 
 
 def test_many_photos_and_a_zip_are_answered_one_by_one(client, folder, tiny_model):
     files = [handle_file(str(folder / name)) for name in ("leaf2.jpg", "leaves.zip")]
     found = client.predict(files, str(tiny_model), "pt", api_name="/diagnose_batch")
-    assert [answer["photo"] for answer in found] == ["leaf2.jpg", *(f"leaves.zip/field/{name}" for name in ("leaf1.jpg", "leaf2.jpg", "notes.jpg"))]
+    assert [answer["photo"] for answer in found] == [
+        "leaf2.jpg",
+        *(f"leaves.zip/field/{name}" for name in ("leaf1.jpg", "leaf2.jpg", "notes.jpg")),
+    ]
     assert [set(answer) for answer in found] == [ONE] * 3 + [{"photo", "error", "language"}]
-    numbers = {"scores", "probability", "distance"}  # which differ in the last digits with the photos beside it
-    assert {key: found[0][key] for key in ONE - {"photo", *numbers}} == {key: found[2][key] for key in ONE - {"photo", *numbers}}
+    numbers = {
+        "scores",
+        "probability",
+        "distance",
+    }  # which differ in the last digits with the photos beside it
+    assert {key: found[0][key] for key in ONE - {"photo", *numbers}} == {
+        key: found[2][key] for key in ONE - {"photo", *numbers}
+    }
     assert found[0]["scores"] == pytest.approx(found[2]["scores"], abs=1e-4)
 
 
 def test_what_cannot_be_answered_is_refused_with_a_sentence(client, folder):
     for named, words in (
-        ({"api_name": "/diagnose"}, "no photo"), ({"api_name": "/diagnose_batch"}, "at least one photo"), ({"language": "xx", "api_name": "/diagnose"}, "xx"),
+        ({"api_name": "/diagnose"}, "no photo"),
+        ({"api_name": "/diagnose_batch"}, "at least one photo"),
+        ({"language": "xx", "api_name": "/diagnose"}, "xx"),
         ({"photo": handle_file(str(folder / "notes.jpg")), "api_name": "/diagnose"}, "is not a photo"),
         ({"photos": [handle_file(str(folder / "leaf1.jpg"))] * 13, "api_name": "/diagnose"}, "at most 12"),
-        ({"photo": [handle_file(str(folder / "leaf1.jpg"))] * 2, "api_name": "/diagnose"}, "^Several photos go in photos, as a list; photo takes one.$"),
+        (
+            {"photo": [handle_file(str(folder / "leaf1.jpg"))] * 2, "api_name": "/diagnose"},
+            "^Several photos go in photos, as a list; photo takes one.$",
+        ),
     ):
         with pytest.raises(AppError, match=words):
             client.predict(**named)
@@ -125,7 +177,10 @@ def test_what_cannot_be_answered_is_refused_with_a_sentence(client, folder):
 
 def test_errors_are_told_in_the_language_asked_for(client, folder, tiny_model):
     notes, leaf = handle_file(str(folder / "notes.jpg")), handle_file(str(folder / "leaf1.jpg"))
-    for named in ({"photos": [leaf, notes], "api_name": "/diagnose"}, {"photos": [leaf, notes], "api_name": "/diagnose_batch"}):
+    for named in (
+        {"photos": [leaf, notes], "api_name": "/diagnose"},
+        {"photos": [leaf, notes], "api_name": "/diagnose_batch"},
+    ):
         found = client.predict(**named, model=str(tiny_model), language="fr")
         refused = (found["leaves"] if isinstance(found, dict) else found)[1]
         assert refused["error"].startswith(say("error.photos.no_photo", "fr", name="notes.jpg"))
@@ -146,9 +201,16 @@ def test_the_example_for_curl_runs(url, folder):
     assert set(found) == KEYS and found["photo"] == "leaf1.jpg"
 
 
-@pytest.mark.skipif(importlib.util.find_spec("mcp") is None, reason="needs gradio[mcp], see requirements/mcp.txt")
+@pytest.mark.skipif(
+    importlib.util.find_spec("mcp") is None, reason="needs gradio[mcp], see requirements/mcp.txt"
+)
 def test_the_example_for_mcp_runs(url, folder):
     printed = run(examples("python")[1], [sys.executable, "-c"], url, folder)
     names, _, answer = printed.partition("\n")
-    by_itself = told(get_classifier(None), next(iter(diagnose_files(get_classifier(None), [folder / "leaf1.jpg"]))), "en")
-    assert names == "['diagnose', 'diagnose_batch']" and by_itself["text"].split("\N{NO-BREAK SPACE}")[0] in answer
+    by_itself = told(
+        get_classifier(None), next(iter(diagnose_files(get_classifier(None), [folder / "leaf1.jpg"]))), "en"
+    )
+    assert (
+        names == "['diagnose', 'diagnose_batch']"
+        and by_itself["text"].split("\N{NO-BREAK SPACE}")[0] in answer
+    )

@@ -1,4 +1,6 @@
-"""Notes written in the page: for a person's own models alone, one class and one language at a time, shown at once with the answer."""
+"""Notes written in the page: for a person's own models alone, one class and one language at a time, shown at
+once with the answer.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,10 @@ def own(tiny_model: Path, tmp_path: Path) -> Path:
 
 def test_it_is_there_for_own_models_alone(own):
     assert notes.offer(str(own))["visible"] and not notes.offer("embedded")["visible"]
-    assert not notes.offer(str(settings.EMBEDDED_MODEL))["visible"] and not notes.offer("no/such-model")["visible"]
+    assert (
+        not notes.offer(str(settings.EMBEDDED_MODEL))["visible"]
+        and not notes.offer("no/such-model")["visible"]
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
@@ -35,14 +40,24 @@ def test_what_is_written_is_shown_with_the_answer(own, tmp_path, language):
     said, *_ = one.show(str(file), str(own))
     label = said["answer"]["label"]
     classes, text, spoken, told = notes.open_all(str(own), said)
-    assert classes["value"] == label and [name for _, name in classes["choices"]] == LABELS and (spoken, told) == (language, "")
-    assert text.split("\n\n") == [f"# {say(f'notes.{name}', language)}" for name in SECTIONS[:-1]] + [f"# {say('notes.ask', language)}\n"]
+    assert (
+        classes["value"] == label
+        and [name for _, name in classes["choices"]] == LABELS
+        and (spoken, told) == (language, "")
+    )
+    assert text.split("\n\n") == [f"# {say(f'notes.{name}', language)}" for name in SECTIONS[:-1]] + [
+        f"# {say('notes.ask', language)}\n"
+    ]
     source = say("diagnose.edit.source", language, name="A <book>")
     # The page was switched to another language meanwhile: the note stays in that of its text.
     other = LANGUAGES[LANGUAGES.index(language) - 1]
     with speaking(other):
         saved = notes.write(str(own), label, f"# {say('notes.now', language)}\nAAA & BBB {source}", spoken)
-    assert 'role="status"' in saved and escape(say("diagnose.edit.saved", other, label=classes["choices"][LABELS.index(label)][0])) in saved
+    assert (
+        'role="status"' in saved
+        and escape(say("diagnose.edit.saved", other, label=classes["choices"][LABELS.index(label)][0]))
+        in saved
+    )
     assert read_note(own, label, language).sections == {"now": [Fact("AAA & BBB", "A <book>")]}
     answer, _ = one.retell(said)
     assert "AAA &amp; BBB" in answer and "A &lt;book&gt;" in answer and "<book>" not in answer
@@ -54,7 +69,12 @@ def test_what_is_written_is_shown_with_the_answer(own, tmp_path, language):
 
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_what_cannot_be_saved_is_said_in_place(own, language):
-    for label, text in (("bean_rust", "no heading"), ("no class", "# Now\nx"), (None, ""), ("bean_rust", "# Now\n" + "x" * 2000)):
+    for label, text in (
+        ("bean_rust", "no heading"),
+        ("no class", "# Now\nx"),
+        (None, ""),
+        ("bean_rust", "# Now\n" + "x" * 2000),
+    ):
         told = notes.write(str(own), label, text, "en")
         assert 'role="alert"' in told and escape(say("diagnose.edit.failed", language)) in told
     assert not (own / FILE).exists()

@@ -1,4 +1,6 @@
-"""The Diagnose tab: the answer with its map and notes, in six languages, and nothing said where nothing is known."""
+"""The Diagnose tab: the answer with its map and notes, in six languages, and nothing said where nothing is
+known.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +45,14 @@ def own_model(tiny_model: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model, tmp_path / "own"))
 
 
-def answered(verdict: str | None, chosen: list[str], language: str | None = None, model: str = EMBEDDED) -> str:
+def answered(
+    verdict: str | None, chosen: list[str], language: str | None = None, model: str = EMBEDDED
+) -> str:
     """The HTML of an answer with this verdict."""
     with speaking(language or current_language()):
-        return answer_html(View(get_classifier(model)), Diagnosis("leaf.jpg", "bean_rust", 0.55, SCORES, verdict, chosen))
+        return answer_html(
+            View(get_classifier(model)), Diagnosis("leaf.jpg", "bean_rust", 0.55, SCORES, verdict, chosen)
+        )
 
 
 def headline(html: str) -> str:
@@ -63,10 +69,19 @@ def test_the_map_shows_what_speaks_for_the_answer(photo, tiny_model):
     classifier = LeafClassifier.open(tiny_model)
     pixel_values = classifier.preprocess([Image.open(photo)])
     label = int(classifier.logits([Image.open(photo)])[0].argmax())
-    maps = [heat_overlay(Image.open(photo), saliency(classifier, pixel_values, DEFAULT, Target(index))[0].numpy()) for index in range(3)]
-    assert [np.array_equal(np.asarray(picture["value"]), np.asarray(drawn)) for drawn in maps] == [index == label for index in range(3)]
+    maps = [
+        heat_overlay(Image.open(photo), saliency(classifier, pixel_values, DEFAULT, Target(index))[0].numpy())
+        for index in range(3)
+    ]
+    assert [np.array_equal(np.asarray(picture["value"]), np.asarray(drawn)) for drawn in maps] == [
+        index == label for index in range(3)
+    ]
     title = ("Angular leaf spot", "Bean rust", "Healthy")[label]
-    assert headline(answer) == title and f"speak most for {title}." in note and say(f"diagnose.method.{DEFAULT}") in note
+    assert (
+        headline(answer) == title
+        and f"speak most for {title}." in note
+        and say(f"diagnose.method.{DEFAULT}") in note
+    )
     assert why["visible"] and said["answer"]["label"] == classifier.labels[label]
 
 
@@ -86,12 +101,19 @@ def test_what_is_no_photo_leaves_no_map_of_the_photo_before(tmp_path, tiny_model
 def test_without_a_photo_it_says_what_to_wait_for(tiny_model):
     with speaking("pt"):
         said, answer, why, picture, note = one.show(None, str(tiny_model))
-    assert said is None and say("diagnose.empty", "pt") in answer and not why["visible"] and picture["value"] is None
+    assert (
+        said is None
+        and say("diagnose.empty", "pt") in answer
+        and not why["visible"]
+        and picture["value"] is None
+    )
 
 
 @pytest.mark.parametrize("own", [True, False])
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
-def test_another_language_tells_the_same_answer_without_asking_the_model_again(photo, tiny_model, own, language):
+def test_another_language_tells_the_same_answer_without_asking_the_model_again(
+    photo, tiny_model, own, language
+):
     model = str(tiny_model) if own else EMBEDDED
     with speaking("en"):
         said, *_ = one.show(photo, model)
@@ -111,15 +133,22 @@ def test_all_texts_of_the_tab_are_told_in_the_language_chosen(photo, language):
         speech = Speech()
         page.build(gr.Dropdown(), speech, [photo])
         speech.wire(built)
-    called, = (call for call in built.fns.values() if call.fn and (speech.language._id, "change") in call.targets)
+    (called,) = (
+        call for call in built.fns.values() if call.fn and (speech.language._id, "change") in call.targets
+    )
     told = called.fn(language, *[None] * (len(called.inputs) - 1))
     assert len(told) == len(called.outputs) == len(set(called.outputs))
     updates = [update for update in told if isinstance(update, dict)]
     assert say("diagnose.touch") in [update.get("placeholder") for update in updates]
-    texts = [text for text in told if isinstance(text, str)] + [str(text) for update in updates for key, text in update.items() if key != "__type__"]
+    texts = [text for text in told if isinstance(text, str)] + [
+        str(text) for update in updates for key, text in update.items() if key != "__type__"
+    ]
     assert say("diagnose.lead") in texts and any(escape(say("diagnose.empty")) in text for text in texts)
     # Texts alone: with a value, a photo would be taken away or asked about again.
-    assert all(set(update) <= {"label", "placeholder", "info", "__type__"} or set(update) == {"value", "__type__"} for update in updates)
+    assert all(
+        set(update) <= {"label", "placeholder", "info", "__type__"} or set(update) == {"value", "__type__"}
+        for update in updates
+    )
     if language == "zh":
         assert not re.findall(r"[A-Za-z]{2,}", seen(" ".join(texts)))
 
@@ -136,17 +165,31 @@ def test_in_chinese_nothing_is_left_in_english(verdict):
 @pytest.mark.parametrize("verdict", [None, "diagnosis"])
 def test_an_answer_names_the_class_its_probability_and_what_to_do(verdict):
     html = answered(verdict, ["bean_rust"])
-    assert headline(html) == "Bean rust" and "55.0\N{NO-BREAK SPACE}% probability" in html and "no laboratory test" in html
+    assert (
+        headline(html) == "Bean rust"
+        and "55.0\N{NO-BREAK SPACE}% probability" in html
+        and "no laboratory test" in html
+    )
     assert html.count("<details") == 2 and "<summary>What to do</summary>" in html
     assert "Uromyces appendiculatus" in html and "Pseudocercospora" not in html
-    assert all(say(f"notes.{part}") in html for part in ("what", "tell_apart", "now", "next_season", "ask", "sources"))
+    assert all(
+        say(f"notes.{part}") in html
+        for part in ("what", "tell_apart", "now", "next_season", "ask", "sources")
+    )
 
 
 def test_unsure_names_what_is_left_with_a_note_on_each():
     html = answered("unsure", ["bean_rust", "angular_leaf_spot"])
     assert headline(html) == "Either bean rust or angular leaf spot" and "more photos" in html
-    assert headline(answered("unsure", ["bean_rust", "angular_leaf_spot"], "fr")) == "Soit rouille du haricot, soit maladie des taches angulaires"
-    assert "What to do: bean rust" in html and "What to do: angular leaf spot" in html and "probability" not in html
+    assert (
+        headline(answered("unsure", ["bean_rust", "angular_leaf_spot"], "fr"))
+        == "Soit rouille du haricot, soit maladie des taches angulaires"
+    )
+    assert (
+        "What to do: bean rust" in html
+        and "What to do: angular leaf spot" in html
+        and "probability" not in html
+    )
 
 
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
@@ -154,7 +197,10 @@ def test_what_is_not_known_gets_no_diagnosis_but_folded(language):
     html = answered("not_known", [])
     open_part, _, folded = html.partition("<details")
     rust = say("class.bean_rust", language)
-    assert headline(html) == escape(say("diagnose.not_known_label", language)) and escape(say("diagnose.not_known_note", language)) in open_part
+    assert (
+        headline(html) == escape(say("diagnose.not_known_label", language))
+        and escape(say("diagnose.not_known_note", language)) in open_part
+    )
     assert rust not in open_part.lower() and escape(say("diagnose.would_be", language, label=rust)) in folded
     assert html.count("<details") == 1 and "Uromyces" not in html
 
@@ -188,9 +234,18 @@ def test_classes_of_an_own_model_are_called_what_they_are_called(own_model):
 
 def test_notes_of_an_own_model_are_plain_text(own_model):
     note = {"what": [{"text": "<img src=x onerror=alert(1)> & more", "source": "s"}]}
-    (own_model / FILE).write_text(json.dumps({"sources": {"s": "<b>A book</b>"}, "notes": {'"><script>': {}, "sw": {"bean_rust": note}}}))
+    (own_model / FILE).write_text(
+        json.dumps(
+            {"sources": {"s": "<b>A book</b>"}, "notes": {'"><script>': {}, "sw": {"bean_rust": note}}}
+        )
+    )
     html = answered(None, [], "es", str(own_model))
-    assert "&lt;img src=x onerror=alert(1)&gt; &amp; more" in html and "&lt;b&gt;A book" in html and "<img" not in html and "<script" not in html
+    assert (
+        "&lt;img src=x onerror=alert(1)&gt; &amp; more" in html
+        and "&lt;b&gt;A book" in html
+        and "<img" not in html
+        and "<script" not in html
+    )
     assert say("notes.what", "es") in html and 'lang="sw"' in html
 
 

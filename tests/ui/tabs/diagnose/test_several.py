@@ -1,4 +1,6 @@
-"""Several leaves on the page: one answer with the leaves behind it, each leaf with its own, in six languages."""
+"""Several leaves on the page: one answer with the leaves behind it, each leaf with its own, in six
+languages.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +72,11 @@ def test_the_answer_is_the_combined_one_with_each_leaf_and_its_picture(photos, t
     found = combine(leaves)
     assert [one.get("label") for one in said["leaves"]] == [getattr(one, "label", None) for one in leaves]
     assert [one["photo"] for one in said["leaves"]] == [Path(photo).name for photo in photos]
-    assert html.count("<li") >= 7 and html.count("data:image/jpeg;base64,") == 6 and "notes.jpg is not a photo" in html
+    assert (
+        html.count("<li") >= 7
+        and html.count("data:image/jpeg;base64,") == 6
+        and "notes.jpg is not a photo" in html
+    )
     assert all(escape(sentence(classifier, one, "en")) in html for one in leaves[:6])
     assert say("diagnose.told.from", count=found.voted, total=7) in html
 
@@ -109,22 +115,39 @@ def test_in_english_it_reads_as_it_is_meant():
     assert "Bean rust" in told("diagnosis") and "From 5 of 6 photos." in words_of(told("diagnosis"))
     assert "Either bean rust or angular leaf spot" in words_of(told("unsure"))
     assert "From" not in words_of(told("not_known")) and "<summary>What to do" not in told("not_known")
-    assert "What to do: bean rust" in told("sick") and "5 of 6 leaves: healthy 1 of 6 leaves: bean rust" in words_of(told("sick"))
-    texts = [told_together(get_classifier(EMBEDDED), combine(CASES[case]), "en")["text"] for case in ("mixed", "unsure")]
+    assert "What to do: bean rust" in told(
+        "sick"
+    ) and "5 of 6 leaves: healthy 1 of 6 leaves: bean rust" in words_of(told("sick"))
+    texts = [
+        told_together(get_classifier(EMBEDDED), combine(CASES[case]), "en")["text"]
+        for case in ("mixed", "unsure")
+    ]
     assert texts == [
-        "The leaves differ. 3 of 6 leaves: bean rust; 2 of 6 leaves: angular leaf spot; 1 of 6 leaves: unclear. "
-        "More than one of these may be present. From 6 of 6 photos.",
+        (
+            "The leaves differ. 3 of 6 leaves: bean rust; 2 of 6 leaves: angular leaf spot; 1 of 6 leaves:"
+            " unclear. More than one of these may be present. From 6 of 6 photos."
+        ),
         "Not sure yet: either bean rust or angular leaf spot. From 3 of 3 photos.",
     ]
 
 
 @pytest.mark.parametrize("language", LANGUAGES, indirect=True)
 def test_no_photo_too_many_and_none_that_can_be_used_are_said(photos, tiny_model, language):
-    assert several.show(None, str(tiny_model)) == several.show([], str(tiny_model)) == (None, empty(say(several.EMPTY)))
-    assert several.retell(None) == empty(say(several.EMPTY)) and escape(say(several.EMPTY, language)) in several.retell(None)
+    assert (
+        several.show(None, str(tiny_model))
+        == several.show([], str(tiny_model))
+        == (None, empty(say(several.EMPTY)))
+    )
+    assert several.retell(None) == empty(say(several.EMPTY)) and escape(
+        say(several.EMPTY, language)
+    ) in several.retell(None)
     for files, why in (([photos[0]] * (MOST + 1), str(MOST)), (photos[6:], "notes.jpg")):
         said, html = several.show(files, str(tiny_model))
-        assert why in html and escape(say("diagnose.several.refused", language)) in html and several.retell(json.loads(json.dumps(said))) == html
+        assert (
+            why in html
+            and escape(say("diagnose.several.refused", language)) in html
+            and several.retell(json.loads(json.dumps(said))) == html
+        )
 
 
 def test_what_a_file_is_called_is_plain_text(tmp_path, tiny_model):
@@ -140,4 +163,6 @@ def test_the_note_of_an_unsure_leaf_names_this_view():
 
     for language in LANGUAGES:
         with speaking(language):
-            assert say("diagnose.several", language) in answer_html(View(get_classifier(EMBEDDED)), leaf("bean_rust", "unsure"))
+            assert say("diagnose.several", language) in answer_html(
+                View(get_classifier(EMBEDDED)), leaf("bean_rust", "unsure")
+            )

@@ -1,4 +1,6 @@
-"""It looks like these: the part beside the answer, folded until it is opened, and not there where it has nothing to show."""
+"""It looks like these: the part beside the answer, folded until it is opened, and not there where it has
+nothing to show.
+"""
 
 from __future__ import annotations
 
@@ -35,7 +37,11 @@ def run(tiny_model: Path, photo: str, tmp_path_factory: pytest.TempPathFactory) 
     folder = tmp_path_factory.mktemp("runs") / "run"
     shutil.copytree(tiny_model, folder / "model")
     others = [Image.new("RGB", (40, 40), colour) for colour in ("red", "green", "blue")]
-    features = LeafClassifier.open(folder, device="cpu").logits_and_tokens([Image.open(photo), *others], 1)[1].numpy()
+    features = (
+        LeafClassifier.open(folder, device="cpu")
+        .logits_and_tokens([Image.open(photo), *others], 1)[1]
+        .numpy()
+    )
     Pictures(1, features, [1, 0, 2, 0], [b"the photo", b"red", b"green", b"blue"], LABELS).save(folder / FILE)
     return str(folder)
 
@@ -48,11 +54,22 @@ def labels_in(html: str) -> list[str]:
 def test_it_is_offered_folded_and_shows_three_pictures_with_their_labels_when_opened(photo, run, language):
     said = json.loads(json.dumps(one.show(photo, run)[0]))
     folded = similar.offer(said)
-    assert "data-waits" in folded and " open>" not in folded and "<img" not in folded and escape(say("diagnose.similar.title", language)) in folded
+    assert (
+        "data-waits" in folded
+        and " open>" not in folded
+        and "<img" not in folded
+        and escape(say("diagnose.similar.title", language)) in folded
+    )
     opened = similar.look(photo, said)
-    assert " open>" in opened and "data-waits" not in opened and escape(say("diagnose.similar.learned", language)) in opened
+    assert (
+        " open>" in opened
+        and "data-waits" not in opened
+        and escape(say("diagnose.similar.learned", language)) in opened
+    )
     shown = labels_in(opened)
-    assert len(shown) == 3 and shown[0] == "Bean rust" and "base64,dGhlIHBob3Rv" in opened.partition("</li>")[0]
+    assert (
+        len(shown) == 3 and shown[0] == "Bean rust" and "base64,dGhlIHBob3Rv" in opened.partition("</li>")[0]
+    )
     assert run not in opened and str(Path(photo).parent) not in opened
 
 
@@ -92,5 +109,9 @@ def test_of_the_embedded_model_real_train_photos_are_shown_in_the_language_of_th
     assert said["answer"]["label"] == "healthy"
     with speaking("zh"):
         html = similar.look(str(leaf), said)
-    assert say("diagnose.similar.learned", "zh") in html and labels_in(html)[0] == say("class.healthy", "zh") and html.count("<img") == 3
+    assert (
+        say("diagnose.similar.learned", "zh") in html
+        and labels_in(html)[0] == say("class.healthy", "zh")
+        and html.count("<img") == 3
+    )
     assert not re.findall("[A-Za-z]{2,}", re.sub("<[^>]*>", "", html))

@@ -40,7 +40,9 @@ def made(name: str, steps: int = 200, **settings) -> Run:
     log = EventLog(run)
     log.add("begin", total_steps=steps, steps_per_epoch=20, photos=10, device="cpu")
     for step in range(1, steps + 1):
-        log.add("train", step=step, epoch=step / 20, loss=1 / step, learning_rate=1e-4, photos_per_second=30.0)
+        log.add(
+            "train", step=step, epoch=step / 20, loss=1 / step, learning_rate=1e-4, photos_per_second=30.0
+        )
     log.add("validation", step=steps, loss=0.5, accuracy=0.75, side=32)
     log.close()
     run.set_state(status="stopped")
@@ -52,18 +54,31 @@ def test_each_run_has_its_curves_and_the_table_only_what_differs() -> None:
     plot, table = compare.compare([run.id for run in found], "steps")
     figure = plot["value"]
     assert plot["visible"] and [trace.name for trace in figure.data] == ["a <i>b</i>"] * 3 + ["c"] * 3
-    assert [len(trace.x) for trace in figure.data[:3]] == [1, 1, SMOOTH] and figure.data[0].x == (200,) and figure.data[2].x[0] == pytest.approx(2.5)
+    assert (
+        [len(trace.x) for trace in figure.data[:3]] == [1, 1, SMOOTH]
+        and figure.data[0].x == (200,)
+        and figure.data[2].x[0] == pytest.approx(2.5)
+    )
     assert figure.data[0].line.color != figure.data[3].line.color
     along_epochs = compare.compare([run.id for run in found], "epochs")[0]["value"]
     assert along_epochs.data[0].x == (10,)
-    assert "Learning rate" in table and "0.001" in table and "96, 224" in table and "the model&#39;s own" in table and "Weight decay" not in table
+    assert (
+        "Learning rate" in table
+        and "0.001" in table
+        and "96, 224" in table
+        and "the model&#39;s own" in table
+        and "Weight decay" not in table
+    )
     assert "<i>" not in table and "no result yet" in table
 
 
 def test_runs_of_the_same_name_are_told_apart_and_of_the_same_settings_said_to_be() -> None:
     found = [made("same", steps=3), made("same", steps=3)]
     plot, table = compare.compare([run.id for run in found], "steps")
-    assert plot["value"].data[0].name == f"same ({found[0].id})" and "All settings of these runs are the same." in table
+    assert (
+        plot["value"].data[0].name == f"same ({found[0].id})"
+        and "All settings of these runs are the same." in table
+    )
 
 
 def test_too_few_and_too_many_are_answered_in_words() -> None:
@@ -72,7 +87,10 @@ def test_too_few_and_too_many_are_answered_in_words() -> None:
         plot, note = compare.compare(chosen, "steps")
         assert not plot["visible"] and "Choose two runs" in note
     many = [made(str(number), steps=2).id for number in range(MOST + 1)]
-    assert f"At most {MOST} runs" in compare.compare(many, "steps")[1] and compare.compare(many[:MOST], "steps")[0]["visible"]
+    assert (
+        f"At most {MOST} runs" in compare.compare(many, "steps")[1]
+        and compare.compare(many[:MOST], "steps")[0]["visible"]
+    )
 
 
 def test_two_are_chosen_at_first_and_one_that_is_added_is_among_them() -> None:
@@ -90,22 +108,40 @@ def test_two_are_chosen_at_first_and_one_that_is_added_is_among_them() -> None:
 
 def test_every_setting_status_and_recipe_has_its_words() -> None:
     assert set(SETTING_TITLES) == {field.name for field in dataclasses.fields(TrainingConfig)}
-    assert set(STATUS_WORDS) == {*runs.GOING, *runs.ENDED, runs.BROKEN_OFF} and set(RECIPE_TITLES) == set(RECIPES)
+    assert set(STATUS_WORDS) == {*runs.GOING, *runs.ENDED, runs.BROKEN_OFF} and set(RECIPE_TITLES) == set(
+        RECIPES
+    )
     for field in dataclasses.fields(TrainingConfig):
         text = setting_text(field.name, field.default)
         assert text and text not in ("None", "()", "True", "False")
         if field.name in NOTHING:
             assert setting_text(field.name, 0) == say(NOTHING[field.name])
-    every = (STATUS_WORDS, RECIPE_TITLES, AUGMENT_TITLES, HEAD_TITLES, ENGINE_TITLES, DATA_TITLES, SETTING_TITLES, NOTHING)
+    every = (
+        STATUS_WORDS,
+        RECIPE_TITLES,
+        AUGMENT_TITLES,
+        HEAD_TITLES,
+        ENGINE_TITLES,
+        DATA_TITLES,
+        SETTING_TITLES,
+        NOTHING,
+    )
     assert {key for titles in every for key in titles.values()} <= words().keys()
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, "Fast, {epochs} epochs, seed 42, beans"), ({"epochs": 1}, "Own settings, 1 epoch, seed 42, beans"),
-        ({"hybrid": "new", "data": "/a/my beans/", "model": "some/vit"}, "Fast, {epochs} epochs, CNN hybrid, seed 42, my beans, from vit"),
-        ({"resolutions": (96, 224), "freeze": True}, "Own settings, {epochs} epochs, encoder frozen, 96-224 px, seed 42, beans"),
+        ({}, "Fast, {epochs} epochs, seed 42, beans"),
+        ({"epochs": 1}, "Own settings, 1 epoch, seed 42, beans"),
+        (
+            {"hybrid": "new", "data": "/a/my beans/", "model": "some/vit"},
+            "Fast, {epochs} epochs, CNN hybrid, seed 42, my beans, from vit",
+        ),
+        (
+            {"resolutions": (96, 224), "freeze": True},
+            "Own settings, {epochs} epochs, encoder frozen, 96-224 px, seed 42, beans",
+        ),
     ],
 )
 def test_settings_in_one_line(changes: dict, words: str) -> None:
@@ -115,18 +151,32 @@ def test_settings_in_one_line(changes: dict, words: str) -> None:
 
 def test_only_what_differs_is_named() -> None:
     configs = [TrainingConfig(), TrainingConfig(half=True, report_to="trackio")]
-    assert differences(configs) == [("Numbers also to", ["none", "Trackio"]), ("Saved as float16", ["no", "yes"])]
+    assert differences(configs) == [
+        ("Numbers also to", ["none", "Trackio"]),
+        ("Saved as float16", ["no", "yes"]),
+    ]
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.4, "0 s"), (89.4, "89 s"), (90, "1 min 30 s"), (3599, "59 min 59 s"), (3600, "1 h 0 min"), (9000, "2 h 30 min")]
+    ("seconds", "words"),
+    [
+        (0.4, "0 s"),
+        (89.4, "89 s"),
+        (90, "1 min 30 s"),
+        (3599, "59 min 59 s"),
+        (3600, "1 h 0 min"),
+        (9000, "2 h 30 min"),
+    ],
 )
 def test_times_are_said_as_people_say_them(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
 def test_accuracies_and_moments_in_words() -> None:
-    assert accuracy_text(0.979, (0.891, 0.996)) == "97.9 % (89.1 to 99.6 %)" and accuracy_text(1.0, None) == "100.0 %"
+    assert (
+        accuracy_text(0.979, (0.891, 0.996)) == "97.9 % (89.1 to 99.6 %)"
+        and accuracy_text(1.0, None) == "100.0 %"
+    )
     assert moment_text(None) == "" and len(moment_text(1.7e9)) == len("14 Nov 2023 22:13")
 
 

@@ -27,15 +27,24 @@ SPACE = "\N{NO-BREAK SPACE}"
 
 
 def shoot(run: Run, steps: list[int], photos: int = 3, side: int = 14) -> None:
-    """A film with a frame for each of the steps, and a record with the losses of these steps but the first, 1 / step."""
+    """A film with a frame for each of the steps, and a record with the losses of these steps but the first, 1
+    / step.
+    """
     folder = run.folder / reader.FOLDER
     folder.mkdir()
     rng = np.random.default_rng(0)
     for number in range(1, photos + 1):
         # Noise, which is as large as a JPEG of a real leaf.
-        picture = Image.fromarray(rng.integers(60, 200, (56, 56, 3), dtype=np.uint8)).resize((224, 224) if photos < 5 else (144, 144))
+        picture = Image.fromarray(rng.integers(60, 200, (56, 56, 3), dtype=np.uint8)).resize(
+            (224, 224) if photos < 5 else (144, 144)
+        )
         picture.save(reader.photo_file(folder, number), quality=75)
-    about = {"labels": LABELS, "rows": side, "columns": side, "photos": [{"name": f"leaf.{number}.jpg", "label": number % 3} for number in range(photos)]}
+    about = {
+        "labels": LABELS,
+        "rows": side,
+        "columns": side,
+        "photos": [{"name": f"leaf.{number}.jpg", "label": number % 3} for number in range(photos)],
+    }
     (folder / reader.ABOUT).write_text(json.dumps(about), encoding="utf-8")
     log = EventLog(run)
     log.add("begin", total_steps=steps[-1], steps_per_epoch=10, photos=100, device="cpu")
@@ -44,7 +53,9 @@ def shoot(run: Run, steps: list[int], photos: int = 3, side: int = 14) -> None:
         probabilities = np.full((photos, 3), 1 / 3) if step == 0 else np.tile([0.05, 0.8, 0.15], (photos, 1))
         lines.append(reader.encode(step, rng.random((photos, side, side)), probabilities))
         if step:
-            log.add("train", step=step, epoch=step / 10, loss=2 / step, learning_rate=1e-4, photos_per_second=10.0)
+            log.add(
+                "train", step=step, epoch=step / 10, loss=2 / step, learning_rate=1e-4, photos_per_second=10.0
+            )
             log.add("validation", step=step, loss=1 / step, accuracy=0.5)
     (folder / reader.FRAMES).write_text("\n".join(lines) + "\n", encoding="utf-8")
     log.close()
@@ -60,25 +71,44 @@ def test_a_frame_has_its_step_its_loss_and_its_pictures(run):
     run.set_state(status="training")
     run.claim()
     view = film_view(run)
-    titles = ["Before training (step 0)", "Step 4 of 8, validation loss 0.25", "Step 8 of 8, validation loss 0.12"]
+    titles = [
+        "Before training (step 0)",
+        "Step 4 of 8, validation loss 0.25",
+        "Step 8 of 8, validation loss 0.12",
+    ]
     assert [frame["title"] for frame in view["frames"]] == titles
     assert [frame["loss"] for frame in view["frames"]] == [None, 0.25, 0.125]
-    assert view["validation"] == [[4, 8], [0.25, 0.125]] and view["train"] == [[4, 8], [0.5, 0.25]] and view["total"] == 8
+    assert (
+        view["validation"] == [[4, 8], [0.25, 0.125]]
+        and view["train"] == [[4, 8], [0.5, 0.25]]
+        and view["total"] == 8
+    )
     for photo, truth in zip(view["photos"], ("Angular leaf spot", "Bean rust", "Healthy")):
         kind, _, data = photo["source"].partition(",")
-        assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (224, 224)
+        assert kind == "data:image/jpeg;base64" and Image.open(io.BytesIO(base64.b64decode(data))).size == (
+            224,
+            224,
+        )
         assert photo["truth"] == truth
     kept = reader.read(run).frames[1]
     for number, text in enumerate(view["frames"][1]["maps"]):
-        assert np.array_equal(np.frombuffer(base64.b64decode(text), np.uint8).reshape(view["rows"], view["columns"]), kept.maps[number])
+        assert np.array_equal(
+            np.frombuffer(base64.b64decode(text), np.uint8).reshape(view["rows"], view["columns"]),
+            kept.maps[number],
+        )
     assert [say["text"] for say in view["frames"][0]["says"]] == [f"undecided,\n33.3{SPACE}% each"] * 3
-    assert [say["text"] for say in view["frames"][2]["says"]] == [f"Bean rust,\n80.0{SPACE}%: {verdict}" for verdict in ("wrong", "right", "wrong")]
+    assert [say["text"] for say in view["frames"][2]["says"]] == [
+        f"Bean rust,\n80.0{SPACE}%: {verdict}" for verdict in ("wrong", "right", "wrong")
+    ]
     json.dumps(view, allow_nan=False)
 
 
 def test_only_a_finished_run_is_at_its_end(run):
     shoot(run, [0, 4])
-    for status, title in (("stopped", "Step 4 of 4, validation loss 0.25"), ("finished", "At the end (step 4 of 4), validation loss 0.25")):
+    for status, title in (
+        ("stopped", "Step 4 of 4, validation loss 0.25"),
+        ("finished", "At the end (step 4 of 4), validation loss 0.25"),
+    ):
         run.set_state(status=status)
         assert film_view(run)["frames"][-1]["title"] == title
 
@@ -108,7 +138,11 @@ def test_a_frame_that_comes_before_its_loss_says_no_wrong_one(run):
 def test_what_is_sent_stays_small_however_long_the_run(run, photos, side):
     shoot(run, list(range(0, 2400, 10)), photos, side)
     view = film_view(run)
-    assert reader.FEWEST_FRAMES <= len(view["frames"]) <= reader.MOST_FRAMES and view["frames"][0]["step"] == 0 and view["frames"][-1]["step"] == 2390
+    assert (
+        reader.FEWEST_FRAMES <= len(view["frames"]) <= reader.MOST_FRAMES
+        and view["frames"][0]["step"] == 0
+        and view["frames"][-1]["step"] == 2390
+    )
     assert len(view["train"][0]) <= 150
     assert len(json.dumps(view)) < 200_000
 
@@ -189,4 +223,6 @@ def test_the_player_has_the_colours_of_the_other_heat_maps():
 def test_the_stage_is_drawn_as_it_is():
     """It goes through two template languages on the page, neither of which must find anything to do."""
     assert not re.search(r"[`\\]|\$\{|\{\{", STAGE)
-    assert STAGE.count("<button type=\"button\"") == 1 and re.search(r"<label[^>]*>Moment<input type=\"range\"", STAGE)
+    assert STAGE.count('<button type="button"') == 1 and re.search(
+        r"<label[^>]*>Moment<input type=\"range\"", STAGE
+    )

@@ -1,4 +1,6 @@
-"""What the page says of a result: the numbers of the files, the photos of a cell, and a sentence where there is nothing."""
+"""What the page says of a result: the numbers of the files, the photos of a cell, and a sentence where there
+is nothing.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,15 @@ from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import accuracy_text
 from vit_demo.ui.tabs.finetune import away, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
-from vit_demo.ui.tabs.finetune.result import PAGE, choose_cell, list_photos, open_photo, show, turn_back, turn_forward
+from vit_demo.ui.tabs.finetune.result import (
+    PAGE,
+    choose_cell,
+    list_photos,
+    open_photo,
+    show,
+    turn_back,
+    turn_forward,
+)
 
 LABELS = ["blue", "green", "red"]
 
@@ -40,7 +50,9 @@ def leaves(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def scored(folder: Path, split: str, wrong: int) -> Evaluation:
-    """Every photo right but the first so many green ones, which are called red, each less surely than the one before."""
+    """Every photo right but the first so many green ones, which are called red, each less surely than the one
+    before.
+    """
     data = open_dataset(folder)[split]
     targets = np.array(data["labels"])
     logits = torch.nn.functional.one_hot(torch.from_numpy(targets), 3).float() * 3
@@ -54,9 +66,13 @@ def finished(folder: Path | str, scores: dict[str, Evaluation], temperature: flo
     run = runs.create(TrainingConfig(data=str(folder)))
     run.model_folder.mkdir()
     scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
-    (run.model_folder / predictions.FILE).write_text(predictions.to_csv({split: found.predictions for split, found in scores.items()}), encoding="utf-8")
+    (run.model_folder / predictions.FILE).write_text(
+        predictions.to_csv({split: found.predictions for split, found in scores.items()}), encoding="utf-8"
+    )
     details = {split: found.to_dict() for split, found in scores.items()}
-    (run.model_folder / "scores.json").write_text(card.scores_json(details, temperature, {"seconds": 9.0}), encoding="utf-8")
+    (run.model_folder / "scores.json").write_text(
+        card.scores_json(details, temperature, {"seconds": 9.0}), encoding="utf-8"
+    )
     run.set_state(status="finished", ended=2.0, result={"seconds": 9.0})
     return run
 
@@ -64,7 +80,9 @@ def finished(folder: Path | str, scores: dict[str, Evaluation], temperature: flo
 @pytest.fixture
 def run(home: Path, leaves: Path) -> Run:
     """28 of 90 test photos and 3 of 30 validation photos are wrong."""
-    return finished(leaves, {"validation": scored(leaves, "validation", 3), "test": scored(leaves, "test", 28)})
+    return finished(
+        leaves, {"validation": scored(leaves, "validation", 3), "test": scored(leaves, "test", 28)}
+    )
 
 
 class _Words(HTMLParser):
@@ -97,8 +115,14 @@ def rows_of(html: str) -> list[int]:
 def test_the_test_number_is_explained_and_validation_is_called_too_kind(run: Run) -> None:
     meaning, body, about, *_ = show(run.id, "test", "")
     text = words(meaning)
-    assert text.startswith("Of 90 test photos 62 were named right.") and "between 58.7 % and 77.5 % are named right" in text
-    assert "Validation: 90.0 % (74.4 to 96.5 %) of 30 photos. The weights were chosen on these, so it is too kind." in text
+    assert (
+        text.startswith("Of 90 test photos 62 were named right.")
+        and "between 58.7 % and 77.5 % are named right" in text
+    )
+    assert (
+        "Validation: 90.0 % (74.4 to 96.5 %) of 30 photos. The weights were chosen on these, so it is too"
+        " kind." in text
+    )
     assert body["visible"] and "about the test photos" in about
 
 
@@ -115,17 +139,27 @@ def test_the_matrix_has_a_button_for_each_cell_that_has_photos(run: Run) -> None
     buttons = dict(re.findall(r'data-cell="(\d,\d)"[^>]*>(\d+)</button>', matrix))
     assert buttons == {"0,0": "30", "1,1": "2", "1,2": "28", "2,2": "30"}
     assert 'aria-label="Green called Red: 28 photos"' in matrix
-    assert re.search(r'class="result-wrong" style="--share:0.933"', matrix) and matrix.count('class="result-none"') == 5
+    assert (
+        re.search(r'class="result-wrong" style="--share:0.933"', matrix)
+        and matrix.count('class="result-none"') == 5
+    )
     assert 'data-cell="" aria-pressed="true">Worst mistakes first (28)' in matrix
 
 
 def test_the_other_split_is_never_mixed_in(run: Run) -> None:
     _, _, about, classes, matrix, _, sure, *_ = show(run.id, "validation", "")
     assert "validation photos. The weights were chosen on these" in about
-    assert dict(re.findall(r'data-cell="(\d,\d)"[^>]*>(\d+)</button>', matrix)) == {"0,0": "10", "1,1": "7", "1,2": "3", "2,2": "10"}
+    assert dict(re.findall(r'data-cell="(\d,\d)"[^>]*>(\d+)</button>', matrix)) == {
+        "0,0": "10",
+        "1,1": "7",
+        "1,2": "3",
+        "2,2": "10",
+    }
     assert "of 30 photos" in sure and "fitted on these validation photos themselves" in sure
     paths = [found.path for found in predictions.read(run.model_folder, "validation")]
-    assert len(rows_of(list_photos(run.id, "validation", "1,1", 0, "")[1])) == 7 and all("/validation/" in path for path in paths)
+    assert len(rows_of(list_photos(run.id, "validation", "1,1", 0, "")[1])) == 7 and all(
+        "/validation/" in path for path in paths
+    )
 
 
 def test_how_sure_it_is_in_a_sentence_a_table_and_a_figure(run: Run) -> None:
@@ -134,15 +168,28 @@ def test_how_sure_it_is_in_a_sentence_a_table_and_a_figure(run: Run) -> None:
     filled = [part for part in test["calibration"]["bins"] if part["count"]]
     fullest = max(filled, key=lambda part: part["count"])
     text = words(sure)
-    assert f"({fullest['count']} of 90 photos), it was right {fullest['accuracy']:.1%}".replace("%", " %") in text
-    assert f"off by {test['calibration']['expected_calibration_error'] * 100:.1f} points of 100 (expected calibration error" in text
+    assert (
+        f"({fullest['count']} of 90 photos), it was right {fullest['accuracy']:.1%}".replace("%", " %")
+        in text
+    )
+    assert (
+        f"off by {test['calibration']['expected_calibration_error'] * 100:.1f} points of 100 (expected"
+        " calibration error" in text
+    )
     after_error = f"{test['calibrated']['expected_calibration_error'] * 100:.1f}"
-    assert "A temperature of 1.50, fitted on the validation photos alone, makes it less sure without changing any answer: " in text
+    assert (
+        "A temperature of 1.50, fitted on the validation photos alone, makes it less sure without changing"
+        " any answer: " in text
+    )
     assert f"with it they are off by {after_error} points of 100." in text
     line, before, after = plot["value"].data
     assert tuple(line.x) == tuple(line.y) == (0, 1)
-    assert list(before.y) == pytest.approx([part["accuracy"] for part in filled], abs=1e-5) and list(before.customdata) == [part["count"] for part in filled]
-    assert list(after.x) == pytest.approx([part["confidence"] for part in test["calibrated"]["bins"] if part["count"]], abs=1e-5)
+    assert list(before.y) == pytest.approx([part["accuracy"] for part in filled], abs=1e-5) and list(
+        before.customdata
+    ) == [part["count"] for part in filled]
+    assert list(after.x) == pytest.approx(
+        [part["confidence"] for part in test["calibrated"]["bins"] if part["count"]], abs=1e-5
+    )
     pairs = zip(test["calibration"]["bins"], test["calibrated"]["bins"])
     assert sure.count("<tr>") == 2 + sum(1 for pair in pairs if any(part["count"] for part in pair))
 
@@ -151,15 +198,23 @@ def test_a_figure_without_a_temperature_has_one_curve(run: Run) -> None:
     assert len(reliability_figure(run.scores()["test"]["calibration"], None, "key").data) == 2
 
 
-@pytest.mark.parametrize(("temperature", "text"), [(0.8, "makes it surer"), (1.005, "hardly changes anything"), (2.0, "makes it less sure")])
+@pytest.mark.parametrize(
+    ("temperature", "text"),
+    [(0.8, "makes it surer"), (1.005, "hardly changes anything"), (2.0, "makes it less sure")],
+)
 def test_what_a_temperature_does(home: Path, leaves: Path, temperature: float, text: str) -> None:
     run = finished(leaves, {split: scored(leaves, split, 2) for split in ("validation", "test")}, temperature)
     assert text in result_html.how_sure(run.scores(), "test")
 
 
 def test_where_all_validation_photos_are_right_the_temperature_is_explained(home: Path, leaves: Path) -> None:
-    run = finished(leaves, {"validation": scored(leaves, "validation", 0), "test": scored(leaves, "test", 2)}, 1.0)
-    assert "Every validation photo was right, so a temperature could not be fitted and it stays at 1." in result_html.how_sure(run.scores(), "test")
+    run = finished(
+        leaves, {"validation": scored(leaves, "validation", 0), "test": scored(leaves, "test", 2)}, 1.0
+    )
+    assert (
+        "Every validation photo was right, so a temperature could not be fitted and it stays at 1."
+        in result_html.how_sure(run.scores(), "test")
+    )
 
 
 def test_nothing_is_sent_again_when_nothing_has_changed(run: Run) -> None:
@@ -167,7 +222,10 @@ def test_nothing_is_sent_again_when_nothing_has_changed(run: Run) -> None:
     assert all(update == gr.skip() for update in show(run.id, "test", seen))
     listed = list_photos(run.id, "test", "", 0, "")[5]
     assert all(update == gr.skip() for update in list_photos(run.id, "test", "", 0, listed))
-    assert show(run.id, "validation", seen)[-1] != seen and list_photos(run.id, "test", "1,2", 0, listed)[5] != listed
+    assert (
+        show(run.id, "validation", seen)[-1] != seen
+        and list_photos(run.id, "test", "1,2", 0, listed)[5] != listed
+    )
     # Scored anew: shown anew.
     scores = run.model_folder / "scores.json"
     runs.write_atomically(scores, json.dumps({**run.scores(), "seconds": 10.0}))
@@ -185,14 +243,20 @@ def test_the_worst_mistakes_come_first_and_are_paged(run: Run) -> None:
     assert photos.count("<img") == PAGE
     _, photos, _, where, page, *_ = list_photos(run.id, "test", "", turn_forward(page), "")
     assert (rows_of(photos), where, page) == (wrong[PAGE:], "Photos 25 to 28 of 28", 1)
-    assert list_photos(run.id, "test", "", turn_forward(page), "")[4] == 1 and list_photos(run.id, "test", "", turn_back(0), "")[4] == 0
+    assert (
+        list_photos(run.id, "test", "", turn_forward(page), "")[4] == 1
+        and list_photos(run.id, "test", "", turn_back(0), "")[4] == 0
+    )
 
 
 def test_a_cell_opens_its_photos(run: Run, leaves: Path) -> None:
     cell, page = choose_cell(event("1,1"))
     title, photos, pager, *_ = list_photos(run.id, "test", cell, page, "")
     data = open_dataset(leaves)["test"]
-    assert rows_of(photos) == [row for row in range(90) if data["labels"][row] == 1][28:] and words(title) == "Green called Green: 2 photos"
+    assert (
+        rows_of(photos) == [row for row in range(90) if data["labels"][row] == 1][28:]
+        and words(title) == "Green called Green: 2 photos"
+    )
     assert not pager["visible"] and "says Green, 90.9" in words(photos) and "is Green" in words(photos)
     assert list_photos(run.id, "test", choose_cell(event(""))[0], 0, "")[3] == "Photos 1 to 24 of 28"
 
@@ -200,9 +264,18 @@ def test_a_cell_opens_its_photos(run: Run, leaves: Path) -> None:
 def test_a_photo_opens_large_from_the_source_of_the_run(run: Run, leaves: Path) -> None:
     detail, large, facts, opened = open_photo(run.id, "test", event("31"))
     row = open_dataset(leaves)["test"][31]
-    assert detail["visible"] and opened == "31" and np.array_equal(np.asarray(large["value"]), np.asarray(row["image"].convert("RGB")))
+    assert (
+        detail["visible"]
+        and opened == "31"
+        and np.array_equal(np.asarray(large["value"]), np.asarray(row["image"].convert("RGB")))
+    )
     text = words(facts)
-    assert "It is Green" in text and "The model says Red" in text and row["image_file_path"] in text and "test, 31" in text
+    assert (
+        "It is Green" in text
+        and "The model says Red" in text
+        and row["image_file_path"] in text
+        and "test, 31" in text
+    )
 
 
 def test_a_photo_that_is_not_in_the_record_is_refused(run: Run, refusal) -> None:
@@ -228,7 +301,9 @@ def test_where_the_source_is_gone_the_numbers_stay(home: Path, tmp_path: Path) -
     shutil.rmtree(leaves)
     assert "Of 12 test photos 10" in show(run.id, "test", "")[0]
     title, photos, *_ = list_photos(run.id, "test", "", 0, "")
-    assert "The photos cannot be shown, only what was said of them. There is no folder" in words(title).replace("&#x27;", "'")
+    assert "The photos cannot be shown, only what was said of them. There is no folder" in words(
+        title
+    ).replace("&#x27;", "'")
     assert len(rows_of(photos)) == 2 and "<img" not in photos and "says Red" in words(photos)
     _, large, facts, _ = open_photo(run.id, "test", event(rows_of(photos)[0]))
     assert not large["visible"] and "There is no folder" in facts
@@ -305,9 +380,18 @@ def test_many_classes_are_listed_by_their_mix_ups() -> None:
 def test_no_name_carries_markup(home: Path, leaves: Path) -> None:
     evil = '"><img src=x onerror=alert(1)>'
     test = scored(leaves, "test", 3)
-    bad = score(torch.from_numpy(test.logits), test.targets, [evil, *LABELS[1:]], places=[(found.row, evil) for found in test.predictions])
+    bad = score(
+        torch.from_numpy(test.logits),
+        test.targets,
+        [evil, *LABELS[1:]],
+        places=[(found.row, evil) for found in test.predictions],
+    )
     run = finished(evil, {"validation": bad, "test": bad})
-    shown = (*show(run.id, "test", ""), *list_photos(run.id, "test", "0,0", 0, ""), *open_photo(run.id, "test", event("0")))
+    shown = (
+        *show(run.id, "test", ""),
+        *list_photos(run.id, "test", "0,0", 0, ""),
+        *open_photo(run.id, "test", event("0")),
+    )
     parts = [part for part in shown if isinstance(part, str)]
     assert not any("<img src=x" in part for part in parts) and sum("&lt;img" in part for part in parts) >= 5
 
@@ -321,10 +405,18 @@ def test_a_thumbnail_is_small() -> None:
 # Away from the server
 
 
-def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(home: Path, tiny_model: Path, tmp_path: Path, refusal) -> None:
+def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
+    home: Path, tiny_model: Path, tmp_path: Path, refusal
+) -> None:
     pytest.importorskip("onnxruntime")
     labels = LeafClassifier.open(tiny_model).labels
-    data = squares(tmp_path / "leaves", train=1, validation=1, test=5, colours=dict(zip(labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60)))))
+    data = squares(
+        tmp_path / "leaves",
+        train=1,
+        validation=1,
+        test=5,
+        colours=dict(zip(labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60)))),
+    )
     run = runs.create(TrainingConfig(data=str(data)))
     assert "no model" in refusal(away.take_away, run.id) and "no model" in refusal(away.take_away, None)
     shutil.copytree(tiny_model, run.model_folder)
@@ -332,12 +424,26 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(home: Pa
     html, file, made = away.take_away(run.id, lambda done, desc, unit="": said.append(desc))
     rows = [words(row).replace("\N{NO-BREAK SPACE}", " ") for row in html.split("<tr>")[2:]]
     right = evaluate(LeafClassifier.open(tiny_model, device="cpu"), open_dataset(data)["test"])
-    assert re.match(rf"Full \(fp32\) 0.1 \d+\.\d {re.escape(accuracy_text(right.accuracy, right.interval))} 100.0 %", rows[0])
-    assert rows[1].startswith("Small (int8) 0.1 ") and f"The model of the run {run.name}, scored on 15 test photos." in words(html)
-    assert said[0] == "Exporting the model" and {"full (fp32)", "small (int8)", "as it is here"} == {one.split(", ")[1] for one in said[1:]}
+    assert re.match(
+        rf"Full \(fp32\) 0.1 \d+\.\d {re.escape(accuracy_text(right.accuracy, right.interval))} 100.0 %",
+        rows[0],
+    )
+    assert rows[1].startswith(
+        "Small (int8) 0.1 "
+    ) and f"The model of the run {run.name}, scored on 15 test photos." in words(html)
+    assert said[0] == "Exporting the model" and {"full (fp32)", "small (int8)", "as it is here"} == {
+        one.split(", ")[1] for one in said[1:]
+    }
     with zipfile.ZipFile(file["value"]) as packed:
         names = {name.removeprefix(f"vit_demo-{run.id}/") for name in packed.namelist()}
-        assert {"model.onnx", "model-int8.onnx", "config.json", "preprocessor_config.json", "README.md", "export.json"} <= names
+        assert {
+            "model.onnx",
+            "model-int8.onnx",
+            "config.json",
+            "preprocessor_config.json",
+            "README.md",
+            "export.json",
+        } <= names
         assert json.loads(packed.read(f"vit_demo-{run.id}/config.json"))["id2label"]["1"] == labels[1]
     assert made == run.id and away.forget(run.id, made) == away.forget("another", "") == (gr.skip(),) * 3
     assert away.forget("another", made)[1]["visible"] is False

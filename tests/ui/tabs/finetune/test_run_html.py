@@ -1,4 +1,6 @@
-"""What the page shows of a run each second: in words, with the time that is left, and in few bytes however long the run."""
+"""What the page shows of a run each second: in words, with the time that is left, and in few bytes however
+long the run.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ def run(home: Path) -> Run:
 
 def train(log: EventLog, first: int, last: int) -> None:
     for step in range(first, last + 1):
-        log.add("train", step=step, epoch=step / 10, loss=1 / step, learning_rate=1e-4, photos_per_second=30.0)
+        log.add(
+            "train", step=step, epoch=step / 10, loss=1 / step, learning_rate=1e-4, photos_per_second=30.0
+        )
         if step % 10 == 0:
             log.add("validation", step=step, loss=1 / step, accuracy=0.5, side=32)
 
@@ -57,7 +61,9 @@ def test_what_has_not_changed_is_not_sent_again(run: Run) -> None:
     assert all(update == gr.skip() for update in view_of(run).updates(first.seen))
     run.rename("rust")
     status, *_, plot, log_text, seen, moment = view_of(run).updates(first.seen)
-    assert plot == gr.skip() and "The disk is full." in status and seen != first.seen and moment != first.moment
+    assert (
+        plot == gr.skip() and "The disk is full." in status and seen != first.seen and moment != first.moment
+    )
     train(log, 4, 4)
     assert view_of(run).updates(seen)[4]["value"].type == "plotly"
     log.close()
@@ -66,11 +72,17 @@ def test_what_has_not_changed_is_not_sent_again(run: Run) -> None:
 @pytest.mark.parametrize(
     ("status", "word", "stoppable", "resumable"),
     [
-        ("waiting", "Waiting", True, False), ("training", "Training", True, False), ("scoring", "Scoring", True, False), ("stopped", "Stopped", False, True),
-        ("failed", "Failed", False, True), ("finished", "Finished", False, False),
+        ("waiting", "Waiting", True, False),
+        ("training", "Training", True, False),
+        ("scoring", "Scoring", True, False),
+        ("stopped", "Stopped", False, True),
+        ("failed", "Failed", False, True),
+        ("finished", "Finished", False, False),
     ],
 )
-def test_each_status_has_its_word_and_its_buttons(run: Run, status: str, word: str, stoppable: bool, resumable: bool) -> None:
+def test_each_status_has_its_word_and_its_buttons(
+    run: Run, status: str, word: str, stoppable: bool, resumable: bool
+) -> None:
     run.set_state(status=status, done=1, total=2)
     view = view_of(run)
     assert f"<b>{word}</b>" in view.status and (view.stoppable, view.resumable) == (stoppable, resumable)
@@ -81,7 +93,12 @@ def test_each_status_has_its_word_and_its_buttons(run: Run, status: str, word: s
 def test_a_run_whose_process_is_gone_can_go_on(run: Run) -> None:
     run.set_state(status="training", done=5, total=9, pid=2**22 + 1, pid_started=1.0)
     view = view_of(run)
-    assert run.state()["status"] == BROKEN_OFF and "<b>Broken off</b>" in view.status and view.resumable and not view.stoppable
+    assert (
+        run.state()["status"] == BROKEN_OFF
+        and "<b>Broken off</b>" in view.status
+        and view.resumable
+        and not view.stoppable
+    )
 
 
 def test_the_time_left_is_reckoned_from_this_sitting_alone(run: Run) -> None:
@@ -89,7 +106,14 @@ def test_the_time_left_is_reckoned_from_this_sitting_alone(run: Run) -> None:
     now = time.time()
     events = [
         {"kind": "begin", "time": now - 30_000, "total_steps": 100, "steps_per_epoch": 10},
-        {"kind": "train", "time": now - 29_000, "step": 40, "loss": 1.0, "learning_rate": 1e-4, "photos_per_second": 9.0},
+        {
+            "kind": "train",
+            "time": now - 29_000,
+            "step": 40,
+            "loss": 1.0,
+            "learning_rate": 1e-4,
+            "photos_per_second": 9.0,
+        },
         {"kind": "resumed", "time": now - 10, "step": 40},
     ]
     run.events_file.write_text("".join(json.dumps(event) + "\n" for event in events))

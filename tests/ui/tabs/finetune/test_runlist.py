@@ -29,7 +29,9 @@ def made(status: str = "finished", accuracy: float | None = 0.9, **meta: str) ->
     if accuracy is not None:
         run.model_folder.mkdir()
         (run.model_folder / "config.json").write_text("{}")
-        (run.model_folder / "scores.json").write_text(json.dumps({"test": {"accuracy": accuracy, "interval": [0.8, 0.95]}}))
+        (run.model_folder / "scores.json").write_text(
+            json.dumps({"test": {"accuracy": accuracy, "interval": [0.8, 0.95]}})
+        )
     return run
 
 
@@ -39,7 +41,14 @@ def made(status: str = "finished", accuracy: float | None = 0.9, **meta: str) ->
 def test_a_row_says_what_a_run_is() -> None:
     run = made(name="rust")
     (row,) = list_rows()
-    assert (row.id, row.name, row.status, row.accuracy, row.interval, row.seconds) == (run.id, "rust", "finished", 0.9, (0.8, 0.95), 61.0)
+    assert (row.id, row.name, row.status, row.accuracy, row.interval, row.seconds) == (
+        run.id,
+        "rust",
+        "finished",
+        0.9,
+        (0.8, 0.95),
+        61.0,
+    )
     assert "Fast" in row.settings and "seed 42" in row.settings and not row.going
 
 
@@ -54,7 +63,9 @@ def test_a_run_that_goes_on_does_not_show_the_score_of_its_stop() -> None:
 def test_what_has_ended_is_read_once_and_again_when_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = made(), made()
     read = []
-    monkeypatch.setattr(runlist_rows, "_read", lambda run, really=runlist_rows._read: read.append(run.id) or really(run))
+    monkeypatch.setattr(
+        runlist_rows, "_read", lambda run, really=runlist_rows._read: read.append(run.id) or really(run)
+    )
     list_rows(), list_rows()
     assert sorted(read) == sorted([first.id, second.id])
     second.rename("new name")
@@ -80,17 +91,39 @@ def test_a_run_whose_settings_cannot_be_read_is_listed_and_says_so() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "found"), [("", 3), (None, 3), ("RUST", 2), ("rust finished", 1), ("rust stopped", 1), ("seed 42", 3), ("nothing like it", 0), ("probe", 1)]
+    ("text", "found"),
+    [
+        ("", 3),
+        (None, 3),
+        ("RUST", 2),
+        ("rust finished", 1),
+        ("rust stopped", 1),
+        ("seed 42", 3),
+        ("nothing like it", 0),
+        ("probe", 1),
+    ],
 )
 def test_all_words_must_be_there(text: str | None, found: int) -> None:
-    rows = [Row("1", "bean rust", "finished", "Fast, seed 42"), Row("2", "Rust", "stopped", "Fast, seed 42"), Row("3", "3", "finished", "probe, seed 42")]
+    rows = [
+        Row("1", "bean rust", "finished", "Fast, seed 42"),
+        Row("2", "Rust", "stopped", "Fast, seed 42"),
+        Row("3", "3", "finished", "probe, seed 42"),
+    ]
     assert len(find_rows(rows, text)) == found
 
 
 def test_the_runs_of_an_experiment_stand_together_where_its_newest_is() -> None:
-    rows = [Row(str(number), "", "finished", "", experiment) for number, experiment in enumerate(("", "b", "a", "", "b"))]
+    rows = [
+        Row(str(number), "", "finished", "", experiment)
+        for number, experiment in enumerate(("", "b", "a", "", "b"))
+    ]
     items = grouped(rows)
-    assert [item.id if isinstance(item, Row) else [row.id for row in item.rows] for item in items] == ["0", ["1", "4"], ["2"], "3"]
+    assert [item.id if isinstance(item, Row) else [row.id for row in item.rows] for item in items] == [
+        "0",
+        ["1", "4"],
+        ["2"],
+        "3",
+    ]
     assert isinstance(items[1], Group) and items[1].experiment == "b"
 
 
@@ -114,10 +147,18 @@ def test_pages_hold_so_many_and_what_is_shown_already_is_not_sent() -> None:
     assert "No run yet" in runlist.refresh(None, "", 0, "")[0]
     newest = [made(accuracy=None) for _ in range(runlist.PAGE + 1)][-1]
     table, where, page, seen, back, forward = runlist.refresh(newest.id, "", 0, "")
-    assert table.count("data-run=") == runlist.PAGE and where == f"Page 1 of 2, {runlist.PAGE + 1} runs" and back["visible"]
+    assert (
+        table.count("data-run=") == runlist.PAGE
+        and where == f"Page 1 of 2, {runlist.PAGE + 1} runs"
+        and back["visible"]
+    )
     assert runlist.refresh(newest.id, "", 0, seen) == (gr.skip(),) * 6
     second = runlist.turn_forward(newest.id, "", page)
-    assert second[0].count("data-run=") == 1 and second[2] == 1 and runlist.turn_forward(newest.id, "", 1)[2] == 1  # there is no third
+    assert (
+        second[0].count("data-run=") == 1
+        and second[2] == 1
+        and runlist.turn_forward(newest.id, "", 1)[2] == 1
+    )  # there is no third
     assert runlist.turn_back(newest.id, "", 0)[2] == 0
     assert runlist.first_page(newest.id, "no such run")[1] == "No run fits. Change the words."
     assert runlist.refresh(newest.id, newest.id, 1, "")[1:3] == ("Page 1 of 1, 1 run", 0)
@@ -136,15 +177,28 @@ def test_the_chosen_run_is_described_once_so_that_a_half_typed_name_stays() -> N
     assert runlist.describe(run.id, described) == (gr.skip(),) * 6
     run.rename("new")
     assert runlist.describe(run.id, described)[2] == "new"
-    assert not runlist.describe("gone", described)[0]["visible"] and runlist.describe(None, "") == (gr.skip(),) * 6
+    assert (
+        not runlist.describe("gone", described)[0]["visible"]
+        and runlist.describe(None, "") == (gr.skip(),) * 6
+    )
 
 
 def test_deletion_asks_and_takes_the_run_that_was_named(refusal: Callable[..., str]) -> None:
     kept, run = made(), made(name="<b>rust</b>")
     sure, question, asked = runlist.ask(run.id)
-    assert sure["visible"] and "&lt;b&gt;rust&lt;/b&gt;" in question and "and its model" in question and asked == run.id
+    assert (
+        sure["visible"]
+        and "&lt;b&gt;rust&lt;/b&gt;" in question
+        and "and its model" in question
+        and asked == run.id
+    )
     chosen, sure = runlist.delete_run(asked)
-    assert chosen["value"] == kept.id and not sure["visible"] and not run.folder.exists() and kept.folder.is_dir()
+    assert (
+        chosen["value"] == kept.id
+        and not sure["visible"]
+        and not run.folder.exists()
+        and kept.folder.is_dir()
+    )
     assert "no longer there" in refusal(runlist.ask, run.id)
     kept.claim()
     kept.set_state(status="training")
@@ -188,5 +242,7 @@ def test_the_names_in_the_list_are_sent_when_they_have_changed() -> None:
 
 def test_what_cannot_be_done_with_a_run_is_said(refusal: Callable[..., str]) -> None:
     run = made(accuracy=None)
-    assert "No run is going" in refusal(live.end, run.id) and "no model yet" in refusal(live.use_model, run.id)
+    assert "No run is going" in refusal(live.end, run.id) and "no model yet" in refusal(
+        live.use_model, run.id
+    )
     assert "no longer there" in refusal(live.go_on, "gone") and "is finished" in refusal(live.go_on, run.id)

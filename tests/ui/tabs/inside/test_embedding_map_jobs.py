@@ -1,4 +1,6 @@
-"""The map of a data set behind the page: made once, made anew when something changed, stopped, and said in words."""
+"""The map of a data set behind the page: made once, made anew when something changed, stopped, and said in
+words.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,16 @@ from tests.training.conftest import squares
 from vit_demo.common import settings
 from vit_demo.common.arrays import ArrayCache
 from vit_demo.common.jobs import Job, Jobs
-from vit_demo.figures.embedding_map import PALETTE, SHEET_BYTES, SPAN, SYMBOLS, classes, columns_of, sheet, whole_points
+from vit_demo.figures.embedding_map import (
+    PALETTE,
+    SHEET_BYTES,
+    SPAN,
+    SYMBOLS,
+    classes,
+    columns_of,
+    sheet,
+    whole_points,
+)
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.inside import embedding_map as view
 from vit_demo.ui.tabs.inside import embedding_map_html
@@ -67,8 +78,14 @@ def ask(model: Path, leaves: Path, split: str = "test") -> Plan:
 
 def test_a_map_says_of_each_photo_what_the_model_says(model, leaves):
     atlas = finish(maps.start(ask(model, leaves)))
-    assert len(atlas) == 18 and atlas.labels == ["blue", "green", "red"] and atlas.truth.tolist() == [0] * 6 + [1] * 6 + [2] * 6
-    assert [Path(path).parent.name for path in atlas.paths] == ["blue"] * 6 + ["green"] * 6 + ["red"] * 6 and atlas.rows == list(range(18))
+    assert (
+        len(atlas) == 18
+        and atlas.labels == ["blue", "green", "red"]
+        and atlas.truth.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    )
+    assert [Path(path).parent.name for path in atlas.paths] == ["blue"] * 6 + ["green"] * 6 + [
+        "red"
+    ] * 6 and atlas.rows == list(range(18))
     classifier = get_classifier(str(model))
     photos = [Image.open(path) for path in atlas.paths]
     expected = classifier.probabilities(photos).numpy()
@@ -83,7 +100,9 @@ def test_all_splits_together_know_where_each_photo_stands(model, leaves):
     assert plan.count == plan.total == len(atlas) == 36 + 18 + 18
     for split, row, path in zip(atlas.splits, atlas.rows, atlas.paths):
         place = Path(path)
-        assert place.parent.parent.name == split and row == sorted(place.parent.parent.glob("*/*")).index(place)
+        assert place.parent.parent.name == split and row == sorted(place.parent.parent.glob("*/*")).index(
+            place
+        )
 
 
 def test_the_same_map_is_not_made_twice(model, leaves):
@@ -99,7 +118,11 @@ def test_the_same_map_is_not_made_twice(model, leaves):
     for name in ("labels", "model_labels", "splits", "rows", "paths", "sheet", "side", "broken"):
         assert getattr(again.result, name) == getattr(first, name)
     for one, other in ((again.result.pca, first.pca), (again.result.tsne, first.tsne)):
-        assert np.array_equal(one.points, other.points) and (one.trust, one.neighbours, one.explained) == (other.trust, other.neighbours, other.explained)
+        assert np.array_equal(one.points, other.points) and (one.trust, one.neighbours, one.explained) == (
+            other.trust,
+            other.neighbours,
+            other.explained,
+        )
 
 
 def test_what_has_changed_is_looked_at_again(model, leaves, tiny_model):
@@ -122,7 +145,10 @@ def test_a_broken_photo_is_left_out_and_counted(model, leaves):
     job = maps.start(plan)
     atlas = finish(job)
     assert len(atlas) == 17 and atlas.broken == 1 and job.done == 18
-    assert atlas.rows == [row for row in range(18) if row != 8] and atlas.truth.tolist() == [0] * 6 + [1] * 5 + [2] * 6
+    assert (
+        atlas.rows == [row for row in range(18) if row != 8]
+        and atlas.truth.tolist() == [0] * 6 + [1] * 5 + [2] * 6
+    )
     assert "1 photo could not be read and is left out." in embedding_map_html.words(plan, atlas, atlas.pca)
 
 
@@ -150,7 +176,9 @@ def test_a_map_that_nobody_wants_any_more_is_stopped_and_can_be_begun_again(mode
     finish(other)
     while job.is_going:
         time.sleep(0.001)
-    assert job.state == "stopped" and job.done == 0 and job.result is None and maps.JOBS.find(plan.key) is other
+    assert (
+        job.state == "stopped" and job.done == 0 and job.result is None and maps.JOBS.find(plan.key) is other
+    )
 
 
 def test_a_map_is_stopped_between_two_batches(model, leaves, monkeypatch):
@@ -170,9 +198,14 @@ def test_a_large_split_is_drawn_from_evenly_and_always_the_same(model, leaves, m
     monkeypatch.setattr(maps, "MOST_PHOTOS", 24)
     plan = ask(model, leaves, ALL)
     assert plan.count == 24 and plan.total == 72 and plan.rows == ask(model, leaves, ALL).rows
-    assert all(len(plan.rows[split]) >= 3 and sorted(set(plan.rows[split])) == plan.rows[split] for split in ("train", "validation", "test"))
+    assert all(
+        len(plan.rows[split]) >= 3 and sorted(set(plan.rows[split])) == plan.rows[split]
+        for split in ("train", "validation", "test")
+    )
     atlas = finish(maps.start(plan))
-    assert len(atlas) == 24 and "Of 72 photos 24 were drawn at random" in embedding_map_html.words(plan, atlas, atlas.pca)
+    assert len(atlas) == 24 and "Of 72 photos 24 were drawn at random" in embedding_map_html.words(
+        plan, atlas, atlas.pca
+    )
     assert "Of 72 photos 24 are drawn at random" in embedding_map_html.before(plan)
 
 
@@ -202,7 +235,11 @@ def test_a_disk_that_takes_nothing_costs_only_the_file(model, leaves, home):
 def test_mistakes_are_counted_by_name_where_the_model_knows_the_classes(model, leaves):
     plan = ask(model, leaves)
     atlas = finish(maps.start(plan))
-    assert not atlas.comparable and not atlas.wrong.any() and "other classes than these photos" in embedding_map_html.words(plan, atlas, atlas.pca)
+    assert (
+        not atlas.comparable
+        and not atlas.wrong.any()
+        and "other classes than these photos" in embedding_map_html.words(plan, atlas, atlas.pca)
+    )
     for folder, name in (("blue", "healthy"), ("green", "angular_leaf_spot"), ("red", "bean_rust")):
         for split in ("train", "validation", "test"):
             (leaves / split / folder).rename(leaves / split / name)
@@ -229,7 +266,9 @@ def test_what_is_sent_is_small_and_the_thumbnails_only_once(model, leaves):
 
 
 def test_a_thumbnail_stands_where_the_page_looks_for_it():
-    colours = np.array([[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 30], [120, 120, 120]], dtype=np.uint8)
+    colours = np.array(
+        [[200, 30, 30], [30, 200, 30], [30, 30, 200], [200, 200, 30], [120, 120, 120]], dtype=np.uint8
+    )
     jpeg, side = sheet(np.tile(colours[:, None, None], (1, 48, 48, 1)))
     file = Path(view._folder()) / "sheet.jpg"
     file.write_bytes(jpeg)
@@ -252,18 +291,27 @@ def test_classes_differ_by_colour_and_symbol():
     assert len({(one["colour"], one["symbol"]) for one in found}) == 42
     assert len({one["colour"] for one in found[:7]}) == 7 and len({one["symbol"] for one in found[:6]}) == 6
     script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
-    assert "#000000" not in PALETTE and all(f"{symbol}: [" in script or f"'{symbol}'" in script for symbol in SYMBOLS)
+    assert "#000000" not in PALETTE and all(
+        f"{symbol}: [" in script or f"'{symbol}'" in script for symbol in SYMBOLS
+    )
 
 
 def test_the_stage_is_drawn_as_it_is():
     """It goes through two template languages on the page, neither of which must find anything to do."""
-    assert "`" not in view.STAGE and "${" not in view.STAGE and "{{" not in view.STAGE and "\\" not in view.STAGE
+    assert (
+        "`" not in view.STAGE and "${" not in view.STAGE and "{{" not in view.STAGE and "\\" not in view.STAGE
+    )
 
 
 def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
     key, *shown = view.choose(str(model), str(leaves), "test", "pca", "", "", PAGE)[1:]
     start, draw, stop, status, timer, words, stage, numbers, seen, *_ = shown
-    assert draw["value"] == "Draw the map of 18 photos" and draw["visible"] and not stop["visible"] and not timer.active
+    assert (
+        draw["value"] == "Draw the map of 18 photos"
+        and draw["visible"]
+        and not stop["visible"]
+        and not timer.active
+    )
     assert "look at each of the 18 photos once" in stage["note"] and maps.JOBS.find(key) is None
     with maps.JOBS.turn:
         begun = view.begin(str(model), str(leaves), "test", "pca", seen, PAGE)
@@ -271,24 +319,44 @@ def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
         assert view.refresh(key, "pca", begun[9], PAGE)[5:9] == (gr.skip(),) * 4
     job = maps.JOBS.find(key)
     finish(job)
-    start, draw, stop, status, timer, words, stage, numbers, seen, facts, *_ = view.refresh(key, "pca", begun[9], PAGE)
-    assert not start["visible"] and not timer.active and "**18 photos.**" in words and "sheet" in stage and "Choose a dot" in facts
+    start, draw, stop, status, timer, words, stage, numbers, seen, facts, *_ = view.refresh(
+        key, "pca", begun[9], PAGE
+    )
+    assert (
+        not start["visible"]
+        and not timer.active
+        and "**18 photos.**" in words
+        and "sheet" in stage
+        and "Choose a dot" in facts
+    )
     with open(numbers["value"], encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == embedding_map_html.COLUMNS and len(rows) == 18
     atlas = job.result
     assert rows[7][:5] == [atlas.paths[7], "test", "7", "green", atlas.model_labels[atlas.said[7]]]
-    np.testing.assert_allclose(np.array(rows[7][5:], dtype=float), [atlas.probability[7], *atlas.pca.points[7]], rtol=1e-4)
+    np.testing.assert_allclose(
+        np.array(rows[7][5:], dtype=float), [atlas.probability[7], *atlas.pca.points[7]], rtol=1e-4
+    )
     # Another layout: the page has the thumbnails already.
     other = view.refresh(key, "tsne", seen, PAGE)
-    assert "sheet" not in other[6] and "t-SNE moves the dots" in other[5] and view.refresh(key, "tsne", other[8], PAGE)[5] == gr.skip()
+    assert (
+        "sheet" not in other[6]
+        and "t-SNE moves the dots" in other[5]
+        and view.refresh(key, "tsne", other[8], PAGE)[5] == gr.skip()
+    )
 
 
 def test_a_chosen_dot_is_its_photo_byte_for_byte(model, leaves, refusal):
     plan = ask(model, leaves)
     atlas = finish(maps.start(plan))
     number, facts, large, buttons = view.pick(plan.key, SimpleNamespace(index=13))
-    assert number == 13 and "001.png" in facts and "test, 13" in facts and "20 x 24 px" in facts and buttons["visible"]
+    assert (
+        number == 13
+        and "001.png" in facts
+        and "test, 13" in facts
+        and "20 x 24 px" in facts
+        and buttons["visible"]
+    )
     assert Path(view.photo_file(plan.key, 13)).read_bytes() == Path(atlas.paths[13]).read_bytes()
     assert "no longer there" in refusal(view.pick, "another", SimpleNamespace(index=0))
     assert "no longer there" in refusal(view.photo_file, plan.key, -1)
@@ -302,10 +370,16 @@ def test_a_reloaded_page_finds_what_it_looked_at(model, leaves):
     job = maps.start(ask(model, leaves, "train"))
     assert view.restore("attention", True, remembered) == (gr.skip(),) * 3
     source, split, fresh = view.restore("atlas", True, remembered)
-    assert [source, split] == remembered and not fresh and view.restore("atlas", fresh, ["beans", "test"]) == (gr.skip(),) * 3
+    assert (
+        [source, split] == remembered
+        and not fresh
+        and view.restore("atlas", fresh, ["beans", "test"]) == (gr.skip(),) * 3
+    )
     # What a browser remembers of an earlier version, whose photos are gone.
     assert view.restore("atlas", True, ["sample", "train"]) == ("beans", "train", False)
-    key, *_ = view.opened("atlas", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded"))
+    key, *_ = view.opened(
+        "atlas", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded")
+    )
     assert maps.JOBS.find(key) is job and "reloaded" in job.watchers
     finish(job)
     assert "**36 photos.**" in view.refresh(key, "pca", "", PAGE)[5]

@@ -15,14 +15,36 @@ from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessor
 from vit_demo.explain.internals.lens import Lens, layer_similarity, logit_lens, mutual_similarity
 from vit_demo.explain.internals.norms import token_norms
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.figures.layers import MOST_CLASSES, layer_names, lens_figure, mutual_figure, norms_figure, norms_overlay, similarity_figure
+from vit_demo.figures.layers import (
+    MOST_CLASSES,
+    layer_names,
+    lens_figure,
+    mutual_figure,
+    norms_figure,
+    norms_overlay,
+    similarity_figure,
+)
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.tabs.inside import layers
 from vit_demo.ui.tabs.inside.layers import show, show_norms
 from vit_demo.ui.tabs.inside.scene import look
 
 LABELS = ["angular_leaf_spot", "bean_rust", "healthy"]
-(LENS_WORDS, LENS_PLOT, LENS_TABLE, SIMILAR_WORDS, SIMILAR_PLOT, MUTUAL_PLOT, NORM_WORDS, NORM_PLOT, CSV, NPZ, LAYER, LAYER_WORDS, NORM_MAP) = range(13)
+(
+    LENS_WORDS,
+    LENS_PLOT,
+    LENS_TABLE,
+    SIMILAR_WORDS,
+    SIMILAR_PLOT,
+    MUTUAL_PLOT,
+    NORM_WORDS,
+    NORM_PLOT,
+    CSV,
+    NPZ,
+    LAYER,
+    LAYER_WORDS,
+    NORM_MAP,
+) = range(13)
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +58,15 @@ def saved_model(folder: Path, classes: int = 3, side: int = 32, layers: int = 5)
     torch.manual_seed(0)
     names = LABELS if classes == 3 else [f"class_{number}" for number in range(classes)]
     config = ViTConfig(
-        hidden_size=24, num_hidden_layers=layers, num_attention_heads=2, intermediate_size=32, image_size=side, patch_size=8, initializer_range=0.4,
-        id2label=dict(enumerate(names)), label2id={label: index for index, label in enumerate(names)},
+        hidden_size=24,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        intermediate_size=32,
+        image_size=side,
+        patch_size=8,
+        initializer_range=0.4,
+        id2label=dict(enumerate(names)),
+        label2id={label: index for index, label in enumerate(names)},
     )
     ViTForImageClassification(config).save_pretrained(folder)
     ViTImageProcessorPil(size={"height": side, "width": side}).save_pretrained(folder)
@@ -59,7 +88,9 @@ def test_figures_table_and_files_hold_the_same_numbers(photo, model):
     np.testing.assert_allclose(lines["Bean rust"], lens.probabilities[:, 1], atol=1e-5)
     assert list(shown[LENS_PLOT].data[0].x) == ["start", "0", "1", "2", "3", "4"]
     assert shown[LENS_TABLE].count("<tr>") == 7 and "<th>layer 4</th>" in shown[LENS_TABLE]
-    np.testing.assert_allclose(np.array(shown[SIMILAR_PLOT].data[0].z), layer_similarity(hidden[:, 1:]), atol=1e-4)
+    np.testing.assert_allclose(
+        np.array(shown[SIMILAR_PLOT].data[0].z), layer_similarity(hidden[:, 1:]), atol=1e-4
+    )
     np.testing.assert_allclose(shown[MUTUAL_PLOT].data[0].y, mutual_similarity(hidden[:, 1:]), atol=1e-5)
     norms = token_norms(hidden)
     np.testing.assert_allclose(shown[NORM_PLOT].data[0].y, norms[:, 1:].max(axis=1), atol=1e-4)
@@ -73,13 +104,21 @@ def test_figures_table_and_files_hold_the_same_numbers(photo, model):
         rows = list(csv.DictReader(file))
     assert [row["after_layer"] for row in rows] == layer_names(6)
     assert [row["would_say"] for row in rows] == [LABELS[winner] for winner in lens.winners]
-    np.testing.assert_allclose([float(row["probability_healthy"]) for row in rows], lens.probabilities[:, 2], atol=1e-6)
-    np.testing.assert_allclose([float(row["longest_patch_norm"]) for row in rows], norms[:, 1:].max(axis=1), atol=1e-3)
+    np.testing.assert_allclose(
+        [float(row["probability_healthy"]) for row in rows], lens.probabilities[:, 2], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        [float(row["longest_patch_norm"]) for row in rows], norms[:, 1:].max(axis=1), atol=1e-3
+    )
 
 
 @pytest.mark.parametrize(
     ("winners", "said"),
-    [([1, 1, 1], "after every layer, even before the first"), ([0, 0, 1], "only the last layer, 1, comes to it"), ([0, 1, 1], "from layer 0 on")],
+    [
+        ([1, 1, 1], "after every layer, even before the first"),
+        ([0, 0, 1], "only the last layer, 1, comes to it"),
+        ([0, 1, 1], "from layer 0 on"),
+    ],
 )
 def test_the_sentence_says_from_where_on_the_answer_stays(winners, said):
     logits = np.eye(3, dtype=np.float32)[winners]
@@ -93,7 +132,10 @@ def test_the_norms_follow_the_layer_and_fit_the_model(photo, model):
         update, words, picture = show_norms(photo, model, wanted)
         norms = token_norms(hidden[layer + 1, 1:])
         assert (update["value"], update["maximum"]) == (layer, 4)
-        assert f"After layer {layer}: the patches have norms from {norms.min():.1f} (dark) to {norms.max():.1f}" in words
+        assert (
+            f"After layer {layer}: the patches have norms from {norms.min():.1f} (dark) to {norms.max():.1f}"
+            in words
+        )
         assert picture.size == (448, 448)
 
 
@@ -102,12 +144,18 @@ def test_patches_that_stand_out_are_named_and_framed():
     norms = np.random.default_rng(0).uniform(18, 22, (4, 65)).astype(np.float32)
     norms[2:, 1 + 9] = 400
     words = layers._norm_words(np.array([9]), norms, grid)
-    assert words.startswith("**1 patch stands out**: patch 9 (row 1, column 1), up to 20 times the median") and "Darcet" in words
+    assert (
+        words.startswith("**1 patch stands out**: patch 9 (row 1, column 1), up to 20 times the median")
+        and "Darcet" in words
+    )
     assert "No patch of this photo stands out" in layers._norm_words(np.array([], int), norms, grid)
     assert layers._framed_words(np.arange(6), norms[3, 1:], grid).endswith("and 2 more.")
     assert "up to 400.0: patch 9 (row 1, column 1)" in layers._framed_words(np.array([9]), norms[3, 1:], grid)
     gray = Image.new("RGB", (128, 128), "gray")
-    plain, framed = (np.asarray(norms_overlay(gray, norms[3, 1:], grid, places)).astype(int) for places in (np.array([], int), np.array([9])))
+    plain, framed = (
+        np.asarray(norms_overlay(gray, norms[3, 1:], grid, places)).astype(int)
+        for places in (np.array([], int), np.array([9]))
+    )
     # On the left edge of row 1, column 1 of patches of 16 px; the patches round it have no frame.
     assert framed[24, 16].tolist() == [255] * 3 != plain[24, 16].tolist()
     assert (framed[40:] < 255).any(axis=-1).all()
@@ -117,13 +165,17 @@ def test_the_usual_patches_can_be_told_apart_beside_one_that_is_a_hundred_times_
     grid = PatchGrid(64, 64, 8)
     norms = np.full(64, 10.0, np.float32)
     norms[27], norms[0] = 20, 1000
-    colours = np.asarray(norms_overlay(Image.new("RGB", (64, 64), "gray"), norms, grid, np.array([0]))).astype(int)
+    colours = np.asarray(
+        norms_overlay(Image.new("RGB", (64, 64), "gray"), norms, grid, np.array([0]))
+    ).astype(int)
     assert np.abs(colours[28, 28] - colours[60, 60]).max() >= 60
 
 
 def test_of_many_classes_the_likely_ones_are_drawn_and_all_are_in_the_file(photo, tmp_path):
     shown = show(photo, saved_model(tmp_path / "many", classes=40), 0)
-    lens = logit_lens(look(str(tmp_path / "many"), photo).classifier, look(str(tmp_path / "many"), photo).trace.hidden)
+    lens = logit_lens(
+        look(str(tmp_path / "many"), photo).classifier, look(str(tmp_path / "many"), photo).trace.hidden
+    )
     drawn = [line.name for line in shown[LENS_PLOT].data]
     assert len(drawn) == len(set(drawn)) == MOST_CLASSES
     assert drawn[0] == f"Class {lens.winners[-1]}"
@@ -146,7 +198,12 @@ def test_a_hybrid_says_where_its_tokens_begin(photo, model, tiny_model, tmp_path
 
 def test_every_figure_goes_to_the_page_as_valid_json():
     values = np.random.default_rng(0).uniform(0.1, 1, (4, 6)).astype(np.float32)
-    for figure in (lens_figure(values, list("abcdef")), similarity_figure(values[:, :4]), mutual_figure(values[:, 0]), norms_figure(values)):
+    for figure in (
+        lens_figure(values, list("abcdef")),
+        similarity_figure(values[:, :4]),
+        mutual_figure(values[:, 0]),
+        norms_figure(values),
+    ):
         json.loads(figure.to_json())
         assert figure.layout.xaxis.title.text == "after layer" and figure.layout.yaxis.title.text
 

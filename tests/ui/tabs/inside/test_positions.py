@@ -77,7 +77,9 @@ def test_a_tile_is_grey_where_the_weight_is_zero_and_bright_where_it_is_largest(
     tile[0, 0, 0, 0], tile[0, 2, 1, 1] = 5, -5
     pixels = np.asarray(filter_sheet(tile))
     side = 112
-    assert pixels[side // 4, side // 4].tolist() == [255, 128, 128] and pixels[side * 3 // 4, side * 3 // 4].tolist() == [128, 128, 0]
+    assert pixels[side // 4, side // 4].tolist() == [255, 128, 128] and pixels[
+        side * 3 // 4, side * 3 // 4
+    ].tolist() == [128, 128, 0]
     assert pixels[side // 4, side * 3 // 4].tolist() == [128, 128, 128]
 
 
@@ -101,15 +103,23 @@ def test_a_picked_position_is_framed_said_and_its_neighbours_named(photo):
     positions = learned_positions(get_classifier("embedded").model)
     maps = similarities(positions)
     width, height = sheet_size(14, 14)
-    index = view.pick(photo, "embedded", click("inside-similarity-sheet", width * 10.5 / 14, height * 3.5 / 14))
+    index = view.pick(
+        photo, "embedded", click("inside-similarity-sheet", width * 10.5 / 14, height * 3.5 / 14)
+    )
     width, height = grid_size(14, 14)
-    assert index == 3 * 14 + 10 == view.pick(photo, "embedded", click("inside-similarity", width * 10.5 / 14, height * 3.5 / 14))
+    assert (
+        index
+        == 3 * 14 + 10
+        == view.pick(photo, "embedded", click("inside-similarity", width * 10.5 / 14, height * 3.5 / 14))
+    )
     sheet, large, words, file = view.show_similarity(photo, "embedded", index)
     assert "Row 3, column 10" in words
     others = np.sort(maps[3, 10].ravel())
     assert f"({others[-2]:.2f})" in words and f"({others[0]:.2f})" in words
     other_sheet, other_large, *_ = view.show_similarity(photo, "embedded", 0)
-    assert np.any(np.asarray(sheet) != np.asarray(other_sheet)) and np.any(np.asarray(large) != np.asarray(other_large))
+    assert np.any(np.asarray(sheet) != np.asarray(other_sheet)) and np.any(
+        np.asarray(large) != np.asarray(other_large)
+    )
     with np.load(file) as numbers:
         np.testing.assert_allclose(numbers["similarities"], maps)
 
@@ -127,7 +137,9 @@ def test_before_and_after_interpolation(photo):
     with np.load(file) as numbers:
         assert numbers["interpolated"].shape == (24, 24, 192)
         assert numbers["chosen_interpolated"].argmax() == 6 * 24 + 18  # row 3 of 14, column 10 of 14
-    assert before.size == map_before.size == grid_size(14, 14) and after.size == map_after.size == grid_size(24, 24)
+    assert before.size == map_before.size == grid_size(14, 14) and after.size == map_after.size == grid_size(
+        24, 24
+    )
     assert "nothing is interpolated" in view.show_resized(photo, "embedded", 52, 224)[0]
 
 
@@ -154,9 +166,13 @@ def test_distances_are_said_drawn_and_written(photo):
     expected = attention_distance(look("embedded", photo).trace.attention)
     rows = read(file)
     assert len(rows) == 1 + 12 * 3 and "px" in rows[0][2]
-    np.testing.assert_allclose(np.array([row[2] for row in rows[1:]], float).reshape(12, 3), expected, atol=1e-3)
+    np.testing.assert_allclose(
+        np.array([row[2] for row in rows[1:]], float).reshape(12, 3), expected, atol=1e-3
+    )
     dots = figure.data[0]
-    assert (dots.x[5], dots.customdata[5]) == (1, 2) and dots.y[5] == pytest.approx(float(expected[1, 2]), abs=0.01)
+    assert (dots.x[5], dots.customdata[5]) == (1, 2) and dots.y[5] == pytest.approx(
+        float(expected[1, 2]), abs=0.01
+    )
     assert f"{expected[0].min():.0f} to {expected[0].max():.0f} px" in words
     assert distance_figure(np.ones((24, 16), np.float32), 2.0).data[0].x[-1] == 23
 

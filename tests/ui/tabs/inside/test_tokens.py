@@ -56,18 +56,30 @@ def test_each_step_shows_the_tensors_of_the_model(photo):
     facts, slider, sentence, download, *steps = tokens.show(photo, MODEL, 17)
     words, pictures = [text(part) for part in steps[::2]], steps[1::2]
     trace = look(MODEL, photo).trace
-    assert "197, each of 192 values" in text(facts) and "2.51 GFLOPs" in text(facts) and slider["maximum"] == 195 and slider["value"] == 17
+    assert (
+        "197, each of 192 values" in text(facts)
+        and "2.51 GFLOPs" in text(facts)
+        and slider["maximum"] == 195
+        and slider["value"] == 17
+    )
     assert "**Patch 17** (row 1, column 3): pixels 48 to 63 across, 16 to 31 down" in sentence
-    for part, shape in zip(words, ("3 x 224 x 224", "196 x 3 x 16 x 16", "196 x 768", "196 x 192", "197 x 192", "197 x 192")):
+    for part, shape in zip(
+        words, ("3 x 224 x 224", "196 x 3 x 16 x 16", "196 x 768", "196 x 192", "197 x 192", "197 x 192")
+    ):
         assert shape in part
     assert shown(trace.pixel_values[:, 16:32, 48:64].ravel()) in words[2]
     assert shown(trace.hidden[0, 18]) in words[5] and "learned in training" in words[5]
     strips = pictures[5].data[0]
     assert list(strips.y)[:3] == ["patch 17", "+ position 18", "= token 18"]
-    assert np.allclose(np.array(strips.z)[2], trace.hidden[0, 18], atol=1e-4) and np.allclose(np.array(strips.z)[5], trace.hidden[0, 0], atol=1e-4)
+    assert np.allclose(np.array(strips.z)[2], trace.hidden[0, 18], atol=1e-4) and np.allclose(
+        np.array(strips.z)[5], trace.hidden[0, 0], atol=1e-4
+    )
     with np.load(download, allow_pickle=False) as numbers:
         assert np.abs(numbers["token"] - trace.hidden[0, 18]).max() < 1e-5
-        assert np.array_equal(numbers["values"], numbers["pixels"].ravel()) and (int(numbers["row"]), int(numbers["column"])) == (1, 3)
+        assert np.array_equal(numbers["values"], numbers["pixels"].ravel()) and (
+            int(numbers["row"]),
+            int(numbers["column"]),
+        ) == (1, 3)
 
 
 @pytest.mark.parametrize(("row", "column"), [(0, 0), (1, 3), (13, 13), (6, 0)])
@@ -100,7 +112,9 @@ def test_a_model_of_another_size_and_a_patch_that_it_has_not(photo, tiny_model):
 def test_a_hybrid_reads_its_feature_map(photo, hybrid):
     outputs = tokens.show(photo, hybrid, 17)
     facts, second, third, last = (text(outputs[number]) for number in (0, 6, 8, 14))
-    assert "128 x 14 x 14" in second and "CNN" in second and "196 x 128" in third and "those of the CNN" in facts
+    assert (
+        "128 x 14 x 14" in second and "CNN" in second and "196 x 128" in third and "those of the CNN" in facts
+    )
     assert shown(look(hybrid, photo).trace.hidden[0, 18]) in last
     assert isinstance(outputs[9], Image.Image)
 
@@ -112,25 +126,51 @@ def test_without_a_photo_it_says_so(refusal):
 
 def test_why_patches_says_the_numbers_of_the_table_and_the_plot():
     slider, sentence, figure, rows, download = costs.show(None, MODEL, 16, 224, "pairs")
-    patches, pixels = full_attention(TINY, PatchGrid(224, 224, 16)), full_attention(TINY, PatchGrid(224, 224, 1))
+    patches, pixels = (
+        full_attention(TINY, PatchGrid(224, 224, 16)),
+        full_attention(TINY, PatchGrid(224, 224, 1)),
+    )
     assert slider["value"] == 224 and slider["step"] == 16
-    assert "**197 tokens** and 38,809 pairs" in sentence and "**50,177 tokens**, 64,875 times as many pairs" in sentence
-    assert f"{pixels.flops / patches.flops:,.0f} times as many FLOPs" in sentence and "30.2 GB instead of 466 kB" in sentence
+    assert (
+        "**197 tokens** and 38,809 pairs" in sentence
+        and "**50,177 tokens**, 64,875 times as many pairs" in sentence
+    )
+    assert (
+        f"{pixels.flops / patches.flops:,.0f} times as many FLOPs" in sentence
+        and "30.2 GB instead of 466 kB" in sentence
+    )
     lines = {line.name: dict(zip(line.x, line.y)) for line in figure.data}
-    assert lines["ViT, 16 px patches"][224] == patches.pairs and lines["every pixel a token"][224] == pixels.pairs
+    assert (
+        lines["ViT, 16 px patches"][224] == patches.pairs
+        and lines["every pixel a token"][224] == pixels.pairs
+    )
     assert figure.layout.yaxis.type == "log"
-    assert re.search(r"At 224 x 224 px Tokens .* ViT, 16 px patches 197 38.8 k 2.51 G 14.3 % 466 kB", text(rows))
+    assert re.search(
+        r"At 224 x 224 px Tokens .* ViT, 16 px patches 197 38.8 k 2.51 G 14.3 % 466 kB", text(rows)
+    )
     with Path(download).open(newline="") as file:
         header, *table = csv.reader(file)
     assert header == list(costs.HEADER)
     row = next(row for row in table if row[:2] == ["ViT, 16 px patches", "224"])
-    assert [int(cell) for cell in row[2:]] == [197, patches.pairs, patches.flops, patches.attention_flops, patches.attention_bytes]
+    assert [int(cell) for cell in row[2:]] == [
+        197,
+        patches.pairs,
+        patches.flops,
+        patches.attention_flops,
+        patches.attention_bytes,
+    ]
 
 
-@pytest.mark.parametrize(("patch", "asked", "given"), [(14, 512, 504), (32, 300, 288), (8, 301, 304), (16, None, 224), (16, 9000, 512), (32, -5, 224)])
+@pytest.mark.parametrize(
+    ("patch", "asked", "given"),
+    [(14, 512, 504), (32, 300, 288), (8, 301, 304), (16, None, 224), (16, 9000, 512), (32, -5, 224)],
+)
 def test_the_side_is_a_multiple_of_the_patch(patch, asked, given):
     slider, sentence, *_ = costs.show(None, MODEL, patch, asked, "memory")
-    assert slider["value"] == given and f"{given} x {given} px gives **{(given // patch) ** 2 + 1:,} tokens**" in sentence
+    assert (
+        slider["value"] == given
+        and f"{given} x {given} px gives **{(given // patch) ** 2 + 1:,} tokens**" in sentence
+    )
 
 
 @pytest.mark.parametrize("measure", MEASURES)
@@ -151,7 +191,16 @@ def test_a_hybrid_is_reckoned_without_its_cnn(hybrid):
 
 
 @pytest.mark.parametrize(
-    ("number", "said"), [(7, "7 "), (999, "999 "), (999.9, "1 k"), (38_809, "38.8 k"), (2.5e9, "2.5 G"), (2.3697e13, "23.7 T"), (999.7e12, "1 P")]
+    ("number", "said"),
+    [
+        (7, "7 "),
+        (999, "999 "),
+        (999.9, "1 k"),
+        (38_809, "38.8 k"),
+        (2.5e9, "2.5 G"),
+        (2.3697e13, "23.7 T"),
+        (999.7e12, "1 P"),
+    ],
 )
 def test_short_numbers(number, said):
     assert costs.short(number) == said

@@ -1,1 +1,3 @@
-"""Experiment trackers that a run can also report to, one file each; they are listed in training/run/trackers.py."""
+"""Experiment trackers that a run can also report to, one file each; they are listed in
+training/run/trackers.py.
+"""

@@ -18,7 +18,14 @@ class Trackio:
 
         self._trackio = trackio
         space = os.environ.get("TRACKIO_SPACE_ID")
-        trackio.init(project=PROJECT, name=run.id, config=dataclasses.asdict(config), resume="allow", space_id=space or None, embed=False)
+        trackio.init(
+            project=PROJECT,
+            name=run.id,
+            config=dataclasses.asdict(config),
+            resume="allow",
+            space_id=space or None,
+            embed=False,
+        )
 
     def write(self, step: int, numbers: dict[str, float]) -> None:
         self._trackio.log(numbers, step=step)

@@ -15,9 +15,17 @@ class Wandb:
     def __init__(self, run: Run, config: TrainingConfig):
         import wandb
 
-        options = {"project": PROJECT, "name": run.id, "dir": str(run.folder), "config": dataclasses.asdict(config)}
-        self._run = wandb.init(**options, id=run.id, resume="allow", settings=wandb.Settings(console="off", silent=True))
-        # The steps of a run that goes on begin before the last one that the server has seen, which it refuses as its own step.
+        options = {
+            "project": PROJECT,
+            "name": run.id,
+            "dir": str(run.folder),
+            "config": dataclasses.asdict(config),
+        }
+        self._run = wandb.init(
+            **options, id=run.id, resume="allow", settings=wandb.Settings(console="off", silent=True)
+        )
+        # The steps of a run that goes on begin before the last one that the server has seen, which it refuses
+        # as its own step.
         self._run.define_metric("step")
         self._run.define_metric("*", step_metric="step")
 

@@ -1,7 +1,8 @@
-"""Data: bring photos. Files are uploaded here, taken in by ``data.imports`` beside the page, and opened when they are in.
+"""Data: bring photos. Files are uploaded here, taken in by ``data.imports`` beside the page, and opened when
+they are in.
 
-The server keeps nothing for a page: assets/theme/bring.js draws what is sent and asks for news while an import runs, so a page that was
-loaded anew finds the import again.
+The server keeps nothing for a page: assets/theme/bring.js draws what is sent and asks for news while an
+import runs, so a page that was loaded anew finds the import again.
 """
 
 from __future__ import annotations
@@ -45,14 +46,28 @@ PARQUET = ".parquet"
 
 
 def build(speech: Speech, tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
-    """Lay out the view. Inputs: the speech of the page, the tab of the view, the views of the Data tab, the photos that are chosen.
+    """Lay out the view. Inputs: the speech of the page, the tab of the view, the views of the Data tab, the
+    photos that are chosen.
 
     Returns events upon which other photos are to be opened.
     """
     most = settings.load().max_archive_bytes
-    files = speech(PhotoFiles, file_count="multiple", label=Told("data.bring.files", gigabytes=most / 2**30), height=150, elem_id="bring-files")
+    files = speech(
+        PhotoFiles,
+        file_count="multiple",
+        label=Told("data.bring.files", gigabytes=most / 2**30),
+        height=150,
+        elem_id="bring-files",
+    )
     template = str(render("data/bring_stage", most=most))
-    stage = build_stage(speech, "bring", ("data.bring.too_large",), html_template=template, padding=False, elem_id="data-bring")
+    stage = build_stage(
+        speech,
+        "bring",
+        ("data.bring.too_large",),
+        html_template=template,
+        padding=False,
+        elem_id="data-bring",
+    )
     quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": AT_ONCE}
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
     stage.upload(begin, files, stage, **quiet)
@@ -71,13 +86,17 @@ def show() -> dict:
 
 
 def propose(files: list[str] | None) -> dict:
-    """Inputs: uploaded files. Outputs: a name for the data set, and whether it must be said what they show."""
+    """Inputs: uploaded files. Outputs: a name for the data set, and whether it must be said what they
+    show.
+    """
     paths = [Path(path) for path in files or []]
     return {"proposed": {"name": proposed_name(paths), "photos": bool(paths) and _only_photos(paths)}}
 
 
 def begin(files: list[str] | None, event: gr.EventData) -> dict:
-    """Inputs: uploaded files, the name and the class that were typed. Outputs: the import, or why there is none."""
+    """Inputs: uploaded files, the name and the class that were typed. Outputs: the import, or why there is
+    none.
+    """
     asked = understood(event.value)
     paths, folder = [Path(path) for path in files or []], None
     try:
@@ -104,7 +123,10 @@ def act(event: gr.EventData) -> dict:
         if asked["do"] == "list":
             return {"parts": parts}
         found = next((one for one in known if one.name == asked["name"]), None)
-        return {"tells": asked["name"], "parts": {"head": view.result_html(found) if found else view.gone_html(asked["name"]), **parts}}
+        return {
+            "tells": asked["name"],
+            "parts": {"head": view.result_html(found) if found else view.gone_html(asked["name"]), **parts},
+        }
     if job is None:
         return show()
     if asked["do"] == "stop":
@@ -113,7 +135,9 @@ def act(event: gr.EventData) -> dict:
 
 
 def choose(event: gr.EventData) -> tuple:
-    """Inputs: an import. Outputs: the views, with the photos in front where that was asked for; the photos chosen; the upload, empty where it is in."""
+    """Inputs: an import. Outputs: the views, with the photos in front where that was asked for; the photos
+    chosen; the upload, empty where it is in.
+    """
     asked = understood(event.value)
     spec = IMPORT + asked["name"]
     if asked["do"] == "open":
@@ -126,12 +150,16 @@ def choose(event: gr.EventData) -> tuple:
 
 
 def remove(source: str, event: gr.EventData) -> tuple:
-    """Inputs: the photos that are chosen, an import. Outputs: all others; the photos chosen, others where it was these."""
+    """Inputs: the photos that are chosen, an import. Outputs: all others; the photos chosen, others where it
+    was these.
+    """
     name = understood(event.value)["name"]
     imports.remove(name)
     chosen = {"value": BEANS} if IMPORT + name in (source or "") else {}
     answer, told = _answer(None), _told_once(lambda: view.removed_html(name))
-    return {**answer, **told, "parts": {**answer["parts"], **told["parts"]}}, gr.update(choices=sources(), **chosen)
+    return {**answer, **told, "parts": {**answer["parts"], **told["parts"]}}, gr.update(
+        choices=sources(), **chosen
+    )
 
 
 def understood(text: Any) -> dict[str, str]:
@@ -140,9 +168,11 @@ def understood(text: Any) -> dict[str, str]:
 
 
 def source_of(paths: list[Path], label: str) -> Path | Files | None:
-    """What ``imports.start`` takes; None for a table or parquet files, which are to be put into one folder with all others.
+    """What ``imports.start`` takes; None for a table or parquet files, which are to be put into one folder
+    with all others.
 
-    Raises UserError with what to do. A table by itself could name any file of this computer, so it is taken only with its photos.
+    Raises UserError with what to do. A table by itself could name any file of this computer, so it is taken
+    only with its photos.
     """
     if not paths:
         raise UserError("error.data_tab.no_files")
@@ -169,18 +199,26 @@ def proposed_name(paths: list[Path]) -> str:
     stem = re.sub(r"(\.tar)?\.\w+$", "", named.name)
     name = re.sub(r"[^\w.-]+", "-", stem).strip(".-")[:50].rstrip(".-") or "my-data"
     taken = {one.name.casefold() for one in imports.list_imports()}
-    free = (number for number in range(1, len(taken) + 2) if (f"{name}-{number}" if number > 1 else name).casefold() not in taken)
+    free = (
+        number
+        for number in range(1, len(taken) + 2)
+        if (f"{name}-{number}" if number > 1 else name).casefold() not in taken
+    )
     number = next(free)
     return f"{name}-{number}" if number > 1 else name
 
 
 def _only_photos(paths: list[Path]) -> bool:
     """Whether nothing among the files says what they show."""
-    return not any(archives.is_archive(path) or tables.is_table(path) or path.suffix.lower() == PARQUET for path in paths)
+    return not any(
+        archives.is_archive(path) or tables.is_table(path) or path.suffix.lower() == PARQUET for path in paths
+    )
 
 
 def _together(paths: list[Path], name: str) -> Path:
-    """A new folder that holds one, called like the data set, with all files in it: a table names the photos beside it."""
+    """A new folder that holds one, called like the data set, with all files in it: a table names the photos
+    beside it.
+    """
     folder = Path(tempfile.mkdtemp(prefix="vit_demo-brought-"))
     try:
         inside = folder / (re.sub(r"[^\w-]+", "-", name)[:60] or "photos")
@@ -188,7 +226,8 @@ def _together(paths: list[Path], name: str) -> Path:
         for path in paths:
             try:
                 os.link(path, inside / path.name)
-            except OSError:  # another disk, or one without links; a second file of the same name takes the place of the first
+            except OSError:
+                # Another disk, or one without links; of two files of one name the second stays.
                 shutil.copyfile(path, inside / path.name)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
@@ -197,7 +236,9 @@ def _together(paths: list[Path], name: str) -> Path:
 
 
 def _clear(job: Job, paths: list[Path], folder: Path | None) -> None:
-    """When an import has ended: no photo need be on the disk twice. What failed can be started again without another upload."""
+    """When an import has ended: no photo need be on the disk twice. What failed can be started again without
+    another upload.
+    """
     job.wait()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
@@ -217,10 +258,16 @@ def _told_once(told: Callable[[], str]) -> dict:
 
 
 def _answer(job: Job | None, listed: bool = False) -> dict:
-    """As the script takes it. listed: whether to send the list of all also while an import runs, which does not change it."""
+    """As the script takes it. listed: whether to send the list of all also while an import runs, which does
+    not change it.
+    """
     head = view.progress_html(job) if job and job.is_going else view.ended_html(job) if job else ""
     told = {"name": job.key, "stage": JobState.RUNNING if job.is_going else job.state} if job else None
     if job and job.is_going and not listed:
         return {"job": told, "parts": {"head": head}}
     known = imports.list_imports()
-    return {"job": told, "known": [one.name for one in known], "parts": {"head": head, "list": view.list_html(known)}}
+    return {
+        "job": told,
+        "known": [one.name for one in known],
+        "parts": {"head": head, "list": view.list_html(known)},
+    }

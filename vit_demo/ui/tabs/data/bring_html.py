@@ -31,7 +31,9 @@ def progress_html(job: Job) -> str:
         key = "data.bring.seen_of" if progress.total else "data.bring.seen"
         told = say(key, seen=progress.seen, total=progress.total, photos=_photos(progress.done))
         if progress.of_bytes:
-            told = f"{told} {say('data.bring.read', read=progress.bytes / 1e6, total=progress.of_bytes / 1e6)}"
+            told = (
+                f"{told} {say('data.bring.read', read=progress.bytes / 1e6, total=progress.of_bytes / 1e6)}"
+            )
     else:
         told = say("data.bring.opening")
     return render("data/bring#progress", name=job.key, told=told, share=progress.share)
@@ -41,7 +43,11 @@ def ended_html(job: Job) -> str:
     """What became of an import; "" where its photos are removed again."""
     if job.state is JobState.DONE:
         return result_html(job.result) if job.result.folder.is_dir() else ""
-    return failed_html(job.error) if job.state is JobState.FAILED else render("data/bring#told", sentence=say("data.bring.cancelled"))
+    return (
+        failed_html(job.error)
+        if job.state is JobState.FAILED
+        else render("data/bring#told", sentence=say("data.bring.cancelled"))
+    )
 
 
 def failed_html(why: object) -> str:
@@ -63,11 +69,24 @@ def result_html(found: Imported) -> str:
     """What is in an import now, and what was left out."""
     classes = sorted({label for counts in found.counts.values() for label in counts})
     splits = [split for split in SPLITS if split in found.counts]
-    rows = [[label_title(label), *(f"{found.counts[split].get(label, 0):,}" for split in splits)] for label in classes]
+    rows = [
+        [label_title(label), *(f"{found.counts[split].get(label, 0):,}" for split in splits)]
+        for label in classes
+    ]
     return render(
-        "data/bring#result", name=found.name, next=_next(found, len(classes)), facts=table([say("data.bring.class"), *splits], rows),
-        sentence=say("data.bring.in", count=found.photos, photos=_photos(found.photos), classes=say("data.classes", count=len(classes))),
-        skipped=[_skipped(entry) for entry in found.skipped[:NAMED]], skipped_count=found.skipped_count, may_see=len(classes) > 1,
+        "data/bring#result",
+        name=found.name,
+        next=_next(found, len(classes)),
+        facts=table([say("data.bring.class"), *splits], rows),
+        sentence=say(
+            "data.bring.in",
+            count=found.photos,
+            photos=_photos(found.photos),
+            classes=say("data.classes", count=len(classes)),
+        ),
+        skipped=[_skipped(entry) for entry in found.skipped[:NAMED]],
+        skipped_count=found.skipped_count,
+        may_see=len(classes) > 1,
     )
 
 
@@ -76,7 +95,9 @@ def _photos(count: int) -> str:
 
 
 def _skipped(entry: dict[str, Any]) -> dict[str, Any]:
-    """Why a file was left out, as the template takes it: a key and its values, or as earlier versions of the program kept it in English."""
+    """Why a file was left out, as the template takes it: a key and its values, or as earlier versions of the
+    program kept it in English.
+    """
     said = left_out(entry)
     if isinstance(said, Sentence):
         return {"key": said.key, "values": said.values, "name": said.values["name"], "why": ""}
@@ -107,7 +128,18 @@ def _about(one: Imported) -> str:
     classes = len({label for counts in one.counts.values() for label in counts})
     when = say("data.bring.date", date=datetime.fromtimestamp(one.time)) if one.time else ""
     origin = say("data.bring.from", source=one.origin) if one.source else ""
-    return listed(filter(None, [_photos(one.photos), say("data.classes", count=classes), _size(one.folder, one.time), when, origin]))
+    return listed(
+        filter(
+            None,
+            [
+                _photos(one.photos),
+                say("data.classes", count=classes),
+                _size(one.folder, one.time),
+                when,
+                origin,
+            ],
+        )
+    )
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,7 +1,8 @@
 """Data: the photos page by page, and each photo by itself.
 
-One component for all of it: the server sends what is shown as plain values, assets/theme/browse.js draws them and asks for more.
-What is asked for travels with each answer and back, so the server keeps nothing for a page.
+One component for all of it: the server sends what is shown as plain values, assets/theme/browse.js draws them
+and asks for more. What is asked for travels with each answer and back, so the server keeps nothing for a
+page.
 """
 
 from __future__ import annotations
@@ -41,8 +42,20 @@ MOST_TEXT, MOST_TOLD = 200, 6
 # How many people may have a page made at the same time; others wait.
 AT_ONCE = 4
 # What is asked for when a data set is opened. photo: its number among those found, -1 for the page of all.
-NOTHING = {"split": "", "label": "", "text": "", "run": "", "said": "", "right": "", "problem": "", "sort": "", "page": 0, "photo": -1}
-# Orders, as ``catalogue.SORTS``, each with "-" for the other way round: of every data set, of what a run said, of numbers. "" is that of the data set.
+NOTHING = {
+    "split": "",
+    "label": "",
+    "text": "",
+    "run": "",
+    "said": "",
+    "right": "",
+    "problem": "",
+    "sort": "",
+    "page": 0,
+    "photo": -1,
+}
+# Orders, as ``catalogue.SORTS``, each with "-" for the other way round: of every data set, of what a run
+# said, of numbers. "" is that of the data set.
 SORTS = ("", "path", "-path", "label", "-label")
 SORTS_OF_RUNS = ("-probability", "probability", "said")
 SORTS_OF_NUMBERS = ("brightness", "-brightness", "sharpness", "-sharpness", "pixels", "-pixels")
@@ -64,7 +77,8 @@ def look(source: str, model: str, event: gr.EventData) -> dict:
     """Inputs: source, model, what the script asks for. Outputs: what it draws."""
     asked = understood(event.value)
     one = opened(source, asked["key"])
-    # Another data set than the page has, since the server was started anew or a correction came in: its labels may be others.
+    # Another data set than the page has, since the server was started anew or a correction came in: its
+    # labels may be others.
     fields = asked["fields"] or one.key != asked["key"]
     asked["key"] = one.key
     try:
@@ -77,7 +91,9 @@ def look(source: str, model: str, event: gr.EventData) -> dict:
 
 
 def news(source: str | None) -> dict:
-    """Inputs: source, None where no photos are shown yet. Outputs: what can be chosen by now; the script asks anew where the page offers less."""
+    """Inputs: source, None where no photos are shown yet. Outputs: what can be chosen by now; the script asks
+    anew where the page offers less.
+    """
     if source is None:
         return gr.skip()
     return {"runs": [run for run, _ in scored_runs()], "known": _known(open_source(source).catalogue)}
@@ -105,42 +121,100 @@ def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
     pages = max(1, -(-len(found) // PAGE))
     asked |= {"photo": -1, "page": min(max(asked["page"], 0), pages - 1)}
     first = asked["page"] * PAGE
-    where = say("data.browse.where", page=asked["page"] + 1, pages=pages, count=len(found)) if len(found) else say("data.browse.nothing")
-    return {**answer, "asked": asked, "where": where, "pages": pages, "size": PAGE, "rows": _rows(catalogue, found[first : first + PAGE])}
+    where = (
+        say("data.browse.where", page=asked["page"] + 1, pages=pages, count=len(found))
+        if len(found)
+        else say("data.browse.nothing")
+    )
+    return {
+        **answer,
+        "asked": asked,
+        "where": where,
+        "pages": pages,
+        "size": PAGE,
+        "rows": _rows(catalogue, found[first : first + PAGE]),
+    }
 
 
 def query_of(asked: dict) -> Query:
     """The query for the catalogue; an order that there is not is that of the data set."""
     sort = asked["sort"].removeprefix("-")
     return Query(
-        asked["split"] or None, asked["label"] or None, asked["text"][:MOST_TEXT], asked["said"] or None,
-        {"right": True, "wrong": False}.get(asked["right"]), asked["problem"] or None, sort if sort in browse.SORTS else "", asked["sort"].startswith("-"),
+        asked["split"] or None,
+        asked["label"] or None,
+        asked["text"][:MOST_TEXT],
+        asked["said"] or None,
+        {"right": True, "wrong": False}.get(asked["right"]),
+        asked["problem"] or None,
+        sort if sort in browse.SORTS else "",
+        asked["sort"].startswith("-"),
     )
 
 
 def _fields(catalogue: Catalogue, problem: str) -> list[dict]:
-    """The lists to choose from, of what is known: {"name", "title", "options": [[value, text], ...]}. problem: the one that is asked for."""
+    """The lists to choose from, of what is known: {"name", "title", "options": [[value, text], ...]}.
+    problem: the one that is asked for.
+    """
     known = catalogue.known
-    sorts = [*SORTS, *(SORTS_OF_RUNS if known.said is not None else []), *(SORTS_OF_NUMBERS if known.problems is not None else [])]
+    sorts = [
+        *SORTS,
+        *(SORTS_OF_RUNS if known.said is not None else []),
+        *(SORTS_OF_NUMBERS if known.problems is not None else []),
+    ]
     fields = [
         ("split", [("", say("data.browse.all")), *((split, split) for split in catalogue.splits)]),
-        ("label", [("", say("data.browse.all")), *((label, label_title(label)) for label in catalogue.labels)]),
+        (
+            "label",
+            [("", say("data.browse.all")), *((label, label_title(label)) for label in catalogue.labels)],
+        ),
     ]
     if runs := scored_runs():
         fields.append(("run", [("", say("data.browse.no_run")), *runs]))
     if known.said is not None:
-        fields.append(("right", [("", say("data.browse.both")), ("wrong", say("data.browse.is_wrong")), ("right", say("data.browse.is_right"))]))
-        fields.append(("said", [("", say("data.browse.anything")), *((name, label_title(name)) for name in known.said_names)]))
+        fields.append(
+            (
+                "right",
+                [
+                    ("", say("data.browse.both")),
+                    ("wrong", say("data.browse.is_wrong")),
+                    ("right", say("data.browse.is_right")),
+                ],
+            )
+        )
+        fields.append(
+            (
+                "said",
+                [
+                    ("", say("data.browse.anything")),
+                    *((name, label_title(name)) for name in known.said_names),
+                ],
+            )
+        )
     if known.problems is not None or known.found is not None:
-        fields.append(("problem", [("", say("data.browse.any")), (FINE, say("data.browse.fine")), *_problems(known, problem)]))
+        fields.append(
+            (
+                "problem",
+                [("", say("data.browse.any")), (FINE, say("data.browse.fine")), *_problems(known, problem)],
+            )
+        )
     fields.append(("sort", [(sort, say(f"data.sort.{sort or 'as_given'}")) for sort in sorts]))
-    return [{"name": name, "title": say(f"data.browse.{name}"), "options": options} for name, options in fields]
+    return [
+        {"name": name, "title": say(f"data.browse.{name}"), "options": options} for name, options in fields
+    ]
 
 
 def _problems(known: browse.PhotoNotes, asked: str) -> list[tuple[str, str]]:
-    """(name, title) of what photos can be found by: what a check found first, of that only what there is or is asked for."""
-    there = int(np.bitwise_or.reduce(known.found[known.found > 0], initial=0)) if known.found is not None else 0
-    found = {name: found_title(name) for bit, name in enumerate(known.found_names) if there >> bit & 1 or name == asked}
+    """(name, title) of what photos can be found by: what a check found first, of that only what there is or
+    is asked for.
+    """
+    there = (
+        int(np.bitwise_or.reduce(known.found[known.found > 0], initial=0)) if known.found is not None else 0
+    )
+    found = {
+        name: found_title(name)
+        for bit, name in enumerate(known.found_names)
+        if there >> bit & 1 or name == asked
+    }
     return list({**found, **{name: problem_title(name) for name in known.problem_names}}.items())
 
 
@@ -154,10 +228,14 @@ def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
     rows = []
     for position, small in zip(positions.tolist(), thumbnails(catalogue.stored(positions))):
         said, label = catalogue.said(position), catalogue.label(position)
-        rows.append({
-            "source": _uri(small) if small else "", "label": label_title(label), "name": PurePath(catalogue.path(position)).name,
-            "said": "" if said in (None, label) else _said(catalogue, position),
-        })
+        rows.append(
+            {
+                "source": _uri(small) if small else "",
+                "label": label_title(label),
+                "name": PurePath(catalogue.path(position)).name,
+                "said": "" if said in (None, label) else _said(catalogue, position),
+            }
+        )
     return rows
 
 
@@ -166,16 +244,26 @@ def _uri(jpeg: bytes) -> str:
 
 
 def _photo(source: str, catalogue: Catalogue, position: int, model: str) -> dict:
-    """A photo large, and all that is known of it. source: how the photos were opened, of which the journal tells what was decided."""
+    """A photo large, and all that is known of it. source: how the photos were opened, of which the journal
+    tells what was decided.
+    """
     name = PurePath(catalogue.path(position)).name
     rows = _looked(catalogue, position) + _decided(source, catalogue, position)
     try:
         photo = catalogue.photo(*catalogue.place(position))
     except UserError as error:
-        return {"source": "", "name": name, "about": render("data/browse#about", facts=_about(catalogue, position, None, rows), refused=error)}
+        return {
+            "source": "",
+            "name": name,
+            "about": render(
+                "data/browse#about", facts=_about(catalogue, position, None, rows), refused=error
+            ),
+        }
     out = io.BytesIO()
     shrink(photo.image).save(out, "JPEG", quality=88)
-    about = render("data/browse#about", facts=_about(catalogue, position, photo.size, rows), steps=_steps(photo, model))
+    about = render(
+        "data/browse#about", facts=_about(catalogue, position, photo.size, rows), steps=_steps(photo, model)
+    )
     return {"source": _uri(out.getvalue()), "name": name, "about": about}
 
 
@@ -194,7 +282,10 @@ def _looked(catalogue: Catalogue, position: int) -> list[Sequence]:
 def _decided(source: str, catalogue: Catalogue, position: int) -> list[Sequence]:
     """What was decided about a photo, a row each."""
     journal = journal_of(source.removeprefix(MENDED).strip() or BEANS)
-    return [[say("data.photo.decided"), decided_words(one)] for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))]
+    return [
+        [say("data.photo.decided"), decided_words(one)]
+        for one in decided(journal.decisions(), (catalogue.place(position)[0], catalogue.path(position)))
+    ]
 
 
 def _said(catalogue: Catalogue, position: int) -> str:
@@ -204,12 +295,20 @@ def _said(catalogue: Catalogue, position: int) -> str:
     return title if sure is None else f"{title} {percent(sure)}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
-def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, more: Sequence[Sequence]) -> Markup:
+def _about(
+    catalogue: Catalogue, position: int, size: tuple[int, int] | None, more: Sequence[Sequence]
+) -> Markup:
     """more: rows that stand last."""
-    label, (split, index), numbers = catalogue.label(position), catalogue.place(position), catalogue.numbers(position)
+    label, (split, index), numbers = (
+        catalogue.label(position),
+        catalogue.place(position),
+        catalogue.numbers(position),
+    )
     rows: list[Sequence] = [
-        [say("data.photo.label"), label_title(label)], [say("data.photo.id"), catalogue.labels.index(label)],
-        [say("data.photo.file"), catalogue.path(position)], [say("data.photo.place"), f"{split}, {index}"],
+        [say("data.photo.label"), label_title(label)],
+        [say("data.photo.id"), catalogue.labels.index(label)],
+        [say("data.photo.file"), catalogue.path(position)],
+        [say("data.photo.place"), f"{split}, {index}"],
     ]
     if size is not None:
         rows.append([say("data.photo.size"), f"{size[0]} x {size[1]} px"])
@@ -217,11 +316,20 @@ def _about(catalogue: Catalogue, position: int, size: tuple[int, int] | None, mo
         key = "data.photo.said_right" if said == label else "data.photo.said_wrong"
         rows.append([say("data.photo.said"), say(key, said=_said(catalogue, position))])
     if "brightness" in numbers:
-        rows.append([say("data.photo.brightness"), say("data.photo.brightness_value", percent=percent(numbers["brightness"]))])
+        rows.append(
+            [
+                say("data.photo.brightness"),
+                say("data.photo.brightness_value", percent=percent(numbers["brightness"])),
+            ]
+        )
     if "sharpness" in numbers:
-        rows.append([say("data.photo.sharpness"), say("data.photo.sharpness_value", number=numbers["sharpness"])])
+        rows.append(
+            [say("data.photo.sharpness"), say("data.photo.sharpness_value", number=numbers["sharpness"])]
+        )
     if (problems := catalogue.problems(position)) is not None:
-        rows.append([say("data.photo.quality"), listed(map(problem_title, problems)) or say("data.photo.no_problem")])
+        rows.append(
+            [say("data.photo.quality"), listed(map(problem_title, problems)) or say("data.photo.no_problem")]
+        )
     return table([say("data.photo.this"), ""], [*rows, *more])
 
 
@@ -233,11 +341,19 @@ def _steps(photo: Photo, model: str) -> Markup:
         values = step.values
         corner = ", ".join(f"{value:.3g}" for value in values[0, 0, :4])
         between = say("data.photo.range_value", low=values.min(), high=values.max())
-        rows.append([say(f"data.photo.step.{step.name}"), " x ".join(map(str, values.shape)), between, f"{corner}, …"])
+        rows.append(
+            [say(f"data.photo.step.{step.name}"), " x ".join(map(str, values.shape)), between, f"{corner}, …"]
+        )
     header = [say("data.photo.step"), say("data.photo.shape"), say("data.photo.range"), say("data.photo.red")]
     processor, (height, width) = classifier.processor, classifier.image_size
-    numbers = {"factor": 1 / processor.rescale_factor, "mean": _plain(processor.image_mean), "std": _plain(processor.image_std)}
-    return render("data/browse#steps", facts=table(header, rows), values={"width": width, "height": height, **numbers})
+    numbers = {
+        "factor": 1 / processor.rescale_factor,
+        "mean": _plain(processor.image_mean),
+        "std": _plain(processor.image_std),
+    }
+    return render(
+        "data/browse#steps", facts=table(header, rows), values={"width": width, "height": height, **numbers}
+    )
 
 
 def _plain(values: list[float]) -> str:

@@ -1,7 +1,8 @@
 """Data: what is wrong with the photos, and mending it.
 
-The server keeps nothing for a page: what is shown travels with each answer and back, and assets/theme/check.js draws it. The photos are
-read in the background by ``data.checkup``, the decisions stand in the journal of the source, so both are found again after a reload.
+The server keeps nothing for a page: what is shown travels with each answer and back, and
+assets/theme/check.js draws it. The photos are read in the background by ``data.checkup``, the decisions stand
+in the journal of the source, so both are found again after a reload.
 """
 
 from __future__ import annotations
@@ -46,7 +47,19 @@ from vit_demo.ui.tabs.data.stage import build_stage
 
 EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
 # What a page sends, and what it is where it is not as it should be.
-NOTHING = {"do": "", "to": "", "photo": 0, "number": 0, "open": False, "source": "", "opened": "", "check": "", "kind": "", "at": 0, "photos": []}
+NOTHING = {
+    "do": "",
+    "to": "",
+    "photo": 0,
+    "number": 0,
+    "open": False,
+    "source": "",
+    "opened": "",
+    "check": "",
+    "kind": "",
+    "at": 0,
+    "photos": [],
+}
 # Longest side in pixels of the photos of a finding. Data sets whose findings are kept, and zips.
 SIDE, KEEP = 720, 4
 # How many people may be answered at the same time; others wait.
@@ -58,14 +71,19 @@ _folders: deque[Path] = deque()
 IF_OPEN = "(source, model) => [document.getElementById('data-check')?.offsetParent ? source : null, model]"
 
 
-def build(speech: Speech, tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[Callable]) -> gr.HTML:
-    """Lay out the view. Inputs: the speech of the page; its tab; the photos that are chosen, the model in use; events that open other photos.
+def build(
+    speech: Speech, tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, opens: Sequence[Callable]
+) -> gr.HTML:
+    """Lay out the view. Inputs: the speech of the page; its tab; the photos that are chosen, the model in
+    use; events that open other photos.
 
     Of what it returns ``submit`` is "train on this", see :func:`train_on`.
     """
     stage = build_stage(speech, "check", elem_id="data-check")
     file = gr.DownloadButton(say("data.check.download"), visible=False, elem_id="data-check-file")
-    made = gr.State(None)  # what is downloaded: the label of the button, which is said anew in another language
+    made = gr.State(
+        None
+    )  # what is downloaded: the label of the button, which is said anew in another language
     quiet = {"api_visibility": "private", "show_progress": "hidden"}
     # multiple: no press of a button may be lost while the answer to another is under way.
     stage.select(polite(act), model, stage, trigger_mode="multiple", concurrency_limit=AT_ONCE, **quiet)
@@ -78,7 +96,9 @@ def build(speech: Speech, tab: gr.Tab, source: gr.Dropdown, model: gr.Dropdown, 
 
 
 def show(source: str | None, model: str) -> dict:
-    """Inputs: source, None where the view is not looked at; model in use. Outputs: what is known of these photos by now."""
+    """Inputs: source, None where the view is not looked at; model in use. Outputs: what is known of these
+    photos by now.
+    """
     if source is None:
         return gr.skip()
     try:
@@ -88,7 +108,10 @@ def show(source: str | None, model: str) -> dict:
         if checkup.JOBS.find(key) is None and checkup.kept(key):
             checkup.start(one.catalogue.data, classifier)
     except UserError as error:  # said in the place of what other photos were found to have
-        return {"asked": {"source": source, "turn": next(_turns)}, "parts": {**EMPTY, "head": view.refused_html(error)}}
+        return {
+            "asked": {"source": source, "turn": next(_turns)},
+            "parts": {**EMPTY, "head": view.refused_html(error)},
+        }
     return _page(one, {**NOTHING, "source": source, "opened": one.key, "check": key})
 
 
@@ -133,7 +156,9 @@ def _label(file: Path) -> Sentence:
 
 
 def take_away(event: gr.EventData) -> dict:
-    """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a zip."""
+    """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a
+    zip.
+    """
     asked = understood(event.value)
     data = open_dataset(MENDED + checked(asked["source"]))
     if asked["do"] == "push":
@@ -172,18 +197,25 @@ def may_push() -> bool:
 
 
 def checked(source: str) -> str:
-    """The photos that decisions are about: a mended set is checked by its source. Raises UserError where they cannot be handed on."""
+    """The photos that decisions are about: a mended set is checked by its source. Raises UserError where they
+    cannot be handed on.
+    """
     source = (source or "").strip().removeprefix(MENDED).strip() or BEANS
-    # "mended:beans + review" is the mended beans and the review set as it is: decisions about both together would be lost.
+    # "mended:beans + review" is the mended beans and the review set as it is: decisions about both together
+    # would be lost.
     if "+" in source and source.rpartition("+")[2].strip() == REVIEW:
-        raise UserError("error.data_tab.two_sources", source=source.rpartition("+")[0].strip() or BEANS, review=REVIEW)
+        raise UserError(
+            "error.data_tab.two_sources", source=source.rpartition("+")[0].strip() or BEANS, review=REVIEW
+        )
     return source
 
 
 def understood(text: Any) -> dict:
     """What a page sends; whatever is not as it should be is as in NOTHING."""
     asked = values_of(text, NOTHING)
-    asked["photos"] = [tuple(map(str, photo)) for photo in asked["photos"] if isinstance(photo, list) and len(photo) == 2]
+    asked["photos"] = [
+        tuple(map(str, photo)) for photo in asked["photos"] if isinstance(photo, list) and len(photo) == 2
+    ]
     return asked
 
 
@@ -192,9 +224,17 @@ def _decide(one: Opened, asked: dict) -> None:
     photos, number, action = asked["photos"], asked["photo"], asked["do"]
     if not 0 <= number < len(photos) or _position(one, photos[number]) is None:
         raise UserError("error.data_tab.photo_gone")
-    if action in ("relabel", "move") and asked["to"] not in (one.catalogue.labels if action == "relabel" else one.catalogue.splits):
+    if action in ("relabel", "move") and asked["to"] not in (
+        one.catalogue.labels if action == "relabel" else one.catalogue.splits
+    ):
         raise UserError("error.data_tab.no_choice")
-    to = asked["to"] if action in ("relabel", "move") else "/".join(photos[1]) if action == "keep" and len(photos) > 1 else ""
+    to = (
+        asked["to"]
+        if action in ("relabel", "move")
+        else "/".join(photos[1])
+        if action == "keep" and len(photos) > 1
+        else ""
+    )
     journal_of(asked["source"]).decide(action, photos[number], to, asked["kind"])
 
 
@@ -213,11 +253,21 @@ def _page(one: Opened, asked: dict) -> dict:
     """All parts, as the script takes them."""
     job = checkup.JOBS.find(asked["check"])
     # Numbered, since the browser takes no notice of an answer that is the same as the one before.
-    shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {"photos": [], "reading": False, "turn": next(_turns)}
+    shown = {name: asked[name] for name in ("source", "opened", "check", "kind", "at")} | {
+        "photos": [],
+        "reading": False,
+        "turn": next(_turns),
+    }
     if job is not None and job.is_going:
-        return {"asked": shown | {"reading": True}, "parts": {**EMPTY, "head": view.progress_html(job.done, job.total)}}
+        return {
+            "asked": shown | {"reading": True},
+            "parts": {**EMPTY, "head": view.progress_html(job.done, job.total)},
+        }
     if job is None or job.result is None:
-        return {"asked": shown, "parts": {**EMPTY, "head": view.start_html(len(one.catalogue), job.error if job else "")}}
+        return {
+            "asked": shown,
+            "parts": {**EMPTY, "head": view.start_html(len(one.catalogue), job.error if job else "")},
+        }
     journal = journal_of(asked["source"])
     state, decisions = journal.state(), journal.decisions()
     known = _known(one, job.key, journal.name, state)
@@ -226,17 +276,26 @@ def _page(one: Opened, asked: dict) -> dict:
     photos = [_shown(one, photo, decisions) for photo in finding.photos] if finding else []
     shown |= {"kind": finding.kind if finding else "", "at": at, "photos": finding.photos if finding else []}
     mark = _mark(one, journal.name, state) if asked["open"] and asked["do"] == "journal" else ""
-    return {"asked": shown, "parts": {
-        "head": view.imbalance(known.rare, known.largest),
-        "kinds": view.kinds_html(known.found, shown["kind"], len(job.result.photos), job.result.total),
-        "one": view.finding_html(finding, at, count, photos, Choices(one.catalogue.labels, one.catalogue.splits)),
-        "undo": view.undo_html(decisions), "away": view.away_html(decisions, may_push()), "journal": view.journal_html(decisions, asked["open"], mark),
-    }}
+    return {
+        "asked": shown,
+        "parts": {
+            "head": view.imbalance(known.rare, known.largest),
+            "kinds": view.kinds_html(known.found, shown["kind"], len(job.result.photos), job.result.total),
+            "one": view.finding_html(
+                finding, at, count, photos, Choices(one.catalogue.labels, one.catalogue.splits)
+            ),
+            "undo": view.undo_html(decisions),
+            "away": view.away_html(decisions, may_push()),
+            "journal": view.journal_html(decisions, asked["open"], mark),
+        },
+    }
 
 
 @dataclass(frozen=True)
 class CheckResult:
-    """found: what is wrong with the photos as they are decided by now. rare: classes with few train photos. largest: the one with most, and how many."""
+    """found: what is wrong with the photos as they are decided by now. rare: classes with few train photos.
+    largest: the one with most, and how many.
+    """
 
     found: tuple[Finding, ...]
     rare: dict[str, int]
@@ -254,28 +313,40 @@ def _known(one: Opened, key: str, name: str, _state: tuple) -> CheckResult:
         mended = data
     counts = np.bincount(np.asarray(mended["train"]["labels"]), minlength=len(one.catalogue.labels))
     largest = one.catalogue.labels[int(counts.argmax())], int(counts.max())
-    return CheckResult(tuple(find(checkup.JOBS.find(key).result, data, decisions)), rare_classes(mended), largest)
+    return CheckResult(
+        tuple(find(checkup.JOBS.find(key).result, data, decisions)), rare_classes(mended), largest
+    )
 
 
 @functools.lru_cache(maxsize=KEEP)
 def _mark(one: Opened, name: str, _state: tuple) -> Sentence:
     try:
-        return Sentence("data.check.mark", {"mark": fingerprint(mend(one.catalogue.data, Journal(name).decisions()))})
+        return Sentence(
+            "data.check.mark", {"mark": fingerprint(mend(one.catalogue.data, Journal(name).decisions()))}
+        )
     except UserError as error:
         return error.sentence
 
 
 def _chosen(found: Sequence[Finding], asked: dict) -> tuple[Finding | None, int, int]:
-    """(the finding to show, its number in its kind, how many there are): of the kind that was looked at, else of the first that is sure."""
+    """(the finding to show, its number in its kind, how many there are): of the kind that was looked at, else
+    of the first that is sure.
+    """
     kinds = {finding.kind for finding in found}
     sure = {finding.kind for finding in found if finding.sure}
-    kind = asked["kind"] if asked["kind"] in kinds else next((kind for kind in KINDS if kind in (sure or kinds)), LEAKAGE)
+    kind = (
+        asked["kind"]
+        if asked["kind"] in kinds
+        else next((kind for kind in KINDS if kind in (sure or kinds)), LEAKAGE)
+    )
     of_kind = [finding for finding in found if finding.kind == kind]
     if not of_kind:
         return None, 0, 0
     at = asked["at"]
     if asked["do"] == "undo" and asked["photos"]:
-        at = next((number for number, finding in enumerate(of_kind) if asked["photos"][0] in finding.photos), at)
+        at = next(
+            (number for number, finding in enumerate(of_kind) if asked["photos"][0] in finding.photos), at
+        )
     at = min(max(at, 0), len(of_kind) - 1)
     return of_kind[at], at, len(of_kind)
 
@@ -285,7 +356,9 @@ def _shown(one: Opened, photo: tuple[str, str], decisions: Sequence[Decision]) -
     position = _position(one, photo)
     given = {decision.action: decision.to for decision in decisions if decision.photo == photo}
     label = given.get("relabel") or one.catalogue.label(position)
-    return Shown(given.get("move") or photo[0], photo[1], label, _picture(one.catalogue.stored([position])[0]))
+    return Shown(
+        given.get("move") or photo[0], photo[1], label, _picture(one.catalogue.stored([position])[0])
+    )
 
 
 def _picture(stored: dict) -> str:

@@ -1,4 +1,6 @@
-"""What is wrong with a data set, in words and HTML: the kinds, one finding with its photos, the decisions, and what to do with the mended set."""
+"""What is wrong with a data set, in words and HTML: the kinds, one finding with its photos, the decisions,
+and what to do with the mended set.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +14,22 @@ from vit_demo.data.checks.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKA
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.ui.shared.html import render
 
-# Of each kind the keys of what it is called in the list, and of what a person should do about it; another hint is for how a photo was taken.
+# Of each kind the keys of what it is called in the list, and of what a person should do about it; another
+# hint is for how a photo was taken.
 TITLES = {kind: f"data.kind.{kind}" for kind in KINDS}
-HINTS = {kind: f"data.hint.{kind if kind in (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN) else 'quality'}" for kind in KINDS}
+HINTS = {
+    kind: f"data.hint.{kind if kind in (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN) else 'quality'}"
+    for kind in KINDS
+}
 # Decisions that are listed, the newest.
 LISTED = 100
 
 
 @dataclass(frozen=True)
 class Shown:
-    """A photo of a finding. split, label: as they are decided by now. source: a picture as data URI, "" for a broken file."""
+    """A photo of a finding. split, label: as they are decided by now. source: a picture as data URI, "" for a
+    broken file.
+    """
 
     split: str
     path: str
@@ -61,12 +69,14 @@ def kinds_html(found: Sequence[Finding], chosen: str, read: int, total: int) -> 
 
 
 def _counted(of_kind: Sequence[Finding]) -> str:
-    """"3", "3, and 11 to look at", or "11 to look at"."""
+    """ "3", "3, and 11 to look at", or "11 to look at"."""
     sure = sum(finding.sure for finding in of_kind)
     rest = len(of_kind) - sure
     if not rest:
         return str(sure)
-    return say("data.check.sure_and_rest", sure=sure, rest=rest) if sure else say("data.check.rest", rest=rest)
+    return (
+        say("data.check.sure_and_rest", sure=sure, rest=rest) if sure else say("data.check.rest", rest=rest)
+    )
 
 
 def imbalance(rare: Mapping[str, int], largest: tuple[str, int]) -> str:
@@ -77,12 +87,23 @@ def imbalance(rare: Mapping[str, int], largest: tuple[str, int]) -> str:
     return render("data/check#rare", names=names, label=largest[0], count=largest[1])
 
 
-def finding_html(finding: Finding | None, at: int, count: int, photos: Sequence[Shown], choices: Choices) -> str:
-    """One finding with its photos side by side and all that can be decided. at: its number among the ``count`` of its kind, from 0."""
+def finding_html(
+    finding: Finding | None, at: int, count: int, photos: Sequence[Shown], choices: Choices
+) -> str:
+    """One finding with its photos side by side and all that can be decided. at: its number among the
+    ``count`` of its kind, from 0.
+    """
     if finding is None:
         return render("data/check#nothing_left")
     cards = [_card(finding, photo, photos, choices) for photo in photos]
-    return render("data/check#finding", reason=reason(finding, photos), hint=say(HINTS[finding.kind]), at=at, total=count, cards=cards)
+    return render(
+        "data/check#finding",
+        reason=reason(finding, photos),
+        hint=say(HINTS[finding.kind]),
+        at=at,
+        total=count,
+        cards=cards,
+    )
 
 
 def reason(finding: Finding, photos: Sequence[Shown]) -> str:
@@ -94,7 +115,12 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
         note = finding.note if isinstance(finding.note, Sentence) else Sentence(finding.note)
         what = "same" if note.key == "data.note.same" else "alike"
         # The other numbers are for who reads the code.
-        return say(f"data.reason.{what}.{finding.kind}", how=note.values.get("likeness", note), first=photos[0].split, second=photos[1].split)
+        return say(
+            f"data.reason.{what}.{finding.kind}",
+            how=note.values.get("likeness", note),
+            first=photos[0].split,
+            second=photos[1].split,
+        )
     title = say(TITLES[finding.kind])
     return say("data.reason.noted", kind=title, note=finding.note) if finding.note else title
 
@@ -121,7 +147,11 @@ def found_words(finding: Finding, photo: tuple[str, str]) -> str:
     if finding.suggestion:
         return say("data.found.label", kind=title, label=label_title(finding.suggestion))
     other = next(((split, path) for split, path in finding.photos if (split, path) != photo), None)
-    return title if other is None else say("data.found.pair", kind=title, path="/".join(PurePath(other[1]).parts[-2:]), split=other[0])
+    return (
+        title
+        if other is None
+        else say("data.found.pair", kind=title, path="/".join(PurePath(other[1]).parts[-2:]), split=other[0])
+    )
 
 
 def decided_words(decision: Decision) -> str:
@@ -131,7 +161,9 @@ def decided_words(decision: Decision) -> str:
 
 def sentence(decision: Decision) -> str:
     """A decision by itself."""
-    return _with_why(say(f"data.decision.{decision.action}", to=_to(decision), path=short(decision.path)), decision)
+    return _with_why(
+        say(f"data.decision.{decision.action}", to=_to(decision), path=short(decision.path)), decision
+    )
 
 
 def _to(decision: Decision) -> str:
@@ -150,17 +182,25 @@ def short(path: str) -> str:
 def _card(finding: Finding, photo: Shown, photos: Sequence[Shown], choices: Choices) -> dict:
     """As the template takes it."""
     label = {
-        "action": "relabel", "title": say("data.check.it_is"), "verb": say("data.check.relabel"),
-        "options": [(name, label_title(name)) for name in choices.labels], "chosen": finding.suggestion or photo.label,
+        "action": "relabel",
+        "title": say("data.check.it_is"),
+        "verb": say("data.check.relabel"),
+        "options": [(name, label_title(name)) for name in choices.labels],
+        "chosen": finding.suggestion or photo.label,
     }
     # To the split of the other photo, else to another one.
     splits = [*(other.split for other in photos), *choices.splits]
     split = {
-        "action": "move", "title": say("data.check.into_split"), "verb": say("data.check.move"),
-        "options": [(name, name) for name in choices.splits], "chosen": next((name for name in splits if name != photo.split), ""),
+        "action": "move",
+        "title": say("data.check.into_split"),
+        "verb": say("data.check.move"),
+        "options": [(name, name) for name in choices.splits],
+        "chosen": next((name for name in splits if name != photo.split), ""),
     }
     # What the finding is about stands open, the rest is a fold away.
-    near, far = {LABEL: ([label], [split]), LEAKAGE: ([split], [label])}.get(finding.kind, ([], [label, split]))
+    near, far = {LABEL: ([label], [split]), LEAKAGE: ([split], [label])}.get(
+        finding.kind, ([], [label, split])
+    )
     return {"photo": photo, "short": short(photo.path), "near": near, "far": far}
 
 
@@ -175,11 +215,15 @@ def journal_html(decisions: Sequence[Decision], is_open: bool, mark: object = ""
     mark: the fingerprint of the mended set as a sentence, or why there is none, "" for not yet.
     """
     rows = [(one.number, sentence(one), short(one.path)) for one in reversed(decisions[-LISTED:])]
-    return render("data/check#journal", count=len(decisions), rows=rows, listed=LISTED, is_open=is_open, mark=mark)
+    return render(
+        "data/check#journal", count=len(decisions), rows=rows, listed=LISTED, is_open=is_open, mark=mark
+    )
 
 
 def away_html(decisions: Sequence[Decision], may_push: bool) -> str:
-    """What to do with the data set as it is mended. may_push: whether this computer is logged in to the Hub."""
+    """What to do with the data set as it is mended. may_push: whether this computer is logged in to the
+    Hub.
+    """
     left_out = sum(decision.action == "exclude" for decision in decisions)
     changed = len({decision.photo for decision in decisions if decision.action in ("relabel", "move")})
     return render("data/check#away", left_out=left_out, changed=changed, may_push=may_push)

@@ -34,7 +34,8 @@ SCORED = ("validation", "test")
 
 @dataclass(frozen=True)
 class Opened:
-    """key: what a page asks for it by, so that the next page of photos need not look through the folder for changes.
+    """key: what a page asks for it by, so that the next page of photos need not look through the folder for
+    changes.
 
     source: how it was opened. Two are the same by their key, however much is known of the photos by then.
     """
@@ -52,7 +53,9 @@ _lock = threading.RLock()
 
 
 def sources() -> list[tuple[str, str]]:
-    """(title, value) of the photos to choose from: the corrected ones and those that were brought in too, where they may be kept."""
+    """(title, value) of the photos to choose from: the corrected ones and those that were brought in too,
+    where they may be kept.
+    """
     return [*usual_sources(), corrected(), *brought()] if settings.load().review else usual_sources()
 
 
@@ -68,7 +71,10 @@ def corrected() -> tuple[str, str]:
 
 def brought() -> list[tuple[str, str]]:
     """(title, value) of the imports, the newest first."""
-    return [(say("data.source.brought", name=one.name, count=one.photos), one.spec) for one in imports.list_imports()]
+    return [
+        (say("data.source.brought", name=one.name, count=one.photos), one.spec)
+        for one in imports.list_imports()
+    ]
 
 
 def open_source(source: str | None) -> Opened:
@@ -83,7 +89,11 @@ def open_source(source: str | None) -> Opened:
         catalogue = Catalogue(data)
         found = statistics.kept(catalogue)
         # Drawn, so that a page from before a restart does not get another data set.
-        one = Opened(secrets.token_hex(8), catalogue if found is None else found.add_to(catalogue), (source or "").strip())
+        one = Opened(
+            secrets.token_hex(8),
+            catalogue if found is None else found.add_to(catalogue),
+            (source or "").strip(),
+        )
         _opened[one.key] = one
         while len(_opened) > KEEP:
             _opened.popitem(last=False)
@@ -91,7 +101,9 @@ def open_source(source: str | None) -> Opened:
 
 
 def opened(source: str | None, key: str) -> Opened:
-    """As it was when the page opened it; corrections are read anew, since a photo that was taken away must not be shown."""
+    """As it was when the page opened it; corrections are read anew, since a photo that was taken away must
+    not be shown.
+    """
     with _lock:
         if key in _opened and (source or "").strip() != REVIEW:
             _opened.move_to_end(key)
@@ -108,7 +120,9 @@ def learn(one: Opened, found: statistics.Numbers) -> None:
 
 
 def learn_findings(one: Opened, found: tuple[Finding, ...], looked_at: Sequence[tuple[str, str]]) -> None:
-    """From now on its photos can be found by what a check found of those that were looked at. found: the same object while it is the same."""
+    """From now on its photos can be found by what a check found of those that were looked at. found: the same
+    object while it is the same.
+    """
     with _lock:
         kept = _opened.get(one.key)
         if kept is not None and _learned.get(one.key) is not found:
@@ -120,7 +134,9 @@ def learn_findings(one: Opened, found: tuple[Finding, ...], looked_at: Sequence[
 
 def scored_runs() -> list[tuple[str, str]]:
     """(id, name) of the newest runs of which it is known what they said of each photo."""
-    return [(run.id, run.name) for run in runs.list_runs() if (run.model_folder / predictions.FILE).is_file()][:MOST_RUNS]
+    return [
+        (run.id, run.name) for run in runs.list_runs() if (run.model_folder / predictions.FILE).is_file()
+    ][:MOST_RUNS]
 
 
 def with_run(one: Opened, run_id: str) -> Catalogue:
@@ -144,12 +160,18 @@ def with_run(one: Opened, run_id: str) -> Catalogue:
 
 
 def _ask(catalogue: Catalogue, run: runs.Run) -> Catalogue:
-    found = [(split, prediction) for split in SCORED for prediction in predictions.read(run.model_folder, split)]
+    found = [
+        (split, prediction) for split in SCORED for prediction in predictions.read(run.model_folder, split)
+    ]
     rows = catalogue.lookup([split for split, _ in found], [prediction.path for _, prediction in found])
     if not len(found) or (rows < 0).all():
         raise UserError("error.data_tab.other_photos", run=run.name)
     names = tuple(sorted({*catalogue.labels, *(prediction.said for _, prediction in found)}))
     # Number -1, of a photo that the run did not look at, is the last.
     said = np.array([*(names.index(prediction.said) for _, prediction in found), -1], dtype=np.int32)[rows]
-    probability = np.array([*(prediction.probability for _, prediction in found), np.nan], dtype=np.float32)[rows]
-    return catalogue.knowing(said=said, said_names=names, numbers={**(catalogue.known.numbers or {}), "probability": probability})
+    probability = np.array([*(prediction.probability for _, prediction in found), np.nan], dtype=np.float32)[
+        rows
+    ]
+    return catalogue.knowing(
+        said=said, said_names=names, numbers={**(catalogue.known.numbers or {}), "probability": probability}
+    )

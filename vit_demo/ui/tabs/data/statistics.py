@@ -1,4 +1,6 @@
-"""Data: how many photos there are, how large, how bright, how sharp and of what colour, as figures with a table beside each."""
+"""Data: how many photos there are, how large, how bright, how sharp and of what colour, as figures with a
+table beside each.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,9 @@ SPREADS = {"side": "{:,.0f} px", "ratio": "{:.2f}", "brightness": "{:.0f} %", "s
 def build(speech: Speech) -> gr.HTML:
     """Lay out the view; what it shows is told again in another language."""
     script = (settings.ASSETS / "theme" / "numbers.js").read_text(encoding="utf-8")
-    shown = speech(gr.HTML, padding=False, js_on_load=script, words=Told(current_language), elem_id="data-numbers")
+    shown = speech(
+        gr.HTML, padding=False, js_on_load=script, words=Told(current_language), elem_id="data-numbers"
+    )
     shown.select(again, None, shown, **QUIET, trigger_mode="always_last", concurrency_limit=AT_ONCE)
     return shown
 
@@ -50,7 +54,9 @@ def again(event: gr.EventData) -> Iterator[str]:
 
 
 def show(source: str | None) -> Iterator[str]:
-    """Inputs: source, None where the numbers are not looked at. Outputs: counts at once, all else as soon as it is known, progress until then."""
+    """Inputs: source, None where the numbers are not looked at. Outputs: counts at once, all else as soon as
+    it is known, progress until then.
+    """
     if source is None:
         return
     try:
@@ -67,11 +73,18 @@ def show(source: str | None) -> Iterator[str]:
         yield _numbers(source, counts=_counts(catalogue), refused=job.error)
         return
     learn(one, job.result)
-    yield _numbers(source, counts=_counts(catalogue), measured=measured(catalogue, job.result), printed=_printed(catalogue.data))
+    yield _numbers(
+        source,
+        counts=_counts(catalogue),
+        measured=measured(catalogue, job.result),
+        printed=_printed(catalogue.data),
+    )
 
 
 def _numbers(source: str, **parts: Any) -> Markup:
-    """counts, measured: a section, and all others. progress: a job. refused: why there are no numbers. printed: the data set as Python prints it."""
+    """counts, measured: a section, and all others. progress: a job. refused: why there are no numbers.
+    printed: the data set as Python prints it.
+    """
     nothing = {"counts": None, "progress": None, "measured": None, "refused": "", "printed": ""}
     return render("data/numbers#numbers", source=source, **{**nothing, **parts})
 
@@ -97,7 +110,14 @@ def _classes(catalogue: Catalogue) -> list[str]:
 
 def _counts(catalogue: Catalogue) -> Section:
     counts, labels = catalogue.counts(), _classes(catalogue)
-    rows = [[label_title(label), catalogue.labels.index(label), *(f"{counts[split][label]:,}" for split in counts)] for label in labels]
+    rows = [
+        [
+            label_title(label),
+            catalogue.labels.index(label),
+            *(f"{counts[split][label]:,}" for split in counts),
+        ]
+        for label in labels
+    ]
     rows.append([say("data.numbers.all"), "", *(f"{sum(counts[split].values()):,}" for split in counts)])
     values = {label_title(label): {split: counts[split][label] for split in counts} for label in labels}
     figure = bars_figure(values, SPLIT_COLOURS, "{:,.0f}".format, say("data.numbers.counts_figure"))
@@ -109,14 +129,21 @@ def _counts(catalogue: Catalogue) -> Section:
 
 
 def measured(catalogue: Catalogue, numbers: Numbers) -> dict:
-    """All that was seen of the photos themselves: how many were looked at and what is wrong with them, in sentences; the sections."""
+    """All that was seen of the photos themselves: how many were looked at and what is wrong with them, in
+    sentences; the sections.
+    """
     fine, sections = numbers.fine, []
     if fine.any():
         labels = np.array([catalogue.label(place) for place in numbers.places], dtype=object)
-        groups = {say("data.numbers.all_photos"): fine, **{label_title(label): fine & (labels == label) for label in _classes(catalogue)}}
+        groups = {
+            say("data.numbers.all_photos"): fine,
+            **{label_title(label): fine & (labels == label) for label in _classes(catalogue)},
+        }
         columns = {
-            "side": np.minimum(numbers.width, numbers.height), "ratio": numbers.width / np.maximum(numbers.height, 1),
-            "brightness": 100 * numbers.brightness, "sharpness": numbers.sharpness,
+            "side": np.minimum(numbers.width, numbers.height),
+            "ratio": numbers.width / np.maximum(numbers.height, 1),
+            "brightness": 100 * numbers.brightness,
+            "sharpness": numbers.sharpness,
         }
         spreads = [_spread(name, values, groups) for name, values in columns.items()]
         sections = [_sizes(numbers), *filter(None, spreads), _colours(numbers, groups)]
@@ -128,14 +155,24 @@ def _seen(catalogue: Catalogue, numbers: Numbers) -> dict[str, str]:
     seen = say("data.numbers.seen", count=len(numbers))
     if len(numbers) < len(catalogue):
         seen = say("data.numbers.drawn", count=len(numbers), total=len(catalogue))
-    counts = {within(name): int(((numbers.problems >= 0) & (numbers.problems >> bit & 1 == 1)).sum()) for bit, name in enumerate(WARNINGS)}
+    counts = {
+        within(name): int(((numbers.problems >= 0) & (numbers.problems >> bit & 1 == 1)).sum())
+        for bit, name in enumerate(WARNINGS)
+    }
     counts[say("data.broken")] = int((~numbers.fine).sum())
     problems = listed(f"{title} {count:,}" for title, count in counts.items() if count)
-    return {"seen": seen, "problems": say("data.numbers.problems", problems=problems) if problems else say("data.numbers.no_problem")}
+    return {
+        "seen": seen,
+        "problems": say("data.numbers.problems", problems=problems)
+        if problems
+        else say("data.numbers.no_problem"),
+    }
 
 
 def _sizes(numbers: Numbers) -> Section:
-    sizes, counts = np.unique(np.stack([numbers.width, numbers.height], axis=1)[numbers.fine], axis=0, return_counts=True)
+    sizes, counts = np.unique(
+        np.stack([numbers.width, numbers.height], axis=1)[numbers.fine], axis=0, return_counts=True
+    )
     order = np.argsort(-counts, kind="stable")[:8]
     named = {f"{sizes[at, 0]} x {sizes[at, 1]} px": int(counts[at]) for at in order}
     if (rest := int(counts.sum()) - sum(named.values())) > 0:
@@ -143,12 +180,17 @@ def _sizes(numbers: Numbers) -> Section:
     series = say("data.numbers.photos_series")
     values = {name: {series: count} for name, count in named.items()}
     figure = bars_figure(values, {series: "#15803d"}, "{:,.0f}".format, say("data.numbers.sizes_figure"))
-    facts = table([say("data.numbers.size"), say("data.numbers.photos")], [[name, f"{count:,}"] for name, count in named.items()])
+    facts = table(
+        [say("data.numbers.size"), say("data.numbers.photos")],
+        [[name, f"{count:,}"] for name, count in named.items()],
+    )
     return Section(say("data.numbers.sizes"), say("data.numbers.sizes_note"), figure, facts)
 
 
 def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Section | None:
-    """Five numbers of a column, of all photos and of each class; None where nothing is known. name: one of SPREADS."""
+    """Five numbers of a column, of all photos and of each class; None where nothing is known. name: one of
+    SPREADS.
+    """
     rows = {}
     for group, chosen in groups.items():
         known = values[chosen & ~np.isnan(values)]
@@ -157,14 +199,29 @@ def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Sec
     if not rows:
         return None
     title, form = say(f"data.spread.{name}"), SPREADS[name]
-    header = ["", *(say("data.numbers.median") if share == 50 else say("data.numbers.below", share=share) for share in PERCENTS)]
+    header = [
+        "",
+        *(
+            say("data.numbers.median") if share == 50 else say("data.numbers.below", share=share)
+            for share in PERCENTS
+        ),
+    ]
     facts = table(header, [[group, *map(form.format, five)] for group, five in rows.items()])
-    return Section(title, say(f"data.spread.{name}_note"), spread_figure(rows, form.format, name == "sharpness", title), facts)
+    return Section(
+        title,
+        say(f"data.spread.{name}_note"),
+        spread_figure(rows, form.format, name == "sharpness", title),
+        facts,
+    )
 
 
 def _colours(numbers: Numbers, groups: dict[str, np.ndarray]) -> Section:
     colours = {say(f"data.colour.{name}"): colour for name, colour in COLOURS.items()}
-    means = {group: dict(zip(colours, numbers.colour[chosen].mean(axis=0).tolist())) for group, chosen in groups.items() if chosen.any()}
+    means = {
+        group: dict(zip(colours, numbers.colour[chosen].mean(axis=0).tolist()))
+        for group, chosen in groups.items()
+        if chosen.any()
+    }
     figure = bars_figure(means, colours, percent, say("data.numbers.colour_figure"))
     facts = table(["", *colours], [[group, *map(percent, mean.values())] for group, mean in means.items()])
     return Section(say("data.numbers.colour"), say("data.numbers.colour_note"), figure, facts)

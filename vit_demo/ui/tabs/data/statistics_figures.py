@@ -1,4 +1,6 @@
-"""The numbers of a data set as small drawings (SVG), which a phone shows at once and which take the colours of the page."""
+"""The numbers of a data set as small drawings (SVG), which a phone shows at once and which take the colours
+of the page.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,12 @@ WIDTH, NAMES, ROW = 480, 140, 30
 PERCENTS = (5, 25, 50, 75, 95)
 
 
-def bars_figure(rows: dict[str, dict[str, float]], colours: Mapping[str, str], written: Callable[[float], str], title: str) -> Markup:
-    """Bars from 0. rows: {row: {series: value}}. colours: of each series. written: a value as text at the end of its bar."""
+def bars_figure(
+    rows: dict[str, dict[str, float]], colours: Mapping[str, str], written: Callable[[float], str], title: str
+) -> Markup:
+    """Bars from 0. rows: {row: {series: value}}. colours: of each series. written: a value as text at the end
+    of its bar.
+    """
     most = max((value for values in rows.values() for value in values.values()), default=0) or 1
     height, top, shapes = 16, 28, []
     for number, (name, colour) in enumerate(colours.items()):
@@ -33,8 +39,12 @@ def bars_figure(rows: dict[str, dict[str, float]], colours: Mapping[str, str], w
     return _figure(top, shapes, title)
 
 
-def spread_figure(rows: dict[str, Sequence[float]], written: Callable[[float], str], logarithmic: bool, title: str) -> Markup:
-    """A box a row: from the second to the fourth number, a mark at the third, lines out to the first and last. rows: {row: five numbers, see PERCENTS}."""
+def spread_figure(
+    rows: dict[str, Sequence[float]], written: Callable[[float], str], logarithmic: bool, title: str
+) -> Markup:
+    """A box a row: from the second to the fourth number, a mark at the third, lines out to the first and
+    last. rows: {row: five numbers, see PERCENTS}.
+    """
     values = np.array(list(rows.values()), dtype=float)
     low, high = float(values.min()), float(values.max())
     scale = math.log10 if logarithmic and low > 0 else float
@@ -51,7 +61,16 @@ def spread_figure(rows: dict[str, Sequence[float]], written: Callable[[float], s
         middle = top + ROW / 2
         shapes.append(_text(NAMES - 8, middle + 4, name, "end"))
         shapes.append(_line(first, last, middle, middle, 1.5))
-        shapes.append(_rect(f"{second:.1f}", top + 6, f"{max(2.0, fourth - second):.1f}", ROW - 12, fill="#86b79a", stroke="currentColor"))
+        shapes.append(
+            _rect(
+                f"{second:.1f}",
+                top + 6,
+                f"{max(2.0, fourth - second):.1f}",
+                ROW - 12,
+                fill="#86b79a",
+                stroke="currentColor",
+            )
+        )
         shapes.append(_line(third, third, top + 4, top + ROW - 4, 3))
         top += ROW
     shapes.append(_text(at(low), top + 14, written(low), small=True))
@@ -65,12 +84,28 @@ def _rect(x: object, y: object, width: object, height: object, **colours: str) -
 
 
 def _line(x1: float, x2: float, y1: float, y2: float, width: float) -> dict:
-    return {"kind": "line", "at": {"x1": f"{x1:.1f}", "x2": f"{x2:.1f}", "y1": y1, "y2": y2, "stroke": "currentColor", "stroke-width": width}}
+    return {
+        "kind": "line",
+        "at": {
+            "x1": f"{x1:.1f}",
+            "x2": f"{x2:.1f}",
+            "y1": y1,
+            "y2": y2,
+            "stroke": "currentColor",
+            "stroke-width": width,
+        },
+    }
 
 
 def _text(x: float, y: float, text: str, anchor: str = "start", small: bool = False) -> dict:
     text = text if len(text) <= 18 or anchor != "end" else f"{text[:17]}…"
-    at = {"x": f"{x:.1f}", "y": f"{y:.1f}", "font-size": 13 if small else 14, "text-anchor": anchor, "fill": "currentColor"}
+    at = {
+        "x": f"{x:.1f}",
+        "y": f"{y:.1f}",
+        "font-size": 13 if small else 14,
+        "text-anchor": anchor,
+        "fill": "currentColor",
+    }
     return {"kind": "text", "at": at, "text": text}
 
 

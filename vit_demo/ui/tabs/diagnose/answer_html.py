@@ -64,18 +64,31 @@ def refused(why: object, key: str = "diagnose.refused") -> Markup:
 
 
 def answer_html(view: View, answer: Diagnosis) -> Markup:
-    """What is wrong with the photo, the answer in large type, or that there is none; all classes and what to do folded below it."""
+    """What is wrong with the photo, the answer in large type, or that there is none; all classes and what to
+    do folded below it.
+    """
     kind, notes = answer.verdict or Verdict.DIAGNOSIS, notes_on(view, _suspected(answer))
-    return render("diagnose/answer#answer", view=view, answer=answer, kind=kind, headline=_headline(view, answer), notes=notes)
+    return render(
+        "diagnose/answer#answer",
+        view=view,
+        answer=answer,
+        kind=kind,
+        headline=_headline(view, answer),
+        notes=notes,
+    )
 
 
 def _headline(view: View, answer: Diagnosis) -> Headline:
     """A class and its probability, the classes that are left, or that this is none of them."""
     if answer.verdict == Verdict.NOT_KNOWN:
-        return Headline(say("diagnose.not_known"), say("diagnose.not_known_label"), say("diagnose.not_known_note"))
+        return Headline(
+            say("diagnose.not_known"), say("diagnose.not_known_label"), say("diagnose.not_known_note")
+        )
     if answer.verdict == Verdict.UNSURE:
         left = say("diagnose.either", labels=view.either(answer.prediction_set))
-        return Headline(say("diagnose.unsure"), left, say("diagnose.unsure_note", several=say("diagnose.several")))
+        return Headline(
+            say("diagnose.unsure"), left, say("diagnose.unsure_note", several=say("diagnose.several"))
+        )
     probability = say("diagnose.probability", percent=view.percent(answer.probability))
     return Headline(say("diagnose.most_likely"), view.title(answer.label), probability)
 
@@ -91,10 +104,24 @@ def notes_on(view: View, labels: list[str]) -> list[tuple[str, Note, list[str]]]
         note = read_note(view.classifier.checkpoint.folder, label, current_language())
         if note is not None:
             title = say("notes.title") if len(labels) == 1 else say("notes.title_for", label=view.name(label))
-            notes.append((title, note, list(dict.fromkeys(fact.source for facts in note.sections.values() for fact in facts if fact.source))))
+            notes.append(
+                (
+                    title,
+                    note,
+                    list(
+                        dict.fromkeys(
+                            fact.source for facts in note.sections.values() for fact in facts if fact.source
+                        )
+                    ),
+                )
+            )
     return notes
 
 
 def where_note(view: View, answer: Diagnosis) -> str:
     """What the map beside the answer means; nothing where there is no answer and so no map."""
-    return "" if answer.verdict == Verdict.NOT_KNOWN else render("diagnose/answer#where", label=view.name(answer.label), method=DEFAULT)
+    return (
+        ""
+        if answer.verdict == Verdict.NOT_KNOWN
+        else render("diagnose/answer#where", label=view.name(answer.label), method=DEFAULT)
+    )

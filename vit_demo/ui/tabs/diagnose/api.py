@@ -1,4 +1,6 @@
-"""The Diagnose tab for programs: named endpoints that answer with JSON, which are tools for assistants (MCP) too. See docs/api.md."""
+"""The Diagnose tab for programs: named endpoints that answer with JSON, which are tools for assistants (MCP)
+too. See docs/api.md.
+"""
 
 from __future__ import annotations
 
@@ -39,10 +41,16 @@ def build() -> None:
     ask_many.click(diagnose_batch, [photos, model, language], answer, api_name="diagnose_batch")
 
 
-def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE, photos: list[str] | None = None) -> dict:
+def diagnose(
+    photo: str | None = None,
+    model: str = EMBEDDED,
+    language: str = DEFAULT_LANGUAGE,
+    photos: list[str] | None = None,
+) -> dict:
     """Diagnose a bean leaf from a photo, or one plant from photos of up to 12 of its leaves.
 
-    Bean rust, angular leaf spot or healthy; or that it is none of these, with the verdict "not_known". A photo is no laboratory test.
+    Bean rust, angular leaf spot or healthy; or that it is none of these, with the verdict "not_known". A
+    photo is no laboratory test.
 
     Args:
         photo: A photo file of one leaf.
@@ -51,23 +59,34 @@ def diagnose(photo: str | None = None, model: str = EMBEDDED, language: str = DE
         photos: Photo files of other leaves of the same plant, up to 12 in all.
 
     Returns:
-        verdict: diagnosis, unsure, not_known, or mixed (the leaves differ). label, probability (0 to 1), scores of every class (summing to 1).
-        prediction_set: classes that are left. text: the answer in words, and its language. counts: leaves that are sure of each class.
-        voted: leaves that the answer rests on. leaves: the answer for each photo; of one that cannot be used only photo and error.
-        photo, temperature, distance (above 1 is not known) and quality (what is wrong with the photo): of a single photo, else null.
+        verdict: diagnosis, unsure, not_known, or mixed (the leaves differ). label, probability (0 to 1),
+        scores of every class (summing to 1). prediction_set: classes that are left. text: the answer in
+        words, and its language. counts: leaves that are sure of each class. voted: leaves that the answer
+        rests on. leaves: the answer for each photo; of one that cannot be used only photo and error. photo,
+        temperature, distance (above 1 is not known) and quality (what is wrong with the photo): of a single
+        photo, else null.
     """
     files = [*([photo] if photo else []), *(photos or [])]
     with _answering(language):
         classifier = get_classifier(model)
         found = combine(ask(classifier, files))
         answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
-        answer["leaves"] = [_in_words(leaf, said) for leaf, said in zip(found.leaves, answer["leaves"], strict=True)]
+        answer["leaves"] = [
+            _in_words(leaf, said) for leaf, said in zip(found.leaves, answer["leaves"], strict=True)
+        ]
         one = found.leaves[0]
-        # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no verdict.
-        return {**answer, **told(classifier, one, language)} if len(files) == 1 and isinstance(one, Diagnosis) else answer
+        # Of a single photo all is as it is by itself: a model that was never taught when to be silent has no
+        # verdict.
+        return (
+            {**answer, **told(classifier, one, language)}
+            if len(files) == 1 and isinstance(one, Diagnosis)
+            else answer
+        )
 
 
-def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE) -> list[dict]:
+def diagnose_batch(
+    photos: list[str] | None = None, model: str = EMBEDDED, language: str = DEFAULT_LANGUAGE
+) -> list[dict]:
     """Diagnose many photos of bean leaves, each by itself.
 
     Args:
@@ -76,15 +95,22 @@ def diagnose_batch(photos: list[str] | None = None, model: str = EMBEDDED, langu
         language: Of the texts: en, zh, fr, sw, es or pt.
 
     Returns:
-        An object for each photo, in their order: photo (its name), verdict, label, probability (0 to 1), scores, prediction_set, temperature,
-        distance, quality, language and text. Of a file that cannot be used only photo, error and language.
+        An object for each photo, in their order: photo (its name), verdict, label, probability (0 to 1),
+        scores, prediction_set, temperature, distance, quality, language and text. Of a file that cannot be
+        used only photo, error and language.
     """
     with _answering(language):
         classifier = get_classifier(model)
-        if not any(True for _ in _items(photos)) or any(True for _ in itertools.islice(_items(photos), MOST, None)):
+        if not any(True for _ in _items(photos)) or any(
+            True for _ in itertools.islice(_items(photos), MOST, None)
+        ):
             raise UserError("error.page.batch", most=MOST)
         batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
-        return [_in_words(answer, as_dict(classifier, answer, language)) for batch in batches for answer, _ in batch]
+        return [
+            _in_words(answer, as_dict(classifier, answer, language))
+            for batch in batches
+            for answer, _ in batch
+        ]
 
 
 def _in_words(answer: Answer, said: dict) -> dict:
@@ -100,7 +126,9 @@ def _items(files: list[str] | None) -> Iterator[Item]:
 
 @contextlib.contextmanager
 def _answering(language: str) -> Iterator[None]:
-    """Within, texts are in the language that was asked for, and so is what a UserError becomes; one that we do not have is refused."""
+    """Within, texts are in the language that was asked for, and so is what a UserError becomes; one that we
+    do not have is refused.
+    """
     with speaking(language if language in LANGUAGES else DEFAULT_LANGUAGE):
         try:
             if language not in LANGUAGES:

@@ -1,4 +1,6 @@
-"""That is wrong, it is …: a photo with what it shows, kept to teach the model, if the person at the page says so."""
+"""That is wrong, it is …: a photo with what it shows, kept to teach the model, if the person at the page says
+so.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +29,13 @@ from vit_demo.ui.tabs.diagnose.asked import Asked
 SURE = (None, Verdict.DIAGNOSIS)
 # In the list of classes: no class is called so.
 OTHER = " "
-# The name is asked for only where none of the classes is chosen; the browser says what is missing before anything is sent.
-# In another language the form is written anew: it closes and hides the name, and what was filled in may go. It is put back for the same photo.
+# The name is asked for only where none of the classes is chosen; the browser says what is missing before
+# anything is sent. In another language the form is written anew: it closes and hides the name, and what was
+# filled in may go. It is put back for the same photo.
 SCRIPT = """let kept = null;
-const what = form => [form.elements.photo.value, ...Array.from(form.elements.label.options, option => option.value).sort()].join('\\n');
+const what = form => [
+    form.elements.photo.value, ...Array.from(form.elements.label.options, option => option.value).sort(),
+].join('\\n');
 const keep = () => {
     const form = element.querySelector('form');
     if (form) kept = {what: what(form), given: [...new FormData(form)], open: form.closest('details').open};
@@ -44,14 +49,16 @@ new MutationObserver(() => {
         return;
     }
     for (const [name, value] of kept.given) {
-        if (form.elements[name].type === 'checkbox') form.elements[name].checked = true; else form.elements[name].value = value;
+        if (form.elements[name].type === 'checkbox') form.elements[name].checked = true;
+        else form.elements[name].value = value;
     }
     form.elements.label.dispatchEvent(new Event('change', {bubbles: true}));
     form.closest('details').open = kept.open;
 }).observe(element, {childList: true, subtree: true, attributeFilter: ['lang']});
 element.addEventListener('change', event => {
     const form = event.target.closest('form');
-    const named = form.elements.other, wanted = 'other' in (form.elements.label.selectedOptions[0]?.dataset ?? {});
+    const named = form.elements.other;
+    const wanted = 'other' in (form.elements.label.selectedOptions[0]?.dataset ?? {});
     named.required = wanted;
     named.closest('label').hidden = !wanted;
 });
@@ -66,7 +73,9 @@ element.addEventListener('click', event => {
 
 
 def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
-    """Lay out the form; none where it is switched off. Inputs: what the parts of the tab share; the photo, and what was said of it."""
+    """Lay out the form; none where it is switched off. Inputs: what the parts of the tab share; the photo,
+    and what was said of it.
+    """
     if not settings.load().review:
         return
     form = gr.HTML("", js_on_load=SCRIPT, elem_id="diagnose-correction")
@@ -79,7 +88,9 @@ def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
 
 
 def draw(photo: str | None, said: dict | None) -> str:
-    """Inputs: photo file, what was said of it. Outputs: the form in HTML; nothing where there is no answer to correct."""
+    """Inputs: photo file, what was said of it. Outputs: the form in HTML; nothing where there is no answer to
+    correct.
+    """
     try:
         return "" if photo is None or not (said or {}).get("answer") else _form(_Answered.of(said), photo)
     except UserError:  # the model was deleted since
@@ -87,12 +98,16 @@ def draw(photo: str | None, said: dict | None) -> str:
 
 
 def answer(photo: str | None, said: dict | None, event: gr.EventData) -> str:
-    """Inputs: photo file, what was said of it, what was filled in or is to be removed. Outputs: what was done, in HTML."""
+    """Inputs: photo file, what was said of it, what was filled in or is to be removed. Outputs: what was
+    done, in HTML.
+    """
     given = event.value
     view = _Answered.of(said)
     if given.get("remove"):
         review_set.remove(str(given["remove"]))
-        return render("diagnose/correction#removed", number=len(review_set.corrections()), form=_form(view, photo))
+        return render(
+            "diagnose/correction#removed", number=len(review_set.corrections()), form=_form(view, photo)
+        )
     return _stored(view, _store(view, photo, given))
 
 
@@ -115,15 +130,26 @@ def _store(view: _Answered, photo: str | None, given: dict) -> Correction:
     if photo is None or given.get("photo") != _token(photo):
         raise UserError("error.page.other_photo")
     checkpoint = view.classifier.checkpoint
-    said = Said(view.answer.label, view.answer.probability, view.answer.verdict, checkpoint.name, checkpoint.revision)
+    said = Said(
+        view.answer.label, view.answer.probability, view.answer.verdict, checkpoint.name, checkpoint.revision
+    )
     label = _known(view, str(given.get("label") or "").strip() or str(given.get("other") or ""))
     return review_set.store(open_photo(photo), label, said, str(given.get("note") or ""))
 
 
 def _known(view: _Answered, label: str) -> str:
-    """The class that this is a name of, in the language of the page or as it is called in the model; else the name itself."""
+    """The class that this is a name of, in the language of the page or as it is called in the model; else the
+    name itself.
+    """
     wanted = same_class(label)
-    return next((known for known in view.answer.scores if wanted in (same_class(known), same_class(view.name(known)))), label)
+    return next(
+        (
+            known
+            for known in view.answer.scores
+            if wanted in (same_class(known), same_class(view.name(known)))
+        ),
+        label,
+    )
 
 
 def _token(photo: str) -> str:
@@ -134,9 +160,14 @@ def _token(photo: str) -> str:
 def _form(view: _Answered, photo: str) -> Markup:
     sure = view.answer.verdict in SURE
     return render(
-        "diagnose/correction#form", title="diagnose.correction.title" if sure else "diagnose.correction.title_unsure", token=_token(photo),
-        options=[(label, _option(view, label, sure and label == view.answer.label)) for label in view.answer.scores],
-        other=OTHER, lengths=(LABEL_LENGTH, NOTE_LENGTH),
+        "diagnose/correction#form",
+        title="diagnose.correction.title" if sure else "diagnose.correction.title_unsure",
+        token=_token(photo),
+        options=[
+            (label, _option(view, label, sure and label == view.answer.label)) for label in view.answer.scores
+        ],
+        other=OTHER,
+        lengths=(LABEL_LENGTH, NOTE_LENGTH),
     )
 
 
@@ -146,4 +177,6 @@ def _option(view: _Answered, label: str, is_answer: bool) -> str:
 
 def _stored(view: _Answered, correction: Correction) -> Markup:
     name = view.name(correction.label) if correction.label in view.answer.scores else correction.label
-    return render("diagnose/correction#stored", number=len(review_set.corrections()), name=name, id=correction.id)
+    return render(
+        "diagnose/correction#stored", number=len(review_set.corrections()), name=name, id=correction.id
+    )

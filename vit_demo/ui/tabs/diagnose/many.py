@@ -1,4 +1,6 @@
-"""Many photos: files or a zip in, a table out that fills while they are looked at, CSV and JSON to take away."""
+"""Many photos: files or a zip in, a table out that fills while they are looked at, CSV and JSON to take
+away.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,14 @@ element.addEventListener('click', (event) => {
 def build(asked: Asked) -> None:
     """Lay out the view. Inputs: what the parts of the tab share."""
     speech, job = asked.speech, gr.Textbox("", visible=False)
-    files = speech(gr.File, label=Told("diagnose.many_files"), file_count="multiple", height=160, elem_id="many-files")
+    files = speech(
+        gr.File, label=Told("diagnose.many_files"), file_count="multiple", height=160, elem_id="many-files"
+    )
     with gr.Row(elem_classes="actions"):
         start = speech(gr.Button, value=Told("diagnose.many_start"), variant="primary", elem_id="many-start")
-        stop = speech(gr.Button, value=Told("diagnose.many_stop"), variant="stop", visible=False, elem_id="many-stop")
+        stop = speech(
+            gr.Button, value=Told("diagnose.many_stop"), variant="stop", visible=False, elem_id="many-stop"
+        )
         csv = speech(gr.DownloadButton, label=Told("diagnose.many_csv"), visible=False, elem_id="many-csv")
         json = speech(gr.DownloadButton, label=Told("diagnose.many_json"), visible=False, elem_id="many-json")
     status = gr.HTML(_empty(), padding=False, elem_id="many-status")
@@ -47,7 +53,9 @@ def build(asked: Asked) -> None:
 
 
 def run(files: list[str] | None, model: str) -> Iterator[tuple]:
-    """Inputs: photo and zip files, model. Outputs: the job's id, progress, table, the two buttons, the files to take away."""
+    """Inputs: photo and zip files, model. Outputs: the job's id, progress, table, the two buttons, the files
+    to take away.
+    """
     try:
         job = ManyPhotos(classifier=get_classifier(model), files=files or [])
     except UserError as error:
@@ -81,7 +89,9 @@ def halt(job_id: str) -> None:
 
 
 def choose(job_id: str, event: gr.SelectData) -> tuple:
-    """Inputs: the job's id, the button in the table. Outputs: the table with that kind or page, and the files to take away."""
+    """Inputs: the job's id, the button in the table. Outputs: the table with that kind or page, and the files
+    to take away.
+    """
     job = JOBS.find(job_id)
     if job is None:
         return render("diagnose/many#lost"), *_files(None)

@@ -1,4 +1,6 @@
-"""The answers for many photos on the page: a job that fills with rows, and its table in HTML, fifty rows at a time, in the current language."""
+"""The answers for many photos on the page: a job that fills with rows, and its table in HTML, fifty rows at a
+time, in the current language.
+"""
 
 from __future__ import annotations
 
@@ -50,12 +52,17 @@ class Row:
         """What it is filtered by."""
         if isinstance(self.answer, Refusal):
             return REFUSED
-        return self.answer.verdict if self.answer.verdict in (UNSURE, NOT_KNOWN) else f"{CLASS}{self.answer.label}"
+        return (
+            self.answer.verdict
+            if self.answer.verdict in (UNSURE, NOT_KNOWN)
+            else f"{CLASS}{self.answer.label}"
+        )
 
 
 @dataclass
 class ManyPhotos(Job[None]):
-    """Photos that one person sent, of ``total`` in all. kind, page: what of the table is looked at. left: seconds until the end, as it looks.
+    """Photos that one person sent, of ``total`` in all. kind, page: what of the table is looked at. left:
+    seconds until the end, as it looks.
 
     saved: the files to take away, made once it has ended.
     """
@@ -76,14 +83,18 @@ class ManyPhotos(Job[None]):
             yield from (replace(item, name=item.name[before:]) for item in walk([file]))
 
     def run(self) -> Iterator[None]:
-        """Diagnose all, or until it is told to stop; comes back after each batch. Raises UserError for a broken archive, or too many."""
+        """Diagnose all, or until it is told to stop; comes back after each batch. Raises UserError for a
+        broken archive, or too many.
+        """
         self.total = sum(1 for _ in self.items())
         if self.total == 0:
             raise UserError("diagnose.many_none")
         if self.total > MOST:
             raise UserError("diagnose.many_too_many", total=self.total, most=MOST)
         self.state, start = JobState.RUNNING, time.monotonic()
-        for batch in diagnose_batches(lambda paths: diagnose_files(self.classifier, paths), self.items(), thumbnail):
+        for batch in diagnose_batches(
+            lambda paths: diagnose_files(self.classifier, paths), self.items(), thumbnail
+        ):
             self.rows += [Row(answer, thumb or "") for answer, thumb in batch]
             if self.stop_asked.is_set():
                 self.end(JobState.STOPPED)
@@ -108,7 +119,9 @@ def save(job: ManyPhotos) -> tuple[str, str]:
         folder = Path(tempfile.mkdtemp(prefix="vit_demo-many-"))
         columns = [*COLUMNS, *(f"score_{label}" for label in job.classifier.labels)]
         with (folder / "leaves.csv").open("w", encoding="utf-8", newline="") as file:
-            csv.writer(file).writerows([columns, *(csv_row(row.answer, current_language(), columns) for row in job.rows)])
+            csv.writer(file).writerows(
+                [columns, *(csv_row(row.answer, current_language(), columns) for row in job.rows)]
+            )
         told = [as_dict(job.classifier, row.answer, current_language()) for row in job.rows]
         (folder / "leaves.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
         job.saved = str(folder / "leaves.csv"), str(folder / "leaves.json")
@@ -119,30 +132,60 @@ def status_html(job: ManyPhotos) -> Markup:
     """How far it is: a bar and the time left, or how it ended."""
     done = len(job.rows)
     if not job.is_going:
-        return render("diagnose/many#status", text=say("diagnose.many_done" if done == job.total else "diagnose.many_stopped", done=done, total=job.total))
+        return render(
+            "diagnose/many#status",
+            text=say(
+                "diagnose.many_done" if done == job.total else "diagnose.many_stopped",
+                done=done,
+                total=job.total,
+            ),
+        )
     if not done:
         return render("diagnose/many#status", text=say("diagnose.many_counting"))
-    unit, number = ("diagnose.many_seconds", job.left) if job.left < 90 else ("diagnose.many_minutes", job.left / 60)
+    unit, number = (
+        ("diagnose.many_seconds", job.left) if job.left < 90 else ("diagnose.many_minutes", job.left / 60)
+    )
     text = say("diagnose.many_progress", done=done, total=job.total, left=say(unit, number=round(number)))
     return render("diagnose/many#progress", text=text, done=done, total=job.total)
 
 
 def table_html(job: ManyPhotos) -> str:
-    """How many there are of each kind, as buttons that choose one; the photos of the one chosen; buttons to turn the page."""
+    """How many there are of each kind, as buttons that choose one; the photos of the one chosen; buttons to
+    turn the page.
+    """
     if not job.rows:
         return ""
     view = View(job.classifier)
-    counts = {ALL: len(job.rows), **{f"{CLASS}{label}": 0 for label in job.classifier.labels}, UNSURE: 0, NOT_KNOWN: 0, REFUSED: 0}
+    counts = {
+        ALL: len(job.rows),
+        **{f"{CLASS}{label}": 0 for label in job.classifier.labels},
+        UNSURE: 0,
+        NOT_KNOWN: 0,
+        REFUSED: 0,
+    }
     for row in job.rows:
         counts[row.kind] += 1
     chosen = [row for row in job.rows if job.kind in (ALL, row.kind)]
     first = min(job.page, max(0, len(chosen) - 1) // PAGE) * PAGE
     return render(
-        "diagnose/many#table", view=view, kinds=[(kind, _kind_name(view, kind), count) for kind, count in counts.items()], chosen=job.kind,
-        rows=chosen[first : first + PAGE], page=first // PAGE, first=first + 1, last=min(first + PAGE, len(chosen)), total=len(chosen), size=PAGE,
+        "diagnose/many#table",
+        view=view,
+        kinds=[(kind, _kind_name(view, kind), count) for kind, count in counts.items()],
+        chosen=job.kind,
+        rows=chosen[first : first + PAGE],
+        page=first // PAGE,
+        first=first + 1,
+        last=min(first + PAGE, len(chosen)),
+        total=len(chosen),
+        size=PAGE,
     )
 
 
 def _kind_name(view: View, kind: str) -> str:
-    texts = {ALL: "diagnose.many_all", UNSURE: "diagnose.many_unsure", NOT_KNOWN: "diagnose.many_not_known", REFUSED: "diagnose.many_refused"}
+    texts = {
+        ALL: "diagnose.many_all",
+        UNSURE: "diagnose.many_unsure",
+        NOT_KNOWN: "diagnose.many_not_known",
+        REFUSED: "diagnose.many_refused",
+    }
     return say(texts[kind]) if kind in texts else view.title(kind.removeprefix(CLASS))

@@ -19,19 +19,36 @@ from vit_demo.ui.tabs.diagnose.asked import Asked
 
 
 def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
-    """Lay out the part, folded, for a person's own models alone. Inputs: what the parts of the tab share, what was said last.
+    """Lay out the part, folded, for a person's own models alone. Inputs: what the parts of the tab share,
+    what was said last.
 
     Returns the event of saving, after which the answer can be told again with the new facts.
     """
     speech = asked.speech
-    with speech(gr.Accordion, label=Told("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit") as fold:
-        label = speech(Choice, choices=[], label=Told("diagnose.edit.class"), filterable=False, elem_id="diagnose-edit-class")
+    with speech(
+        gr.Accordion, label=Told("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit"
+    ) as fold:
+        label = speech(
+            Choice,
+            choices=[],
+            label=Told("diagnose.edit.class"),
+            filterable=False,
+            elem_id="diagnose-edit-class",
+        )
         text = speech(
-            gr.Textbox, value="", lines=12, max_lines=30, label=Told("diagnose.edit.text"), info=Told("diagnose.edit.how"), elem_id="diagnose-edit-text",
+            gr.Textbox,
+            value="",
+            lines=12,
+            max_lines=30,
+            label=Told("diagnose.edit.text"),
+            info=Told("diagnose.edit.how"),
+            elem_id="diagnose-edit-text",
         )
         # The language that the text was opened in: the page may be switched to another before it is saved.
         spoken = gr.State(DEFAULT_LANGUAGE)
-        save = speech(gr.Button, value=Told("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save")
+        save = speech(
+            gr.Button, value=Told("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save"
+        )
         told = gr.HTML("", elem_id="diagnose-edit-told")
     asked.model.change(offer, asked.model, fold, **QUIET)
     fold.expand(open_all, [asked.model, said], [label, text, spoken, told], **QUIET)
@@ -40,18 +57,24 @@ def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
 
 
 def offer(model: str) -> dict:
-    """Inputs: model. Outputs: the part, folded, and shown where the notes of this model are a person's own."""
+    """Inputs: model. Outputs: the part, folded, and shown where the notes of this model are a person's
+    own.
+    """
     return gr.update(visible=_own(model) is not None, open=False)
 
 
 def open_all(model: str, said: dict | None) -> tuple:
-    """Inputs: model, what was said last. Outputs: classes with that of the answer chosen, its note, language of the note, nothing told."""
+    """Inputs: model, what was said last. Outputs: classes with that of the answer chosen, its note, language
+    of the note, nothing told.
+    """
     classifier = _own(model)
     if classifier is None:
         return gr.update(choices=[], value=None), "", current_language(), ""
     answered = (said or {}).get("answer", {}).get("label")
     label, view = answered if answered in classifier.labels else classifier.labels[0], View(classifier)
-    return gr.update(choices=[(view.title(name), name) for name in classifier.labels], value=label), *open_one(model, label)
+    return gr.update(
+        choices=[(view.title(name), name) for name in classifier.labels], value=label
+    ), *open_one(model, label)
 
 
 def open_one(model: str, label: str | None) -> tuple[str, str, str]:
@@ -76,7 +99,10 @@ def write(model: str, label: str | None, text: str, spoken: str) -> str:
 
 def wording(language: str) -> Wording:
     """How a note is written in a language."""
-    return Wording({name: say(f"notes.{name}", language) for name in SECTIONS}, say("diagnose.edit.source", language, name="{name}"))
+    return Wording(
+        {name: say(f"notes.{name}", language) for name in SECTIONS},
+        say("diagnose.edit.source", language, name="{name}"),
+    )
 
 
 def _own(model: str) -> LeafClassifier | None:

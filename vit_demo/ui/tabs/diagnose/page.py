@@ -11,7 +11,9 @@ from vit_demo.ui.tabs.diagnose.asked import Asked
 
 
 def build(model: gr.Dropdown, speech: Speech, examples: list[str]) -> PhotoInput:
-    """Lay out the tab. Inputs: the page's model list, its speech, example photos. Returns the photo that is diagnosed."""
+    """Lay out the tab. Inputs: the page's model list, its speech, example photos. Returns the photo that is
+    diagnosed.
+    """
     asked = Asked(model, speech)
     speech(gr.Markdown, value=Told("diagnose.lead"), elem_id="diagnose-lead")
     with gr.Tabs(elem_id="diagnose-views"):

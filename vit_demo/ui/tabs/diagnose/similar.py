@@ -1,4 +1,6 @@
-"""It looks like these: three pictures of the model's own classes beside the answer, looked for only when they are asked for."""
+"""It looks like these: three pictures of the model's own classes beside the answer, looked for only when they
+are asked for.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,11 @@ from vit_demo.ui.shared.speech import QUIET
 from vit_demo.ui.tabs.diagnose.answer_html import View
 from vit_demo.ui.tabs.diagnose.asked import Asked
 
-# Opened for the first time, it asks for its pictures. The event of <details> does not bubble, but it can be caught on its way down.
+# Opened for the first time, it asks for its pictures. The event of <details> does not bubble, but it can be
+# caught on its way down.
 OPENED = """element.addEventListener('toggle', event => {
-    if (event.target.open && event.target.hasAttribute('data-waits')) trigger('select', {value: true, index: 0});
+    if (event.target.open && event.target.hasAttribute('data-waits'))
+        trigger('select', {value: true, index: 0});
 }, true);"""
 
 
@@ -39,7 +43,9 @@ def offer(said: dict | None) -> str:
 
 
 def look(photo: str | None, said: dict | None) -> str:
-    """Inputs: photo file, what was said of it. Outputs: the part, open, with its pictures, or why there are none."""
+    """Inputs: photo file, what was said of it. Outputs: the part, open, with its pictures, or why there are
+    none.
+    """
     view = _view(said)
     if view is None or photo is None:
         return ""
@@ -62,4 +68,7 @@ def _view(said: dict | None) -> View | None:
 
 def pictures_html(view: View, found: list[Neighbour]) -> Markup:
     """The part, open, with pictures and their labels."""
-    return render("diagnose/similar#pictures", pictures=[(base64.b64encode(one.jpeg).decode(), view.title(one.label)) for one in found])
+    return render(
+        "diagnose/similar#pictures",
+        pictures=[(base64.b64encode(one.jpeg).decode(), view.title(one.label)) for one in found],
+    )

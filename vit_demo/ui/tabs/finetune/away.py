@@ -1,4 +1,6 @@
-"""A finished run's model to take away from the server: as ONNX in two sizes, what each is worth, and all of it in one file."""
+"""A finished run's model to take away from the server: as ONNX in two sizes, what each is worth, and all of
+it in one file.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +40,19 @@ def build(run: gr.Dropdown, speech: Speech) -> None:
     told = gr.HTML(_lead(), elem_id="result-away")
     with gr.Row(elem_classes="actions"):
         make = speech(gr.Button, value=Told("train.away.make"), min_width=200, elem_id="result-away-make")
-        file = speech(gr.DownloadButton, label=Told("train.away.file"), variant="primary", min_width=200, visible=False, elem_id="result-away-file")
+        file = speech(
+            gr.DownloadButton,
+            label=Told("train.away.file"),
+            variant="primary",
+            min_width=200,
+            visible=False,
+            elem_id="result-away-file",
+        )
     made = gr.Textbox("", visible=False)
     outputs = [told, file, made]
-    make.click(polite(take_away), run, outputs, api_visibility="private", show_progress="full", show_progress_on=told)
+    make.click(
+        polite(take_away), run, outputs, api_visibility="private", show_progress="full", show_progress_on=told
+    )
     # What was made of one run must not stand below another.
     run.change(forget, [run, made], outputs, api_visibility="private", show_progress="hidden")
     speech.retells(tell_again, [made], [told])
@@ -52,12 +63,16 @@ def _lead() -> str:
 
 
 def forget(run_id: str | None, made: str) -> tuple:
-    """Inputs: run, the run that was exported. Outputs: the offer as at first, no file, no such run; nothing where that is this one or none."""
+    """Inputs: run, the run that was exported. Outputs: the offer as at first, no file, no such run; nothing
+    where that is this one or none.
+    """
     return (gr.skip(),) * 3 if made in ("", run_id) else (_lead(), gr.update(visible=False, value=None), "")
 
 
 def tell_again(made: str) -> Any:
-    """Inputs: the run that was exported. Outputs: the offer, or what was found of the export; nothing where that is no longer known."""
+    """Inputs: the run that was exported. Outputs: the offer, or what was found of the export; nothing where
+    that is no longer known.
+    """
     told = _found.get(made) if made else _lead
     return told() if told else gr.skip()
 
@@ -95,7 +110,9 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
 
 
 def _not_scored(name: str, error: UserError) -> str:
-    """Where the run's photos are gone, or were the drawings of earlier versions, the model can still be had."""
+    """Where the run's photos are gone, or were the drawings of earlier versions, the model can still be
+    had.
+    """
     return result_html.note(say("train.away.not_scored", name=name, why=error))
 
 

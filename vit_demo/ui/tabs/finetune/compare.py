@@ -21,26 +21,45 @@ FIRST = 2
 
 
 def build(tab: gr.Tab, shown: Shown, speech: Speech) -> gr.Dropdown:
-    """Lay out the comparison. Inputs: the sub-tab it stands in, the run that is shown, the page's speech. Outputs: the chosen runs."""
+    """Lay out the comparison. Inputs: the sub-tab it stands in, the run that is shown, the page's speech.
+    Outputs: the chosen runs.
+    """
     words = {"label": Told("train.compare.runs"), "info": Told("train.compare.runs.info", most=MOST)}
-    chosen = speech.speaks(Choice([], value=[], multiselect=True, elem_id="compare-runs", **{name: text() for name, text in words.items()}), **words)
+    chosen = speech.speaks(
+        Choice(
+            [],
+            value=[],
+            multiselect=True,
+            elem_id="compare-runs",
+            **{name: text() for name, text in words.items()},
+        ),
+        **words,
+    )
     along = speech(
-        gr.Radio, choices=Told(lambda: [(say(f"train.compare.along.{name}"), name) for name in ALONG]), value="steps", label=Told("train.compare.along"),
-        elem_id="compare-along", elem_classes="small-radio",
+        gr.Radio,
+        choices=Told(lambda: [(say(f"train.compare.along.{name}"), name) for name in ALONG]),
+        value="steps",
+        label=Told("train.compare.along"),
+        elem_id="compare-along",
+        elem_classes="small-radio",
     )
     plot = gr.Plot(show_label=False, visible=False, elem_id="compare-plot")
     facts = gr.HTML(empty(say("train.compare.too_few")), elem_id="compare-table")
     outputs = [plot, facts]
     # What is chosen anew brings its comparison by the change.
     tab.select(come_back, [chosen, shown.run], chosen, **QUIET)
-    gr.on([chosen.change, along.change], compare, [chosen, along], outputs, trigger_mode="always_last", **QUIET)
+    gr.on(
+        [chosen.change, along.change], compare, [chosen, along], outputs, trigger_mode="always_last", **QUIET
+    )
     shown.moment.change(compare, [chosen, along], outputs, **QUIET)
     speech.retells(tell_again, [chosen, along], outputs)
     return chosen
 
 
 def offer(chosen: list[str] | None, run_id: str | None) -> dict:
-    """Inputs: chosen runs, the run that is shown. Outputs: the list to choose from; where fewer than two are chosen, the run shown and the newest are added."""
+    """Inputs: chosen runs, the run that is shown. Outputs: the list to choose from; where fewer than two are
+    chosen, the run shown and the newest are added.
+    """
     rows = list_rows()
     ids = [row.id for row in rows]
     chosen = [found for found in chosen or [] if found in ids]
@@ -51,19 +70,25 @@ def offer(chosen: list[str] | None, run_id: str | None) -> dict:
 
 
 def come_back(chosen: list[str] | None, run_id: str | None) -> dict:
-    """As :func:`offer`, when the view is opened again: what is chosen already is not chosen anew, see ``live.come_back``."""
+    """As :func:`offer`, when the view is opened again: what is chosen already is not chosen anew, see
+    ``live.come_back``.
+    """
     update = offer(chosen, run_id)
     return update if update["value"] != (chosen or []) else gr.update(choices=update["choices"])
 
 
 def add(chosen: list[str] | None, run_id: str | None) -> dict:
-    """Inputs: chosen runs, the run to add. Outputs: as offer, with this run; the oldest choice goes where there are too many."""
+    """Inputs: chosen runs, the run to add. Outputs: as offer, with this run; the oldest choice goes where
+    there are too many.
+    """
     kept = [found for found in chosen or [] if found != run_id]
     return offer([*kept, run_id][-MOST:], None)
 
 
 def compare(chosen: list[str] | None, along: str) -> tuple:
-    """Inputs: chosen runs, what the curves go along. Outputs: figure, table; a sentence where there is nothing to compare."""
+    """Inputs: chosen runs, what the curves go along. Outputs: figure, table; a sentence where there is
+    nothing to compare.
+    """
     found = [run for run in map(runs.find, chosen or []) if run]
     if len(found) < 2:
         return gr.update(visible=False), empty(say("train.compare.too_few"))
@@ -109,7 +134,11 @@ def _accuracy(split: dict | None) -> str:
 
 
 def _interval(split: dict | None) -> str:
-    return say("train.interval", low=percent(split["interval"][0]), high=percent(split["interval"][1])) if split else ""
+    return (
+        say("train.interval", low=percent(split["interval"][0]), high=percent(split["interval"][1]))
+        if split
+        else ""
+    )
 
 
 def _time(result: dict) -> str:

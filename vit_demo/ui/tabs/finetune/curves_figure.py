@@ -17,9 +17,11 @@ from vit_demo.training.run.curves import Curves, Series
 
 
 def curves_plot(curves: Curves, run_id: str) -> PlotData:
-    """Loss above, validation accuracy below, over steps, as the page takes a figure; the zoom stays when it is sent again.
+    """Loss above, validation accuracy below, over steps, as the page takes a figure; the zoom stays when it
+    is sent again.
 
-    Only the points are put in here, as the bytes of float64 numbers: to build and check the rest takes plotly some ten times as long.
+    Only the points are put in here, as the bytes of float64 numbers: to build and check the rest takes plotly
+    some ten times as long.
     """
     frame = _frame(current_language())
     series = (curves.train_loss, curves.validation_loss, curves.validation_accuracy)
@@ -32,12 +34,17 @@ def curves_plot(curves: Curves, run_id: str) -> PlotData:
 
 
 def _points(series: Series) -> dict[str, dict]:
-    return {axis: {"dtype": "f8", "bdata": base64.b64encode(np.array(numbers, "<f8")).decode()} for axis, numbers in zip("xy", series.points)}
+    return {
+        axis: {"dtype": "f8", "bdata": base64.b64encode(np.array(numbers, "<f8")).decode()}
+        for axis, numbers in zip("xy", series.points)
+    }
 
 
 @functools.cache
 def _frame(language: str) -> dict:
-    """The figure without its points in this language, as JSON objects that are not to be changed. A curve is the same one by its uid, whatever its name."""
+    """The figure without its points in this language, as JSON objects that are not to be changed. A curve is
+    the same one by its uid, whatever its name.
+    """
     with speaking(language):
         return _drawn()
 
@@ -50,12 +57,29 @@ def _drawn() -> dict:
         (1, "validation", ORANGE, marked),
         (2, "accuracy", BLUE, marked),
     ):
-        figure.add_trace(go.Scatter(uid=name, name=say(f"train.run.curve.{name}"), line={"color": colour, "width": 2}, **style), row=row, col=1)
+        figure.add_trace(
+            go.Scatter(
+                uid=name, name=say(f"train.run.curve.{name}"), line={"color": colour, "width": 2}, **style
+            ),
+            row=row,
+            col=1,
+        )
     figure.update_layout(
-        height=460, margin={"l": 56, "r": 12, "t": 64, "b": 44}, font=FONT, template="plotly_white",
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}, hovermode="x unified", modebar=MODEBAR,
+        height=460,
+        margin={"l": 56, "r": 12, "t": 64, "b": 44},
+        font=FONT,
+        template="plotly_white",
+        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        hovermode="x unified",
+        modebar=MODEBAR,
     )
     figure.update_xaxes(title_text=say("train.run.axis.step"), row=2, col=1)
     figure.update_yaxes(title_text=say("train.run.axis.loss"), rangemode="tozero", row=1, col=1)
-    figure.update_yaxes(title_text=say("train.run.axis.accuracy"), tickformat=".0%", autorangeoptions={"clipmin": 0, "clipmax": 1}, row=2, col=1)
+    figure.update_yaxes(
+        title_text=say("train.run.axis.accuracy"),
+        tickformat=".0%",
+        autorangeoptions={"clipmin": 0, "clipmax": 1},
+        row=2,
+        col=1,
+    )
     return json.loads(figure.to_json(remove_uids=False))

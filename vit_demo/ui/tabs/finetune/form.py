@@ -25,18 +25,33 @@ OWN_RESOLUTION, NO_HYBRID, NO_TRACKER = "own", "no", "none"
 HYBRIDS_OF_HUB = {"ResNet-18": "microsoft/resnet-18", "ResNet-50": "microsoft/resnet-50"}
 MOST_SEEDS = 10
 # By how much an arrow changes a number.
-STEPS = {"warmup": 0.05, "weight_decay": 0.01, "layer_decay": 0.05, "label_smoothing": 0.05, "average": 0.001, "overshoot": 0.05}
+STEPS = {
+    "warmup": 0.05,
+    "weight_decay": 0.01,
+    "layer_decay": 0.05,
+    "label_smoothing": 0.05,
+    "average": 0.001,
+    "overshoot": 0.05,
+}
 
 WHOLE_NUMBERS = ("epochs", "batch_size", "seed", "evaluate_every", "patience")
 NUMBERS = (
-    "learning_rate", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "overshoot", "patch_dropout", "time_limit",
+    "learning_rate",
+    "warmup",
+    "weight_decay",
+    "layer_decay",
+    "label_smoothing",
+    "average",
+    "overshoot",
+    "patch_dropout",
+    "time_limit",
 )
 
 
 @dataclass(frozen=True)
 class Form:
-    """fields: the component of each setting. count, name: number of seeds, and what the run is called. gpus: the hint for
-    several GPUs, and command: the command line of the present settings."""
+    """fields: the component of each setting. count, name: number of seeds, and what the run is called. gpus:
+    the hint for several GPUs, and command: the command line of the present settings."""
 
     fields: dict[str, gr.components.Component]
     count: gr.Number
@@ -52,10 +67,17 @@ class Form:
 
 
 def build(tab: gr.Tab, speech: Speech) -> Form:
-    """Lay out the settings. Inputs: the tab, which brings the list of models up to date and looks for GPUs; the page's speech."""
+    """Lay out the settings. Inputs: the tab, which brings the list of models up to date and looks for GPUs;
+    the page's speech.
+    """
     make = _Fields(speech)
     recipe = speech(
-        gr.Radio, choices=Told(_recipes), value="fast", label=Told("train.form.recipe"), elem_id="train-recipe", elem_classes="choices-below"
+        gr.Radio,
+        choices=Told(_recipes),
+        value="fast",
+        label=Told("train.form.recipe"),
+        elem_id="train-recipe",
+        elem_classes="choices-below",
     )
     fixed = speech(gr.Markdown, value=Told("train.form.fixed"), visible=False, elem_id="train-fixed")
     fields = {"recipe": recipe, **_main_fields(make)}
@@ -69,13 +91,35 @@ def build(tab: gr.Tab, speech: Speech) -> Form:
     start = speech(gr.Button, value=Told("train.form.start"), variant="primary", elem_id="train-start")
     with speech(gr.Accordion, label=Told("train.form.command"), open=False, elem_id="train-command-line"):
         gpus = gr.Markdown("", visible=False, elem_id="train-gpus")
-        command = gr.Textbox(show_label=False, container=False, interactive=False, lines=3, max_lines=8, buttons=["copy"], elem_id="train-command")
+        command = gr.Textbox(
+            show_label=False,
+            container=False,
+            interactive=False,
+            lines=3,
+            max_lines=8,
+            buttons=["copy"],
+            elem_id="train-command",
+        )
     form = Form(fields, count, name, start, gpus, command)
-    recipe.input(apply_recipe, recipe, [fixed, *(field for key, field in fields.items() if key in DECIDED)], **QUIET)
-    tab.select(lambda: [gr.update(choices=models.choices()), gr.update(choices=_sources())], None, [fields["model"], fields["data"]], **QUIET)
+    recipe.input(
+        apply_recipe, recipe, [fixed, *(field for key, field in fields.items() if key in DECIDED)], **QUIET
+    )
+    tab.select(
+        lambda: [gr.update(choices=models.choices()), gr.update(choices=_sources())],
+        None,
+        [fields["model"], fields["data"]],
+        **QUIET,
+    )
     tab.select(count_gpus, None, gpus, **QUIET)
     # always_last: a recipe changes twenty settings at once, and only how they stand in the end counts.
-    gr.on([tab.select, *(field.change for field in fields.values())], show_command, form.inputs, command, trigger_mode="always_last", **QUIET)
+    gr.on(
+        [tab.select, *(field.change for field in fields.values())],
+        show_command,
+        form.inputs,
+        command,
+        trigger_mode="always_last",
+        **QUIET,
+    )
     speech.retells(tell_again, [gpus, command, *form.inputs], [gpus, command])
     return form
 
@@ -86,7 +130,9 @@ class _Fields:
 
     speech: Speech
 
-    def __call__(self, kind: type[gr.components.Component], name: str, *, info: bool = True, **options: Any) -> Any:
+    def __call__(
+        self, kind: type[gr.components.Component], name: str, *, info: bool = True, **options: Any
+    ) -> Any:
         told = {"info": Told(f"train.form.{name}.info")} if info else {}
         return self.speech(kind, label=Told(f"train.form.{name}"), **told, **options)
 
@@ -96,16 +142,32 @@ class _Fields:
 
 
 def _recipes() -> list[tuple[str, str]]:
-    return [(say("train.form.recipe.choice", title=say(RECIPE_TITLES[name]), line=say(f"train.form.recipe.{name}")), name) for name in RECIPES]
+    return [
+        (
+            say(
+                "train.form.recipe.choice",
+                title=say(RECIPE_TITLES[name]),
+                line=say(f"train.form.recipe.{name}"),
+            ),
+            name,
+        )
+        for name in RECIPES
+    ]
 
 
 def _sources() -> list[tuple[str, str]]:
-    """(title, value) of the photos to choose from: each of the usual ones with the corrected ones added too, where these may be kept."""
+    """(title, value) of the photos to choose from: each of the usual ones with the corrected ones added too,
+    where these may be kept.
+    """
     found = sources()
     if not settings.load().review:
         return found
     usual, others = found[: len(usual_sources())], found[len(usual_sources()) :]
-    return [*usual, *((say("train.form.with_corrected", photos=title), f"{value} + {REVIEW}") for title, value in usual), *others]
+    return [
+        *usual,
+        *((say("train.form.with_corrected", photos=title), f"{value} + {REVIEW}") for title, value in usual),
+        *others,
+    ]
 
 
 def _sides() -> list:
@@ -118,35 +180,82 @@ def _hybrids() -> list[tuple[str, str]]:
 
 
 def _trackers() -> list[tuple[str, str]]:
-    return [(say("train.form.report_to.none"), NO_TRACKER), *((kind.title, name) for name, kind in TRACKERS.items())]
+    return [
+        (say("train.form.report_to.none"), NO_TRACKER),
+        *((kind.title, name) for name, kind in TRACKERS.items()),
+    ]
 
 
 def _main_fields(make: _Fields) -> dict[str, gr.components.Component]:
-    data = make(gr.Dropdown, "data", choices=Told(_sources), value=BEANS, allow_custom_value=True, elem_id="train-data")
-    model = make(gr.Dropdown, "model", choices=Told(models.choices), value=EMBEDDED, allow_custom_value=True, elem_id="train-model")
+    data = make(
+        gr.Dropdown,
+        "data",
+        choices=Told(_sources),
+        value=BEANS,
+        allow_custom_value=True,
+        elem_id="train-data",
+    )
+    model = make(
+        gr.Dropdown,
+        "model",
+        choices=Told(models.choices),
+        value=EMBEDDED,
+        allow_custom_value=True,
+        elem_id="train-model",
+    )
     with gr.Row():
         epochs = make.number("epochs", precision=0, elem_id="train-epochs")
         batch_size = make.number("batch_size", precision=0, elem_id="train-batch")
     with gr.Row():
         learning_rate = make.number("learning_rate", step=1e-5, elem_id="train-rate")
-        seed = make(gr.Number, "seed", value=TrainingConfig().seed, precision=0, min_width=120, elem_id="train-seed")
-    return {"data": data, "model": model, "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+        seed = make(
+            gr.Number, "seed", value=TrainingConfig().seed, precision=0, min_width=120, elem_id="train-seed"
+        )
+    return {
+        "data": data,
+        "model": model,
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "seed": seed,
+    }
 
 
 def _learner_fields(make: _Fields) -> dict[str, gr.components.Component]:
     default = TrainingConfig()
     augment, head_init = (
-        Told(lambda titles=titles: [(say(key), name) for name, key in titles.items()]) for titles in (AUGMENT_TITLES, HEAD_TITLES)
+        Told(lambda titles=titles: [(say(key), name) for name, key in titles.items()])
+        for titles in (AUGMENT_TITLES, HEAD_TITLES)
     )
     fields = {
         "freeze": make(gr.Checkbox, "freeze", value=default.freeze, elem_id="train-freeze"),
-        "attention_only": make(gr.Checkbox, "attention_only", value=default.attention_only, elem_id="train-attention-only"),
-        "resolutions": make(gr.Dropdown, "resolutions", choices=Told(_sides), value=OWN_RESOLUTION, allow_custom_value=True, elem_id="train-side"),
-        "small_first": make(gr.Checkbox, "small_first", value=default.small_first, elem_id="train-small-first"),
+        "attention_only": make(
+            gr.Checkbox, "attention_only", value=default.attention_only, elem_id="train-attention-only"
+        ),
+        "resolutions": make(
+            gr.Dropdown,
+            "resolutions",
+            choices=Told(_sides),
+            value=OWN_RESOLUTION,
+            allow_custom_value=True,
+            elem_id="train-side",
+        ),
+        "small_first": make(
+            gr.Checkbox, "small_first", value=default.small_first, elem_id="train-small-first"
+        ),
         "patch_dropout": make.number("patch_dropout", step=0.05),
-        "augment": make(gr.Radio, "augment", info=False, choices=augment, value=default.augment, elem_id="train-augment"),
+        "augment": make(
+            gr.Radio, "augment", info=False, choices=augment, value=default.augment, elem_id="train-augment"
+        ),
         "head_init": make(gr.Radio, "head_init", info=False, choices=head_init, value=default.head_init),
-        "hybrid": make(gr.Dropdown, "hybrid", choices=Told(_hybrids), value=NO_HYBRID, allow_custom_value=True, elem_id="train-hybrid"),
+        "hybrid": make(
+            gr.Dropdown,
+            "hybrid",
+            choices=Told(_hybrids),
+            value=NO_HYBRID,
+            allow_custom_value=True,
+            elem_id="train-hybrid",
+        ),
     }
     for pair in (("warmup", "weight_decay"), ("layer_decay", "label_smoothing"), ("average", "overshoot")):
         with gr.Row():
@@ -162,27 +271,61 @@ def _course_fields(make: _Fields) -> dict[str, gr.components.Component]:
         "patience": patience,
         "time_limit": time_limit,
         "evaluate_every": make.number("evaluate_every", precision=0),
-        "report_to": make(gr.Radio, "report_to", info=False, choices=Told(_trackers), value=NO_TRACKER, elem_id="train-report"),
+        "report_to": make(
+            gr.Radio,
+            "report_to",
+            info=False,
+            choices=Told(_trackers),
+            value=NO_TRACKER,
+            elem_id="train-report",
+        ),
     }
 
 
-# The settings that the page offers besides the recipe, in the order of the form. Those of DECIDED change with the recipe:
-# either it names them, or the tutorial's keeps them from being changed.
+# The settings that the page offers besides the recipe, in the order of the form. Those of DECIDED change with
+# the recipe: either it names them, or the tutorial's keeps them from being changed.
 OFFERED = (
-    "data", "model", "epochs", "batch_size", "learning_rate", "seed", "freeze", "attention_only", "resolutions", "small_first", "patch_dropout", "augment",
-    "head_init", "hybrid", "warmup", "weight_decay", "layer_decay", "label_smoothing", "average", "overshoot", "patience", "time_limit", "evaluate_every",
+    "data",
+    "model",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "seed",
+    "freeze",
+    "attention_only",
+    "resolutions",
+    "small_first",
+    "patch_dropout",
+    "augment",
+    "head_init",
+    "hybrid",
+    "warmup",
+    "weight_decay",
+    "layer_decay",
+    "label_smoothing",
+    "average",
+    "overshoot",
+    "patience",
+    "time_limit",
+    "evaluate_every",
     "report_to",
 )
 DECIDED = tuple(name for name in OFFERED if name in RECIPES["fast"] or name not in TRAINER_SETTINGS)
 
 
 def apply_recipe(name: str) -> list[dict]:
-    """Inputs: recipe. Outputs: the note on what is fixed, and each setting of DECIDED, grey where the recipe does not let it be changed."""
+    """Inputs: recipe. Outputs: the note on what is fixed, and each setting of DECIDED, grey where the recipe
+    does not let it be changed.
+    """
     config = TrainingConfig(**RECIPES[name])
     trainer = config.engine == "trainer"
     updates = [gr.update(visible=trainer)]
     for setting in DECIDED:
-        given = {"value": _shown(setting, getattr(config, setting))} if trainer or setting in RECIPES[name] else {}
+        given = (
+            {"value": _shown(setting, getattr(config, setting))}
+            if trainer or setting in RECIPES[name]
+            else {}
+        )
         updates.append(gr.update(interactive=not trainer or setting in TRAINER_SETTINGS, **given))
     return updates
 
@@ -235,10 +378,16 @@ def _resolutions(text: str | None) -> tuple[int, ...]:
 
 
 def begin(*values: Any) -> dict:
-    """Inputs: Form.inputs. Outputs: the list of runs with the new one chosen, the first where there are several."""
+    """Inputs: Form.inputs. Outputs: the list of runs with the new one chosen, the first where there are
+    several.
+    """
     asked = submitted(*values)
     several = asked.count > 1
-    run = experiments.submit_seeds(asked.config, asked.count, name=asked.name)[0] if several else queue.submit(asked.config, name=asked.name)
+    run = (
+        experiments.submit_seeds(asked.config, asked.count, name=asked.name)[0]
+        if several
+        else queue.submit(asked.config, name=asked.name)
+    )
     if queue.place(run):
         gr.Info(say("train.form.queued"), title=say("train.form.queued.title"))
     return offer_runs(run.id)
@@ -254,8 +403,12 @@ def show_command(*values: Any) -> str:
 
 
 def tell_again(gpus: str, command: str, *values: Any) -> tuple:
-    """Inputs: the hint, the command line shown, Form.inputs. Outputs: both anew; nothing where they are not shown yet."""
-    return gr.update(value=gpu_hint(gpu_count())["value"]) if gpus else gr.skip(), show_command(*values) if command else gr.skip()
+    """Inputs: the hint, the command line shown, Form.inputs. Outputs: both anew; nothing where they are not
+    shown yet.
+    """
+    return gr.update(value=gpu_hint(gpu_count())["value"]) if gpus else gr.skip(), show_command(
+        *values
+    ) if command else gr.skip()
 
 
 def launch_command(config: TrainingConfig, gpus: int) -> str:

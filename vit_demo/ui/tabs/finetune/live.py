@@ -1,4 +1,6 @@
-"""The run that is shown large: how it stands, its curves, stop and resume, and what can be done with its model."""
+"""The run that is shown large: how it stands, its curves, stop and resume, and what can be done with its
+model.
+"""
 
 from __future__ import annotations
 
@@ -28,18 +30,25 @@ NAME_IN_ADDRESS = """(run, seen) => {
 }"""
 # A plot that is drawn while it is hidden does not know how wide it will be.
 FIT_PLOTS = "() => { requestAnimationFrame(() => window.dispatchEvent(new Event('resize'))); }"
-# On a phone the run is below the settings: whoever comes with a link to it is taken there once its tab is drawn, else nothing moves.
+# On a phone the run is below the settings: whoever comes with a link to it is taken there once its tab is
+# drawn, else nothing moves.
 SHOW_LINKED_RUN = """() => {
     if (!new URL(location.href).searchParams.get('run')) return;
     const until = Date.now() + 10000;
     const look = () => {
-        const run = document.getElementById('train-run'), shown = document.querySelector('#train-status .run-about');
-        if (shown?.offsetParent && run) { if (run.getBoundingClientRect().top > innerHeight) run.scrollIntoView({block: 'start'}); }
+        const run = document.getElementById('train-run');
+        const shown = document.querySelector('#train-status .run-about');
+        if (shown?.offsetParent && run) {
+            if (run.getBoundingClientRect().top > innerHeight) run.scrollIntoView({block: 'start'});
+        }
         else if (Date.now() < until) setTimeout(look, 100);
     };
     look();
 }"""
-SCROLL_TO_RUN = "(...values) => { document.getElementById('train-run')?.scrollIntoView({behavior: 'smooth', block: 'start'}); return values; }"
+SCROLL_TO_RUN = """(...values) => {
+    document.getElementById('train-run')?.scrollIntoView({behavior: 'smooth', block: 'start'});
+    return values;
+}"""
 
 
 @dataclass(frozen=True)
@@ -54,15 +63,35 @@ class Shown:
 
 
 def build(model_in_use: gr.Dropdown, speech: Speech) -> Shown:
-    """Lay out the view of a run. Inputs: the page's model list, set by "use this model"; the page's speech."""
+    """Lay out the view of a run. Inputs: the page's model list, set by "use this model"; the page's
+    speech.
+    """
     run = speech.speaks(
-        Choice([], label=say("train.run.label"), elem_id="train-run"), label=Told("train.run.label"), choices=Told(lambda: _titles(list_rows()))
+        Choice([], label=say("train.run.label"), elem_id="train-run"),
+        label=Told("train.run.label"),
+        choices=Told(lambda: _titles(list_rows())),
     )
     status = gr.HTML(hidden_view().status, elem_id="train-status")
     with gr.Row(elem_classes="actions"):
-        stop = speech(gr.Button, value=Told("train.run.stop"), variant="stop", visible=False, min_width=110, elem_id="train-stop")
-        resume = speech(gr.Button, value=Told("train.run.resume"), variant="primary", visible=False, min_width=110, elem_id="train-resume")
-        use = speech(gr.Button, value=Told("train.run.use"), visible=False, min_width=110, elem_id="train-use")
+        stop = speech(
+            gr.Button,
+            value=Told("train.run.stop"),
+            variant="stop",
+            visible=False,
+            min_width=110,
+            elem_id="train-stop",
+        )
+        resume = speech(
+            gr.Button,
+            value=Told("train.run.resume"),
+            variant="primary",
+            visible=False,
+            min_width=110,
+            elem_id="train-resume",
+        )
+        use = speech(
+            gr.Button, value=Told("train.run.use"), visible=False, min_width=110, elem_id="train-use"
+        )
     # Not visible=False: the page reports a change only of what it has drawn.
     moment = gr.Textbox("", visible="hidden", elem_id="train-moment")
     with gr.Tabs(elem_id="train-views"):
@@ -74,7 +103,13 @@ def build(model_in_use: gr.Dropdown, speech: Speech) -> Shown:
             film.build(run, moment, speech)
         with speech(gr.Tab, label=Told("train.tab.log"), id="log"):
             log = speech(
-                gr.Textbox, placeholder=Told("train.run.log.empty"), show_label=False, lines=12, max_lines=12, interactive=False, elem_id="train-log",
+                gr.Textbox,
+                placeholder=Told("train.run.log.empty"),
+                show_label=False,
+                lines=12,
+                max_lines=12,
+                interactive=False,
+                elem_id="train-log",
                 container=False,
             )
     seen, named = (gr.Textbox("", visible=False) for _ in range(2))
@@ -105,7 +140,10 @@ def end(run_id: str | None) -> None:
         raise UserError("error.train_tab.none_going")
     waiting = run.state()["status"] == "waiting"
     run.request_stop()
-    gr.Info(say("train.run.stopped.waiting" if waiting else "train.run.stopped.going"), title=say("train.run.stopping"))
+    gr.Info(
+        say("train.run.stopped.waiting" if waiting else "train.run.stopped.going"),
+        title=say("train.run.stopping"),
+    )
 
 
 def go_on(run_id: str | None) -> None:
@@ -113,34 +151,47 @@ def go_on(run_id: str | None) -> None:
     run = existing(run_id)
     kept = checkpoint.exists(run)
     queue.resume(run)
-    gr.Info(say("train.run.going_on.checkpoint" if kept else "train.run.going_on.anew"), title=say("train.run.going_on"))
+    gr.Info(
+        say("train.run.going_on.checkpoint" if kept else "train.run.going_on.anew"),
+        title=say("train.run.going_on"),
+    )
 
 
 def offer_runs(run_id: str | None) -> dict:
-    """Inputs: run. Outputs: the list of runs, with this run chosen, else the one that has its turn, else the newest that waits, else the newest."""
+    """Inputs: run. Outputs: the list of runs, with this run chosen, else the one that has its turn, else the
+    newest that waits, else the newest.
+    """
     rows = list_rows()
-    wanted = [row.id for row in rows if row.id == run_id] + [row.id for row in sorted(rows, key=lambda row: (not row.going, row.status == "waiting"))]
+    wanted = [row.id for row in rows if row.id == run_id] + [
+        row.id for row in sorted(rows, key=lambda row: (not row.going, row.status == "waiting"))
+    ]
     return gr.update(choices=_titles(rows), value=wanted[0] if wanted else None)
 
 
 def come_back(run_id: str | None) -> dict:
     """As :func:`offer_runs`, when the tab is opened again: what is chosen already is not chosen anew.
 
-    All views of the run would ask for it once more, and on a slow computer what they are sent makes the tab report again that it was opened.
+    All views of the run would ask for it once more, and on a slow computer what they are sent makes the tab
+    report again that it was opened.
     """
     update = offer_runs(run_id)
     return update if update["value"] != run_id else gr.update(choices=update["choices"])
 
 
 def name_runs(named: str) -> tuple:
-    """Inputs: what the list of runs says already. Outputs: the list of runs by their present names and status, what it says; nothing where that is the same."""
+    """Inputs: what the list of runs says already. Outputs: the list of runs by their present names and
+    status, what it says; nothing where that is the same.
+    """
     titles = _titles(list_rows())
     now = str(hash(tuple(titles)))
     return (gr.skip(), gr.skip()) if now == named else (gr.update(choices=titles), now)
 
 
 def _titles(rows: list) -> list[tuple[str, str]]:
-    return [(say("train.run.title", name=row.name, status=status_word(row.status).lower()), row.id) for row in rows]
+    return [
+        (say("train.run.title", name=row.name, status=status_word(row.status).lower()), row.id)
+        for row in rows
+    ]
 
 
 def refresh(run_id: str | None, seen: str) -> tuple:
@@ -151,7 +202,11 @@ def refresh(run_id: str | None, seen: str) -> tuple:
 def tell_again(run_id: str | None, seen: str) -> tuple:
     """Inputs: run, what the page shows already. Outputs: status, plot."""
     view = _view(run_id)
-    return (gr.skip(),) * 2 if view.seen == seen else (view.status, gr.skip() if view.plot is None else gr.update(value=view.plot))
+    return (
+        (gr.skip(),) * 2
+        if view.seen == seen
+        else (view.status, gr.skip() if view.plot is None else gr.update(value=view.plot))
+    )
 
 
 def _view(run_id: str | None) -> RunView:

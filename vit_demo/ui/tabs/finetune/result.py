@@ -26,11 +26,13 @@ from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 PAGE = 24
-# A touch on a number chooses its photos, a touch on a photo that photo. Which one is chosen is marked at once.
+# A touch on a number chooses its photos, a touch on a photo that photo. Which one is chosen is marked at
+# once.
 CHOOSE = """element.addEventListener('click', event => {
     const chosen = event.target.closest('[data-cell]');
     if (!chosen) return;
-    element.querySelectorAll('[data-cell]').forEach(other => other.setAttribute('aria-pressed', String(other === chosen)));
+    element.querySelectorAll('[data-cell]').forEach(
+        other => other.setAttribute('aria-pressed', String(other === chosen)));
     trigger('select', {value: chosen.dataset.cell, index: 0});
 });"""
 OPEN = """element.addEventListener('click', event => {
@@ -41,10 +43,18 @@ SCROLL_TO = "() => document.getElementById('{0}')?.scrollIntoView({{behavior: 's
 
 
 def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
-    """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status does; the page's speech."""
+    """Lay out the result of a run. Inputs: the run that is shown; what changes when that run or its status
+    does; the page's speech.
+    """
     meaning = gr.HTML(elem_id="result-meaning")
     with gr.Column(visible=False, elem_id="result-body") as body:
-        split = speech(gr.Radio, choices=Told(_splits), value="test", label=Told("train.result.split"), elem_id="result-split")
+        split = speech(
+            gr.Radio,
+            choices=Told(_splits),
+            value="test",
+            label=Told("train.result.split"),
+            elem_id="result-split",
+        )
         about = gr.HTML(elem_id="result-about")
         speech(gr.Markdown, value=Told(result_html.heading("train.result.classes")))
         classes = gr.HTML(elem_id="result-classes")
@@ -58,7 +68,12 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
             forward = speech(gr.Button, value=Told("train.next"), min_width=80, elem_id="result-next")
         with gr.Row(equal_height=False, visible=False, elem_id="result-detail") as detail:
             with gr.Column(scale=1, min_width=260):
-                large = gr.Image(show_label=False, interactive=False, buttons=["download", "fullscreen"], elem_id="result-large")
+                large = gr.Image(
+                    show_label=False,
+                    interactive=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="result-large",
+                )
             with gr.Column(scale=1, min_width=260):
                 facts = gr.HTML(elem_id="result-facts")
         speech(gr.Markdown, value=Told(result_html.heading("train.result.sure")))
@@ -70,9 +85,18 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
     place = [run, split, cell, page]
     numbers = [meaning, body, about, classes, matrix, plot, sure, cell, page, seen]
     grid = [title, photos, pager, where, page, listed, detail]
-    shown = gr.on([run.change, moment.change, split.input], show, [run, split, seen], numbers, trigger_mode="always_last", **QUIET)
+    shown = gr.on(
+        [run.change, moment.change, split.input],
+        show,
+        [run, split, seen],
+        numbers,
+        trigger_mode="always_last",
+        **QUIET,
+    )
     shown.then(list_photos, [*place, listed], grid, **QUIET)
-    chosen = matrix.select(choose_cell, None, [cell, page], **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
+    chosen = matrix.select(choose_cell, None, [cell, page], **QUIET).then(
+        list_photos, [*place, listed], grid, **QUIET
+    )
     chosen.then(None, None, None, js=SCROLL_TO.format("result-title"))
     back.click(turn_back, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
     forward.click(turn_forward, page, page, **QUIET).then(list_photos, [*place, listed], grid, **QUIET)
@@ -90,7 +114,8 @@ def _splits() -> list[tuple[str, str]]:
 def show(run_id: str | None, split: str, seen: str) -> tuple:
     """Inputs: run, split, what the page shows already.
 
-    Outputs: what the number means, the body, what it is about, each class, matrix, diagram, its words, cell, page, seen; nothing where nothing has changed.
+    Outputs: what the number means, the body, what it is about, each class, matrix, diagram, its words, cell,
+    page, seen; nothing where nothing has changed.
     """
     run = runs.find(run_id)
     now = _told(_stamp(run, split))
@@ -100,11 +125,22 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
     means, *tables, figure, sure = _parts(scores, split, None, _stamp(run, split))
-    return means, gr.update(visible=True), *tables, gr.update(value=figure, visible=figure is not None), sure, "", 0, now
+    return (
+        means,
+        gr.update(visible=True),
+        *tables,
+        gr.update(value=figure, visible=figure is not None),
+        sure,
+        "",
+        0,
+        now,
+    )
 
 
 def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
-    """Inputs: run, split, cell, what the page shows. Outputs: as show, without body, cell and page; nothing where nothing is shown yet."""
+    """Inputs: run, split, cell, what the page shows. Outputs: as show, without body, cell and page; nothing
+    where nothing is shown yet.
+    """
     run = runs.find(run_id)
     now = _told(_stamp(run, split))
     if not seen or seen == now:
@@ -119,17 +155,26 @@ def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
 def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
     """What the number means, what it is about, each class, matrix, diagram, its words."""
     found = scores[split]
-    figure = reliability_figure(found["calibration"], found.get("calibrated"), stamp) if found.get("calibration") else None
+    figure = (
+        reliability_figure(found["calibration"], found.get("calibrated"), stamp)
+        if found.get("calibration")
+        else None
+    )
     return (
-        result_html.meaning(scores), result_html.about_split(split), result_html.class_table(found), result_html.confusion(found, cell),
-        figure, result_html.how_sure(scores, split),
+        result_html.meaning(scores),
+        result_html.about_split(split),
+        result_html.class_table(found),
+        result_html.confusion(found, cell),
+        figure,
+        result_html.how_sure(scores, split),
     )
 
 
 def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:
     """Inputs: run, split, cell ("" for the worst mistakes), page, the photos that are shown.
 
-    Outputs: title, photos, pager, where we are, page, which photos these are, the closed detail; nothing where they are shown already.
+    Outputs: title, photos, pager, where we are, page, which photos these are, the closed detail; nothing
+    where they are shown already.
     """
     run = runs.find(run_id)
     scores = _scores(run)
@@ -142,18 +187,34 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     page = min(max(int(page), 0), pages - 1)
     part = found[page * PAGE : (page + 1) * PAGE]
     pictures, why = _pictures(run, split, part)
-    notes = (result_html.note(text) for text in (why, "" if found else _why_no_photos(scores[split], chosen)) if text)
+    notes = (
+        result_html.note(text)
+        for text in (why, "" if found else _why_no_photos(scores[split], chosen))
+        if text
+    )
     words = [result_html.list_title(scores[split]["labels"], chosen, len(found)), *notes]
     place = {"first": page * PAGE + 1, "last": page * PAGE + len(part), "count": len(found)}
     where = say("train.result.place", **place)
     photos = result_html.photo_list(list(zip(part, pictures))) if part else ""
     now = _told(f"{_stamp(run, split)}:{cell}:{page}")
-    return Markup("").join(words), photos, gr.update(visible=pages > 1), where, page, now, gr.update(visible=False)
+    return (
+        Markup("").join(words),
+        photos,
+        gr.update(visible=pages > 1),
+        where,
+        page,
+        now,
+        gr.update(visible=False),
+    )
 
 
 def list_again(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:
-    """Inputs: as of list_photos. Outputs: title, photos, where we are, which photos these are; nothing where none are shown."""
-    title, photos, _, where, _, now, _ = list_photos(run_id, split, cell, page, listed) if listed else (gr.skip(),) * 7
+    """Inputs: as of list_photos. Outputs: title, photos, where we are, which photos these are; nothing where
+    none are shown.
+    """
+    title, photos, _, where, _, now, _ = (
+        list_photos(run_id, split, cell, page, listed) if listed else (gr.skip(),) * 7
+    )
     return title, photos, where, now
 
 
@@ -179,11 +240,18 @@ def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
     if found is None:
         raise UserError("error.train_tab.no_photo")
     photo, facts = _opened(run, split, found)
-    return gr.update(visible=True), gr.update(value=photo and shrink(photo), visible=photo is not None), facts, row
+    return (
+        gr.update(visible=True),
+        gr.update(value=photo and shrink(photo), visible=photo is not None),
+        facts,
+        row,
+    )
 
 
 def open_again(run_id: str | None, split: str, row: str) -> Any:
-    """Inputs: run, split, the row of the photo that is open. Outputs: what is known of it; nothing where none is."""
+    """Inputs: run, split, the row of the photo that is open. Outputs: what is known of it; nothing where none
+    is.
+    """
     run = runs.find(run_id)
     found = _one(run, split, row) if row else None
     return gr.skip() if found is None else _opened(run, split, found)[1]
@@ -199,7 +267,9 @@ def _opened(run: Run, split: str, found: Prediction) -> tuple[Image | None, Mark
 
 
 def _scores(run: Run | None) -> dict:
-    """The scores of a run that has ended, else {}: while it goes on those of an earlier sitting would mislead."""
+    """The scores of a run that has ended, else {}: while it goes on those of an earlier sitting would
+    mislead.
+    """
     return run.scores() if run is not None and run.state()["status"] in runs.ENDED else {}
 
 
@@ -207,7 +277,9 @@ def _stamp(run: Run | None, split: str) -> str:
     """Changes with what is known of this split of the run."""
     if run is None:
         return "none"
-    return f"{run.id}:{split}:{run.state()['status'] in runs.ENDED}:{_changed(run.model_folder / 'scores.json')}"
+    return (
+        f"{run.id}:{split}:{run.state()['status'] in runs.ENDED}:{_changed(run.model_folder / 'scores.json')}"
+    )
 
 
 def _told(stamp: str) -> str:
@@ -229,7 +301,9 @@ def _why_none(run: Run | None) -> str:
 
 
 def _cell(text: str, classes: int) -> tuple[int, int] | None:
-    """The class that it is and the class that was said; None, which stands for the worst mistakes, where there is no such cell."""
+    """The class that it is and the class that was said; None, which stands for the worst mistakes, where
+    there is no such cell.
+    """
     parts = [int(part) for part in (text or "").split(",") if part.isdecimal() and int(part) < classes]
     return (parts[0], parts[1]) if len(parts) == 2 else None
 
@@ -244,12 +318,17 @@ def _all(run: Run, split: str) -> list[Prediction]:
 
 
 def _predictions(run: Run, split: str, cell: tuple[int, int] | None, scores: dict) -> list[Prediction]:
-    """The photos of a cell, those it was surest of first; of no cell, all mistakes, as many of them as were kept."""
+    """The photos of a cell, those it was surest of first; of no cell, all mistakes, as many of them as were
+    kept.
+    """
     found, labels = _all(run, split), scores[split]["labels"]
     if cell is None:
         return mistakes(found) or [Prediction(**kept) for kept in scores[split].get("worst", [])]
     true, said = (labels[number] for number in cell)
-    return sorted((one for one in found if (one.true, one.said) == (true, said)), key=lambda one: (-one.probability, one.row))
+    return sorted(
+        (one for one in found if (one.true, one.said) == (true, said)),
+        key=lambda one: (-one.probability, one.row),
+    )
 
 
 def _why_no_photos(split: dict, cell: tuple[int, int] | None) -> str:
@@ -263,7 +342,9 @@ def _pictures(run: Run, split: str, found: list[Prediction]) -> tuple[list[Image
 
     try:
         config = run.config()
-        stored = open_dataset(config.data, config.data_revision)[split].cast_column("image", ImageFeature(decode=False))
+        stored = open_dataset(config.data, config.data_revision)[split].cast_column(
+            "image", ImageFeature(decode=False)
+        )
     except UserError as error:
         return [None] * len(found), say("train.result.no_photos", why=error)
     pictures = []

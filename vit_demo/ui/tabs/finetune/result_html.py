@@ -1,4 +1,6 @@
-"""What the Fine-tune tab says of a run's result: tables and sentences in HTML, made from the files beside its model."""
+"""What the Fine-tune tab says of a run's result: tables and sentences in HTML, made from the files beside its
+model.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +53,12 @@ def meaning(scores: dict) -> Markup:
     """What the large number means, and the validation number, smaller."""
     test, validation = scores["test"], scores.get("validation")
     low, high = test["interval"]
-    found = {"photos": test["n"], "right": _right(test), "low": percent(max(0.0, low)), "high": percent(min(1.0, high))}
+    found = {
+        "photos": test["n"],
+        "right": _right(test),
+        "low": percent(max(0.0, low)),
+        "high": percent(min(1.0, high)),
+    }
     lines = [say("train.result.meaning", **found)]
     if broken := test.get("broken"):
         lines.append(say("train.result.broken", broken=broken))
@@ -78,7 +85,9 @@ def class_table(split: dict) -> Markup:
     rows = [
         [
             label_title(found["label"]),
-            say("train.result.never_said") if found["precision"] is None else _whole(percent(found["precision"])),
+            say("train.result.never_said")
+            if found["precision"] is None
+            else _whole(percent(found["precision"])),
             say("train.result.no_photo") if found["recall"] is None else _recall(found),
             "" if found["f1"] is None else _whole(percent(found["f1"])),
             found["support"],
@@ -90,7 +99,11 @@ def class_table(split: dict) -> Markup:
 
 
 def _recall(found: dict) -> str:
-    return say("train.accuracy", accuracy=_whole(percent(found["recall"])), interval=_whole(interval_text(found["recall_interval"])))
+    return say(
+        "train.accuracy",
+        accuracy=_whole(percent(found["recall"])),
+        interval=_whole(interval_text(found["recall_interval"])),
+    )
 
 
 def _whole(text: str) -> str:
@@ -99,7 +112,8 @@ def _whole(text: str) -> str:
 
 
 def confusion(split: dict, chosen: tuple[int, int] | None = None) -> Markup:
-    """The confusion matrix as a table of buttons, ``data-cell`` saying which (row, column), and one button for the worst mistakes.
+    """The confusion matrix as a table of buttons, ``data-cell`` saying which (row, column), and one button
+    for the worst mistakes.
 
     chosen: the cell whose photos are shown; None for the worst mistakes.
     """
@@ -114,24 +128,39 @@ def _matrix(counts: list[list[int]], labels: list[str], chosen: tuple[int, int] 
     short = sum(map(len, labels)) > COLUMN_LETTERS or len(labels) > 4
     heads = [{"number": number if short else 0, "label": label} for number, label in enumerate(labels, 1)]
     rows = [
-        (f"{true + 1}. {label}" if short else label, [_cell(counts, labels, (true, said), chosen) for said in range(len(labels))])
+        (
+            f"{true + 1}. {label}" if short else label,
+            [_cell(counts, labels, (true, said), chosen) for said in range(len(labels))],
+        )
         for true, label in enumerate(labels)
     ]
     return render("train/result#matrix", heads=heads, rows=rows)
 
 
-def _cell(counts: list[list[int]], labels: list[str], place: tuple[int, int], chosen: tuple[int, int] | None) -> dict:
+def _cell(
+    counts: list[list[int]], labels: list[str], place: tuple[int, int], chosen: tuple[int, int] | None
+) -> dict:
     true, said = place
     count, total = counts[true][said], sum(counts[true])
     return {
-        "count": count, "share": count / max(1, total), "kind": "right" if true == said else "wrong", "place": f"{true},{said}", "chosen": place == chosen,
-        "true": labels[true], "said": labels[said],
+        "count": count,
+        "share": count / max(1, total),
+        "kind": "right" if true == said else "wrong",
+        "place": f"{true},{said}",
+        "chosen": place == chosen,
+        "true": labels[true],
+        "said": labels[said],
     }
 
 
 def _mix_ups(counts: list[list[int]], labels: list[str], chosen: tuple[int, int] | None) -> Markup:
     """The most frequent wrong answers, for more classes than a matrix has room for."""
-    wrong = [(count, true, said) for true, row in enumerate(counts) for said, count in enumerate(row) if true != said and count]
+    wrong = [
+        (count, true, said)
+        for true, row in enumerate(counts)
+        for said, count in enumerate(row)
+        if true != said and count
+    ]
     if not wrong:
         return note(say("train.result.no_mix_up"))
     wrong.sort(key=lambda found: (-found[0], found[1:]))
@@ -145,18 +174,26 @@ def list_title(labels: list[str], cell: tuple[int, int] | None, count: int) -> M
         text = say("train.result.worst.note") if count > 1 else ""
         return render("train/result#list_title", title=say("train.result.worst"), text=text)
     true, said = (label_title(labels[number]) for number in cell)
-    return render("train/result#list_title", title=say("train.result.cell", true=true, said=said, count=count), text="")
+    return render(
+        "train/result#list_title", title=say("train.result.cell", true=true, said=said, count=count), text=""
+    )
 
 
 def photo_list(found: list[tuple[Prediction, Image.Image | None]]) -> Markup:
-    """A page of photos as buttons, ``data-row`` saying which row of the split; None is one that cannot be shown."""
+    """A page of photos as buttons, ``data-row`` saying which row of the split; None is one that cannot be
+    shown.
+    """
     return render("train/result#photos", found=[_photo(*part) for part in found])
 
 
 def _photo(prediction: Prediction, photo: Image.Image | None) -> dict:
     return {
-        "row": prediction.row, "source": "" if photo is None else _source(photo), "verdict": "right" if prediction.true == prediction.said else "wrong",
-        "said": label_title(prediction.said), "probability": _whole(percent(prediction.probability)), "true": label_title(prediction.true),
+        "row": prediction.row,
+        "source": "" if photo is None else _source(photo),
+        "verdict": "right" if prediction.true == prediction.said else "wrong",
+        "said": label_title(prediction.said),
+        "probability": _whole(percent(prediction.probability)),
+        "true": label_title(prediction.true),
         "name": PurePath(prediction.path.replace("\\", "/")).name or prediction.path,
     }
 
@@ -182,12 +219,16 @@ def photo_facts(prediction: Prediction, split: str) -> Markup:
 def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
     """What each model of the export of a run is worth.
 
-    name: of the run. rows: of ``export.onnx.compare``. titles: keys by engine. size: of the zip file in bytes.
+    name: of the run. rows: of ``export.onnx.compare``. titles: keys by engine. size: of the zip file in
+    bytes.
     """
     cells = [
         [
-            say(title), f"{rows[engine]['bytes'] / 1e6:.1f}", f"{rows[engine]['ms']:.1f}",
-            accuracy_text(rows[engine]["accuracy"], rows[engine]["interval"]), _whole(percent(rows[engine]["agreement"])),
+            say(title),
+            f"{rows[engine]['bytes'] / 1e6:.1f}",
+            f"{rows[engine]['ms']:.1f}",
+            accuracy_text(rows[engine]["accuracy"], rows[engine]["interval"]),
+            _whole(percent(rows[engine]["agreement"])),
         ]
         for engine, title in titles.items()
     ]
@@ -205,7 +246,11 @@ def how_sure(scores: dict, split: str) -> Markup:
     fullest = max(calibration["bins"], key=lambda part: part["count"])
     lines = [
         say(
-            "train.result.fullest", range=_range(fullest), count=fullest["count"], photos=found["n"], right=percent(fullest["accuracy"]),
+            "train.result.fullest",
+            range=_range(fullest),
+            count=fullest["count"],
+            photos=found["n"],
+            right=percent(fullest["accuracy"]),
             mean=percent(fullest["confidence"]),
         ),
         say("train.result.off_by", points=_points(calibration)),
@@ -213,7 +258,11 @@ def how_sure(scores: dict, split: str) -> Markup:
     if calibrated:
         lines.append(_temperature_words(scores, split))
     kinds = {BEFORE: calibration, **({AFTER: calibrated} if calibrated else {})}
-    rows = [(_range(parts[0]), parts) for parts in zip(*(kind["bins"] for kind in kinds.values())) if any(part["count"] for part in parts)]
+    rows = [
+        (_range(parts[0]), parts)
+        for parts in zip(*(kind["bins"] for kind in kinds.values()))
+        if any(part["count"] for part in parts)
+    ]
     return render("train/result#how_sure", lines=lines, kinds=list(kinds), rows=rows)
 
 
@@ -222,7 +271,11 @@ def _temperature_words(scores: dict, split: str) -> str:
     if temperature == 1 and (scores.get("validation") or {}).get("accuracy") == 1:
         return say("train.result.temperature.none")
     effect = "nothing" if abs(temperature - 1) < 0.02 else "less_sure" if temperature > 1 else "surer"
-    return say(f"train.result.temperature.{effect}.{split}", temperature=f"{temperature:.2f}", points=_points(scores[split]["calibrated"]))
+    return say(
+        f"train.result.temperature.{effect}.{split}",
+        temperature=f"{temperature:.2f}",
+        points=_points(scores[split]["calibrated"]),
+    )
 
 
 def _points(calibration: dict) -> str:

@@ -23,9 +23,9 @@ from vit_demo.ui.tabs.finetune.curves_figure import curves_plot
 class RunView:
     """Everything on the page about a run.
 
-    moment: changes with the run, its status, its name and the number of its evaluations alone. drawn:
-    changes with the curves and the language. told: changes with all else. usable: it has a model. stoppable, resumable:
-    which buttons are shown.
+    moment: changes with the run, its status, its name and the number of its evaluations alone. drawn: changes
+    with the curves and the language. told: changes with all else. usable: it has a model. stoppable,
+    resumable: which buttons are shown.
     """
 
     moment: str
@@ -44,9 +44,11 @@ class RunView:
         return json.dumps([self.moment, self.drawn, self.told])
 
     def updates(self, seen: str = "") -> tuple:
-        """Updates for status, stop, resume, use, plot, log, seen, moment, of only what a page that has ``seen`` that lacks.
+        """Updates for status, stop, resume, use, plot, log, seen, moment, of only what a page that has
+        ``seen`` that lacks.
 
-        The browser takes a value that is sent again for a change: what follows from a change must not lead back to it.
+        The browser takes a value that is sent again for a change: what follows from a change must not lead
+        back to it.
         """
         if seen == self.seen:
             return (gr.skip(),) * 8
@@ -95,10 +97,21 @@ def view_of(run: Run) -> RunView:
 def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
     status = state["status"]
     message = _place(run) if status == "waiting" else told(state)
-    lines = [line for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes()) if line]
+    lines = [
+        line
+        for line in (runs.ON_DRAWINGS if run.learned_from_drawings() else "", message, *curves.notes())
+        if line
+    ]
     return render(
-        "train/run#status", kind=status.replace(" ", "-"), word=say("train.status.stopping") if stopping else status_word(status),
-        progress=_progress_text(state, curves), share=_share_done(state), numbers=_numbers(curves), lines=lines, settings=settings_of(run), id=run.id,
+        "train/run#status",
+        kind=status.replace(" ", "-"),
+        word=say("train.status.stopping") if stopping else status_word(status),
+        progress=_progress_text(state, curves),
+        share=_share_done(state),
+        numbers=_numbers(curves),
+        lines=lines,
+        settings=settings_of(run),
+        id=run.id,
     )
 
 
@@ -111,7 +124,9 @@ def _share_done(state: dict) -> float:
     if state["status"] in ("finished", "stopped"):
         return 1.0
     # Preparing is about a tenth of a run, scoring a twentieth.
-    start, width = {"preparing": (0.0, 0.1), "training": (0.1, 0.85), "scoring": (0.95, 0.05)}.get(state["status"], (0.0, 0.0))
+    start, width = {"preparing": (0.0, 0.1), "training": (0.1, 0.85), "scoring": (0.95, 0.05)}.get(
+        state["status"], (0.0, 0.0)
+    )
     return start + width * state.get("done", 0) / max(1, state.get("total", 1))
 
 
@@ -120,7 +135,11 @@ def _progress_text(state: dict, curves: Curves) -> str:
     if status == "training":
         done, total = state.get("done", 0), state.get("total", 0)
         left = _time_left(state, curves, done, total)
-        return say("train.run.step_left", done=done, total=total, time=left) if left else say("train.run.step", done=done, total=total)
+        return (
+            say("train.run.step_left", done=done, total=total, time=left)
+            if left
+            else say("train.run.step", done=done, total=total)
+        )
     if status in ("finished", "stopped") and state.get("result"):
         return say("train.run.in", time=duration(state["result"]["seconds"]))
     if status in runs.GOING and state.get("total", 1) > 1:
@@ -142,7 +161,11 @@ def _numbers(curves: Curves) -> str:
     if train := curves.last_train:
         parts.append(say("train.run.train", loss=f"{train['loss']:.3f}"))
     if validation := curves.last_validation:
-        seen = {"loss": f"{validation['loss']:.3f}", "accuracy": percent(validation["accuracy"]), "step": validation["step"]}
+        seen = {
+            "loss": f"{validation['loss']:.3f}",
+            "accuracy": percent(validation["accuracy"]),
+            "step": validation["step"],
+        }
         parts.append(say("train.run.validation", **seen))
     if train := curves.last_train:
         parts.append(say("train.run.rate", rate=f"{train['learning_rate']:.2g}"))

@@ -33,7 +33,9 @@ CLOSE = "(run, asked) => run === asked ? {__type__: 'update'} : {__type__: 'upda
 
 @dataclass(frozen=True)
 class RunList:
-    """refresh_inputs, refresh_outputs: of :func:`refresh`. show, compare: the buttons that show the chosen run, or add it to the comparison."""
+    """refresh_inputs, refresh_outputs: of :func:`refresh`. show, compare: the buttons that show the chosen
+    run, or add it to the comparison.
+    """
 
     refresh_inputs: list[gr.components.Component]
     refresh_outputs: list[gr.components.Component]
@@ -42,10 +44,17 @@ class RunList:
 
 
 def build(tab: gr.Tab, shown: Shown, speech: Speech) -> RunList:
-    """Lay out the table. Inputs: the sub-tab it stands in, the run that is shown, which is the chosen one here too; the page's speech."""
+    """Lay out the table. Inputs: the sub-tab it stands in, the run that is shown, which is the chosen one
+    here too; the page's speech.
+    """
     run = shown.run
     text = speech(
-        gr.Textbox, value="", label=Told("train.runs.find"), placeholder=Told("train.runs.find.example"), max_lines=1, elem_id="runs-find"
+        gr.Textbox,
+        value="",
+        label=Told("train.runs.find"),
+        placeholder=Told("train.runs.find.example"),
+        max_lines=1,
+        elem_id="runs-find",
     )
     rows = gr.HTML(elem_id="runs-table", js_on_load=CHOOSE)
     with gr.Row(elem_classes="pager"):
@@ -57,37 +66,90 @@ def build(tab: gr.Tab, shown: Shown, speech: Speech) -> RunList:
     with gr.Column(visible=False, elem_id="runs-chosen", elem_classes="card") as chosen:
         title = gr.HTML(elem_id="runs-title")
         with gr.Row(elem_classes="actions"):
-            show = speech(gr.Button, value=Told("train.runs.show"), variant="primary", min_width=130, elem_id="runs-show")
-            compare = speech(gr.Button, value=Told("train.runs.compare"), min_width=130, elem_id="runs-compare")
+            show = speech(
+                gr.Button,
+                value=Told("train.runs.show"),
+                variant="primary",
+                min_width=130,
+                elem_id="runs-show",
+            )
+            compare = speech(
+                gr.Button, value=Told("train.runs.compare"), min_width=130, elem_id="runs-compare"
+            )
             resume = speech(gr.Button, value=Told("train.runs.resume"), min_width=130, elem_id="runs-resume")
             again = speech(gr.Button, value=Told("train.runs.again"), min_width=130, elem_id="runs-again")
-            export = speech(gr.DownloadButton, label=Told("train.runs.export"), min_width=130, elem_id="runs-export")
-            delete = speech(gr.Button, value=Told("train.runs.delete"), variant="stop", min_width=130, elem_id="runs-delete")
+            export = speech(
+                gr.DownloadButton, label=Told("train.runs.export"), min_width=130, elem_id="runs-export"
+            )
+            delete = speech(
+                gr.Button,
+                value=Told("train.runs.delete"),
+                variant="stop",
+                min_width=130,
+                elem_id="runs-delete",
+            )
         with gr.Row(elem_classes="field-and-button"):
-            name = speech(gr.Textbox, value="", label=Told("train.runs.name"), max_lines=1, scale=3, min_width=180, elem_id="runs-name")
-            rename = speech(gr.Button, value=Told("train.runs.rename"), min_width=90, scale=0, elem_id="runs-rename")
+            name = speech(
+                gr.Textbox,
+                value="",
+                label=Told("train.runs.name"),
+                max_lines=1,
+                scale=3,
+                min_width=180,
+                elem_id="runs-name",
+            )
+            rename = speech(
+                gr.Button, value=Told("train.runs.rename"), min_width=90, scale=0, elem_id="runs-rename"
+            )
         with gr.Column(visible=False, elem_id="runs-sure") as sure:
             question = gr.HTML(elem_id="runs-question")
             asked = gr.Textbox("", visible=False)
             with gr.Row(elem_classes="actions"):
-                yes = speech(gr.Button, value=Told("train.runs.delete.yes"), variant="stop", min_width=130, elem_id="runs-delete-yes")
-                no = speech(gr.Button, value=Told("train.runs.delete.no"), min_width=130, elem_id="runs-delete-no")
+                yes = speech(
+                    gr.Button,
+                    value=Told("train.runs.delete.yes"),
+                    variant="stop",
+                    min_width=130,
+                    elem_id="runs-delete-yes",
+                )
+                no = speech(
+                    gr.Button, value=Told("train.runs.delete.no"), min_width=130, elem_id="runs-delete-no"
+                )
     table_inputs = [run, text, page, seen]
     table_outputs = [rows, where, page, seen, back, forward]
     chosen_outputs = [chosen, title, name, resume, export, described]
     rows.select(choose, None, run, **QUIET)
-    # The chosen run is named below the table and marked in it. always_last: a run that is chosen while the one before is fetched counts.
-    # Another run was chosen than the one that is asked about. In the browser, since an answer of the server may come after the next question.
+    # The chosen run is named below the table and marked in it. always_last: a run that is chosen while the
+    # one before is fetched counts. Another run was chosen than the one that is asked about. In the browser,
+    # since an answer of the server may come after the next question.
     run.change(None, [run, asked], sure, js=CLOSE, **QUIET)
-    gr.on([run.change, tab.select], describe, [run, described], chosen_outputs, trigger_mode="always_last", **QUIET)
-    gr.on([run.change, tab.select, shown.moment.change], refresh, table_inputs, table_outputs, trigger_mode="always_last", **QUIET)
+    gr.on(
+        [run.change, tab.select],
+        describe,
+        [run, described],
+        chosen_outputs,
+        trigger_mode="always_last",
+        **QUIET,
+    )
+    gr.on(
+        [run.change, tab.select, shown.moment.change],
+        refresh,
+        table_inputs,
+        table_outputs,
+        trigger_mode="always_last",
+        **QUIET,
+    )
     shown.moment.change(offer_resume, run, resume, **QUIET)
     text.change(first_page, [run, text], table_outputs, trigger_mode="always_last", **QUIET)
     back.click(turn_back, [run, text, page], table_outputs, **QUIET)
     forward.click(turn_forward, [run, text, page], table_outputs, **QUIET)
     renamed = gr.on([rename.click, name.submit], polite(give_name), [run, name], None, **QUIET)
-    renamed.success(refresh, table_inputs, table_outputs, **QUIET).then(describe, [run, described], chosen_outputs, **QUIET)
-    resume.click(polite(go_on), run, None, **QUIET).success(refresh, table_inputs, table_outputs, **QUIET).then(offer_resume, run, resume, **QUIET)
+    renamed.success(refresh, table_inputs, table_outputs, **QUIET).then(
+        describe, [run, described], chosen_outputs, **QUIET
+    )
+    resume.click(polite(go_on), run, None, **QUIET).success(
+        refresh, table_inputs, table_outputs, **QUIET
+    ).then(offer_resume, run, resume, **QUIET)
     again.click(polite(once_more), run, run, api_visibility="private")
     delete.click(polite(ask), run, [sure, question, asked], **QUIET)
     no.click(lambda: gr.update(visible=False), None, sure, **QUIET)
@@ -100,7 +162,9 @@ def build(tab: gr.Tab, shown: Shown, speech: Speech) -> RunList:
 
 
 def refresh(run_id: str | None, text: str, page: float, seen: str) -> tuple:
-    """Inputs: run, search text, page, what the page shows already. Outputs: table, where we are, page, seen, back, next; nothing where nothing has changed."""
+    """Inputs: run, search text, page, what the page shows already. Outputs: table, where we are, page, seen,
+    back, next; nothing where nothing has changed.
+    """
     return _page(run_id, text, int(page), seen)
 
 
@@ -131,8 +195,19 @@ def _page(run_id: str | None, text: str, page: int, seen: str = "") -> tuple:
     if not every:
         return empty(say("train.none_yet")), "", 0, now, gr.update(visible=False), gr.update(visible=False)
     count = sum(len(item.rows) if isinstance(item, Group) else 1 for item in items)
-    where = say("train.runs.place", page=page + 1, pages=pages, count=count) if items else say("train.runs.no_fit")
-    return table_of(shown, run_id) if items else "", where, page, now, gr.update(visible=pages > 1), gr.update(visible=pages > 1)
+    where = (
+        say("train.runs.place", page=page + 1, pages=pages, count=count)
+        if items
+        else say("train.runs.no_fit")
+    )
+    return (
+        table_of(shown, run_id) if items else "",
+        where,
+        page,
+        now,
+        gr.update(visible=pages > 1),
+        gr.update(visible=pages > 1),
+    )
 
 
 def tell_again(run_id: str | None, text: str, page: float, seen: str) -> tuple:
@@ -143,7 +218,8 @@ def tell_again(run_id: str | None, text: str, page: float, seen: str) -> tuple:
 def table_of(items: list[Row | Group], chosen: str | None) -> str:
     """The HTML of the table; the chosen run is marked."""
     parts = [
-        {"group": True, "rows": [_line(row, chosen) for row in item.rows], "score": _score(item)} if isinstance(item, Group)
+        {"group": True, "rows": [_line(row, chosen) for row in item.rows], "score": _score(item)}
+        if isinstance(item, Group)
         else {"group": False, "rows": [_line(item, chosen)]}
         for item in items
     ]
@@ -152,9 +228,15 @@ def table_of(items: list[Row | Group], chosen: str | None) -> str:
 
 def _line(row: Row, chosen: str | None) -> dict:
     return {
-        "id": row.id, "name": row.name, "chosen": row.id == chosen, "kind": row.status.replace(" ", "-"), "status": status_word(row.status),
-        "score": accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else "", "settings": row.settings,
-        "time": duration(row.seconds) if row.seconds is not None else "", "date": moment_text(row.created),
+        "id": row.id,
+        "name": row.name,
+        "chosen": row.id == chosen,
+        "kind": row.status.replace(" ", "-"),
+        "status": status_word(row.status),
+        "score": accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else "",
+        "settings": row.settings,
+        "time": duration(row.seconds) if row.seconds is not None else "",
+        "date": moment_text(row.created),
     }
 
 
@@ -176,7 +258,8 @@ def choose(event: gr.EventData) -> str:
 def describe(run_id: str | None, described: str) -> tuple:
     """Inputs: run, the run that is described already, with its name.
 
-    Outputs: the chosen run's box, title, name, resume, export, described; nothing where that is the same: a new name may be half typed.
+    Outputs: the chosen run's box, title, name, resume, export, described; nothing where that is the same: a
+    new name may be half typed.
     """
     run = runs.find(run_id)
     now = f"{run.id}:{run.name}" if run else ""
@@ -184,11 +267,20 @@ def describe(run_id: str | None, described: str) -> tuple:
         return (gr.skip(),) * 6
     if run is None:
         return gr.update(visible=False), *(gr.skip(),) * 4, now
-    return gr.update(visible=True), render("train/runs#title", name=run.name), run.name, gr.update(visible=run.can_resume()), str(_export_file(run)), now
+    return (
+        gr.update(visible=True),
+        render("train/runs#title", name=run.name),
+        run.name,
+        gr.update(visible=run.can_resume()),
+        str(_export_file(run)),
+        now,
+    )
 
 
 def name_again(run_id: str | None, described: str, asked: str) -> tuple:
-    """Inputs: run, the run that is described, the run that is asked about. Outputs: title, question; nothing where there is none."""
+    """Inputs: run, the run that is described, the run that is asked about. Outputs: title, question; nothing
+    where there is none.
+    """
     run, doubtful = runs.find(run_id), runs.find(asked)
     title = render("train/runs#title", name=run.name) if run and described else gr.skip()
     return title, _question(doubtful) if doubtful else gr.skip()

@@ -48,7 +48,9 @@ class Group:
 
 @dataclass
 class _Kept:
-    """What was read of a run. bare: without its settings, which are said in each language when they are asked for."""
+    """What was read of a run. bare: without its settings, which are said in each language when they are asked
+    for.
+    """
 
     stamp: tuple
     bare: Row
@@ -107,16 +109,32 @@ def _read(run: Run) -> tuple[Row, TrainingConfig | UserError]:
     # The scores of one that goes on again after a stop are those of the stop.
     test = (run.scores().get("test") or {}) if state["status"] in runs.ENDED else {}
     row = Row(
-        id=run.id, name=run.name, status=state["status"], settings="", experiment=run.experiment, accuracy=test.get("accuracy"),
-        interval=tuple(test["interval"]) if "interval" in test else None, seconds=(state.get("result") or {}).get("seconds"), created=state.get("created"),
+        id=run.id,
+        name=run.name,
+        status=state["status"],
+        settings="",
+        experiment=run.experiment,
+        accuracy=test.get("accuracy"),
+        interval=tuple(test["interval"]) if "interval" in test else None,
+        seconds=(state.get("result") or {}).get("seconds"),
+        created=state.get("created"),
     )
     return row, settings_or_refusal(run)
 
 
 def find_rows(rows: list[Row], text: str) -> list[Row]:
-    """Those that have each word of the text in name, status, settings or id, as they are said to whoever asks."""
+    """Those that have each word of the text in name, status, settings or id, as they are said to whoever
+    asks.
+    """
     wanted = (text or "").lower().split()
-    return [row for row in rows if all(word in f"{row.name} {row.status} {status_word(row.status)} {row.settings} {row.id}".lower() for word in wanted)]
+    return [
+        row
+        for row in rows
+        if all(
+            word in f"{row.name} {row.status} {status_word(row.status)} {row.settings} {row.id}".lower()
+            for word in wanted
+        )
+    ]
 
 
 def grouped(rows: list[Row]) -> list[Row | Group]:

@@ -19,7 +19,9 @@ _written: OrderedDict[Path, None] = OrderedDict()
 
 
 def csv_file(name: str, header: Sequence[str], rows: Iterable[Sequence]) -> str:
-    """A table as ``name``.csv, in a folder of its own; returns its path. header: with the unit of each column."""
+    """A table as ``name``.csv, in a folder of its own; returns its path. header: with the unit of each
+    column.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(header)

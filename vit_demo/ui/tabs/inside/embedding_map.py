@@ -31,10 +31,13 @@ from vit_demo.ui.tabs.inside.scene import Scene, told_in
 ID, TITLE = "atlas", "inside.atlas.title"
 QUIET = {"api_visibility": "private", "show_progress": "hidden"}
 STAGE = render("inside/atlas#stage")
-SHOW_DETAIL = "() => document.getElementById('inside-atlas-detail')?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"
-# To the first view of this tab, and up to the photo. On a phone most tabs are behind a button with three dots.
+SHOW_DETAIL = """() => document.getElementById('inside-atlas-detail')
+    ?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"""
+# To the first view of this tab, and up to the photo. On a phone most tabs are behind a button with three
+# dots.
 TO_VIEWS = """() => {
-    const tabs = [...document.querySelectorAll('#inside-views [role="tab"], #inside-views .overflow-dropdown button')];
+    const tabs = [...document.querySelectorAll(
+        '#inside-views [role="tab"], #inside-views .overflow-dropdown button')];
     tabs.find(tab => !tab.classList.contains('selected')).click();
     document.getElementById('inside-photo').scrollIntoView({behavior: 'smooth', block: 'center'});
 }"""
@@ -52,32 +55,84 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     speech = scene.speech
     with gr.Row(equal_height=False):
         source = speech(
-            gr.Dropdown, choices=Told(usual_sources), value=BEANS, label=Told("inside.atlas.photos"), info=Told("inside.atlas.photos_how"),
-            allow_custom_value=True, elem_id="inside-atlas-source", min_width=260,
+            gr.Dropdown,
+            choices=Told(usual_sources),
+            value=BEANS,
+            label=Told("inside.atlas.photos"),
+            info=Told("inside.atlas.photos_how"),
+            allow_custom_value=True,
+            elem_id="inside-atlas-source",
+            min_width=260,
         )
-        splits, methods = (Told(functools.partial(embedding_map_html.choices, names)) for names in (embedding_map_html.SPLITS, embedding_map_html.METHODS))
-        split = speech(gr.Radio, choices=splits, value="test", label=Told("inside.atlas.split"), elem_id="inside-atlas-split", min_width=260)
-    method = speech(gr.Radio, choices=methods, value="pca", label=Told("inside.atlas.layout"), elem_id="inside-atlas-method")
+        splits, methods = (
+            Told(functools.partial(embedding_map_html.choices, names))
+            for names in (embedding_map_html.SPLITS, embedding_map_html.METHODS)
+        )
+        split = speech(
+            gr.Radio,
+            choices=splits,
+            value="test",
+            label=Told("inside.atlas.split"),
+            elem_id="inside-atlas-split",
+            min_width=260,
+        )
+    method = speech(
+        gr.Radio,
+        choices=methods,
+        value="pca",
+        label=Told("inside.atlas.layout"),
+        elem_id="inside-atlas-method",
+    )
     with gr.Column() as start:
         with gr.Row(elem_classes="actions"):
             draw = gr.Button(embedding_map_html.offer(0), variant="primary", elem_id="inside-atlas-draw")
-            stop = speech(gr.Button, value=Told("inside.atlas.stop"), variant="stop", visible=False, elem_id="inside-atlas-stop")
+            stop = speech(
+                gr.Button,
+                value=Told("inside.atlas.stop"),
+                variant="stop",
+                visible=False,
+                elem_id="inside-atlas-stop",
+            )
         status = gr.HTML(elem_id="inside-atlas-status")
     words = gr.Markdown(elem_id="inside-atlas-words")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
             script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
-            stage = gr.HTML({"note": ""}, html_template=STAGE, js_on_load=script, apply_default_css=False, elem_id="inside-atlas-map")
+            stage = gr.HTML(
+                {"note": ""},
+                html_template=STAGE,
+                js_on_load=script,
+                apply_default_css=False,
+                elem_id="inside-atlas-map",
+            )
         with gr.Column(scale=2, min_width=300, elem_id="inside-atlas-detail"):
-            large = gr.Image(show_label=False, interactive=False, visible=False, buttons=["download", "fullscreen"], elem_id="inside-atlas-large")
+            large = gr.Image(
+                show_label=False,
+                interactive=False,
+                visible=False,
+                buttons=["download", "fullscreen"],
+                elem_id="inside-atlas-large",
+            )
             with gr.Row(visible=False, elem_classes="actions") as hand_over:
-                inside = speech(gr.Button, value=Told("inside.atlas.look"), size="sm", elem_id="inside-atlas-look")
+                inside = speech(
+                    gr.Button, value=Told("inside.atlas.look"), size="sm", elem_id="inside-atlas-look"
+                )
                 diagnose = speech(
-                    gr.Button, value=Told("inside.atlas.diagnose"), size="sm", visible=scene.diagnose is not None, elem_id="inside-atlas-diagnose"
+                    gr.Button,
+                    value=Told("inside.atlas.diagnose"),
+                    size="sm",
+                    visible=scene.diagnose is not None,
+                    elem_id="inside-atlas-diagnose",
                 )
             facts = gr.HTML(elem_id="inside-atlas-facts")
     with gr.Row(elem_classes="actions"):
-        numbers = speech(gr.DownloadButton, label=Told("inside.atlas.csv"), size="sm", visible=False, elem_id="inside-atlas-csv")
+        numbers = speech(
+            gr.DownloadButton,
+            label=Told("inside.atlas.csv"),
+            size="sm",
+            visible=False,
+            elem_id="inside-atlas-csv",
+        )
     timer = gr.Timer(1, active=False)
     key, seen = (gr.Textbox("", visible=False) for _ in range(2))
     chosen = gr.Number(-1, visible=False, precision=0)
@@ -85,35 +140,67 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     what = [scene.model, source, split]
     shown = [start, draw, stop, status, timer, words, stage, numbers, seen, facts, large, hand_over, chosen]
     latest = {**QUIET, "trigger_mode": "always_last"}
-    # Not scene.draw: the map needs no photo, and another photo does not change it.
-    # What was chosen last comes first and by itself: later it could overwrite what a person chooses meanwhile.
-    restored = gr.on(scene.wanted[ID].change, restore, [scene.active, fresh, remembered], [source, split, fresh], **latest)
-    restored.then(polite(opened), [scene.active, *what, method, key, seen, speech.language, chosen], [key, *shown], **QUIET)
+    # Not scene.draw: the map needs no photo, and another photo does not change it. What was chosen last comes
+    # first and by itself: later it could overwrite what a person chooses meanwhile.
+    restored = gr.on(
+        scene.wanted[ID].change, restore, [scene.active, fresh, remembered], [source, split, fresh], **latest
+    )
+    restored.then(
+        polite(opened),
+        [scene.active, *what, method, key, seen, speech.language, chosen],
+        [key, *shown],
+        **QUIET,
+    )
     speech.retells(retell_offer, [seen], [draw])
-    gr.on([source.input, split.input], polite(choose), [*what, method, key, seen], [remembered, key, *shown], **latest)
+    gr.on(
+        [source.input, split.input],
+        polite(choose),
+        [*what, method, key, seen],
+        [remembered, key, *shown],
+        **latest,
+    )
     draw.click(polite(begin), [*what, method, seen], [key, *shown], **latest)
     stop.click(end, [key, method, seen], shown, **latest)
     method.input(refresh, [key, method, seen], shown, **latest)
     timer.tick(refresh, [key, method, seen], shown, **QUIET)
     picked = stage.select(polite(pick), key, [chosen, facts, large, hand_over], **latest)
     picked.success(None, None, None, js=SHOW_DETAIL)
-    inside.click(polite(photo_file), [key, chosen], scene.photo, **QUIET).success(None, None, None, js=TO_VIEWS)
+    inside.click(polite(photo_file), [key, chosen], scene.photo, **QUIET).success(
+        None, None, None, js=TO_VIEWS
+    )
     if scene.diagnose is not None:
-        diagnose.click(polite(photo_file), [key, chosen], scene.diagnose, **QUIET).success(None, None, None, js=TO_DIAGNOSE)
+        diagnose.click(polite(photo_file), [key, chosen], scene.diagnose, **QUIET).success(
+            None, None, None, js=TO_DIAGNOSE
+        )
 
 
 def restore(active: str, fresh: bool, remembered: list[str]) -> tuple:
-    """Inputs: the open view, whether the page was just loaded, what this browser chose last. Outputs: source, split, not fresh any more."""
+    """Inputs: the open view, whether the page was just loaded, what this browser chose last. Outputs: source,
+    split, not fresh any more.
+    """
     if active != ID or not fresh:
         return (gr.skip(),) * 3
     source, split = remembered
     return BEANS if names_former_sample(source) else source, split, False
 
 
-def opened(active: str, model: str, source: str, split: str, method: str, key: str, seen: str, language: str, chosen: float, request: gr.Request) -> tuple:
-    """Inputs: the open view, model, source, split, layout, key, what the page shows, the language, number of the chosen dot.
+def opened(
+    active: str,
+    model: str,
+    source: str,
+    split: str,
+    method: str,
+    key: str,
+    seen: str,
+    language: str,
+    chosen: float,
+    request: gr.Request,
+) -> tuple:
+    """Inputs: the open view, model, source, split, layout, key, what the page shows, the language, number of
+    the chosen dot.
 
-    Outputs: key, and as refresh; nothing where another view is open. The same map in another language keeps its chosen dot.
+    Outputs: key, and as refresh; nothing where another view is open. The same map in another language keeps
+    its chosen dot.
     """
     if active != ID:
         return (gr.skip(),) * 14
@@ -121,7 +208,9 @@ def opened(active: str, model: str, source: str, split: str, method: str, key: s
     if key and key != wanted.key:
         maps.JOBS.leave(key, request.session_hash)
     with told_in(language):
-        *frame, facts, large, hand_over, number = _show(wanted, maps.kept(wanted, request.session_hash), method, seen)
+        *frame, facts, large, hand_over, number = _show(
+            wanted, maps.kept(wanted, request.session_hash), method, seen
+        )
         if Seen.of(seen).is_map(wanted.key) and Seen.of(seen).language != language:
             facts = _facts_again(wanted.key, int(chosen))
     return wanted.key, *frame, facts, large, hand_over, number
@@ -132,8 +221,12 @@ def retell_offer(seen: str | None) -> dict:
     return gr.update(value=embedding_map_html.offer(Seen.of(seen).count))
 
 
-def choose(model: str, source: str, split: str, method: str, key: str, seen: str, request: gr.Request) -> tuple:
-    """Inputs: model, source, split, layout, key of the map before, what the page shows. Outputs: what to remember, key, and as refresh."""
+def choose(
+    model: str, source: str, split: str, method: str, key: str, seen: str, request: gr.Request
+) -> tuple:
+    """Inputs: model, source, split, layout, key of the map before, what the page shows. Outputs: what to
+    remember, key, and as refresh.
+    """
     wanted = maps.plan(Request(model, source, split))
     if key != wanted.key:
         maps.JOBS.leave(key, request.session_hash)
@@ -157,17 +250,27 @@ def end(key: str, method: str, seen: str, request: gr.Request) -> tuple:
 def refresh(key: str, method: str, seen: str, request: gr.Request) -> tuple:
     """Inputs: key, layout, what the page shows.
 
-    Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over, number of the chosen dot.
+    Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over, number of
+    the chosen dot.
     """
     job = maps.JOBS.find(key, request.session_hash)
     if job is None:  # after a restart of the server; opening the view again finds what is on the disk
-        return gr.update(visible=True), gr.update(visible=True), gr.update(visible=False), "", gr.Timer(active=False), *(gr.skip(),) * 8
+        return (
+            gr.update(visible=True),
+            gr.update(visible=True),
+            gr.update(visible=False),
+            "",
+            gr.Timer(active=False),
+            *(gr.skip(),) * 8,
+        )
     return _show(job.about, job, method, seen)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a page shows, which it hands back with each question. what: "map", "wait" or "none". count: of the photos."""
+    """What a page shows, which it hands back with each question. what: "map", "wait" or "none". count: of the
+    photos.
+    """
 
     key: str = ""
     what: str = ""
@@ -196,22 +299,49 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
     layout = embedding_map_html.layout_of(atlas, method) if atlas is not None else None
     what = ("map", method) if layout is not None else ("wait" if going else "none", "")
     now = str(Seen(plan.key, *what, plan.count, current_language()))
-    status = embedding_map_html.progress(job) if going else embedding_map_html.ended(job) if job is not None and atlas is None else ""
+    status = (
+        embedding_map_html.progress(job)
+        if going
+        else embedding_map_html.ended(job)
+        if job is not None and atlas is None
+        else ""
+    )
     frame = (
         gr.update(visible=going or atlas is None),
         gr.update(value=embedding_map_html.offer(plan.count), visible=not going and atlas is None),
-        gr.update(visible=going), status, gr.Timer(active=going),
+        gr.update(visible=going),
+        status,
+        gr.Timer(active=going),
     )
     if now == seen:
         return *frame, *(gr.skip(),) * 8
     same = Seen.of(seen).is_map(plan.key)
-    nothing_chosen = (embedding_map_html.choose() if layout else "", gr.update(value=None, visible=False), gr.update(visible=False), -1)
+    nothing_chosen = (
+        embedding_map_html.choose() if layout else "",
+        gr.update(value=None, visible=False),
+        gr.update(visible=False),
+        -1,
+    )
     detail = (gr.skip(),) * 4 if same else nothing_chosen
     if layout is None:
-        return *frame, "", {"note": "" if going else embedding_map_html.before(plan)}, gr.update(visible=False), now, *detail
+        return (
+            *frame,
+            "",
+            {"note": "" if going else embedding_map_html.before(plan)},
+            gr.update(visible=False),
+            now,
+            *detail,
+        )
     csv = csv_file(f"map-{method}", embedding_map_html.COLUMNS, embedding_map_html.rows(atlas, layout))
     drawn = embedding_map_html.picture(plan.key, atlas, layout, with_sheet=not same)
-    return *frame, embedding_map_html.words(plan, atlas, layout), drawn, gr.update(value=csv, visible=True), now, *detail
+    return (
+        *frame,
+        embedding_map_html.words(plan, atlas, layout),
+        drawn,
+        gr.update(value=csv, visible=True),
+        now,
+        *detail,
+    )
 
 
 def _facts_again(key: str, number: int) -> str | dict:
@@ -241,7 +371,9 @@ def pick(key: str, event: gr.EventData) -> tuple:
 
 
 def photo_file(key: str, chosen: float) -> str:
-    """Inputs: key, number of the chosen dot. Outputs: its photo as a file, byte for byte as it is in the data set."""
+    """Inputs: key, number of the chosen dot. Outputs: its photo as a file, byte for byte as it is in the data
+    set.
+    """
     stored = _stored(key, int(chosen))
     data = stored["bytes"] or Path(stored["path"]).read_bytes()
     # A name of our own: that of a data set of others does not get into a path.
@@ -272,7 +404,9 @@ def _stored(key: str, number: int) -> dict:
 
 
 def _ending(data: bytes) -> str:
-    """How the file of such a photo ends. A phone's MPO begins with a JPEG, which is what browsers show of it."""
+    """How the file of such a photo ends. A phone's MPO begins with a JPEG, which is what browsers show of
+    it.
+    """
     with safe_open.opened(data) as photo:
         return {"MPO": "jpeg"}.get(photo.format, photo.format.lower())
 

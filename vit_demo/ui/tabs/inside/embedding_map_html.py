@@ -19,10 +19,21 @@ from vit_demo.ui.tabs.inside.embedding_map_jobs import ALL, TSNE, EmbeddingMap, 
 METHODS = ("pca", "tsne")
 SPLITS = ("test", "validation", "train", ALL)
 COLUMNS = ("file", "split", "row (from 0)", "label", "prediction", "probability (0 to 1)", "x", "y")
-# Trustworthiness: from where on neighbours on the map can be taken for neighbours in all dimensions; and mostly so.
+# Trustworthiness: from where on neighbours on the map can be taken for neighbours in all dimensions; and
+# mostly so.
 GOOD, FAIR = 0.95, 0.85
 # Texts that the script says as they are, or fills in.
-WORDS = ("zoom_in", "zoom_out", "whole", "save", "legend_wrong", "dot_is", "dot_says", "dot_right", "dot_wrong")
+WORDS = (
+    "zoom_in",
+    "zoom_out",
+    "whole",
+    "save",
+    "legend_wrong",
+    "dot_is",
+    "dot_says",
+    "dot_right",
+    "dot_wrong",
+)
 # So many classes have a place in the legend, and so many mistakes in the list.
 MOST_CLASSES, MOST_MISTAKES = 14, 60
 
@@ -33,7 +44,9 @@ def layout_of(atlas: EmbeddingMap, method: str) -> Layout | None:
 
 
 def picture(key: str, atlas: EmbeddingMap, layout: Layout, with_sheet: bool) -> dict:
-    """What the script draws. with_sheet: whether the thumbnails are in it, or the page has them from before (of the same key)."""
+    """What the script draws. with_sheet: whether the thumbnails are in it, or the page has them from before
+    (of the same key).
+    """
     x, y = whole_points(layout)
     labels = [label_title(name) for name in atlas.labels]
     return {
@@ -70,7 +83,11 @@ def _words_of_script(atlas: EmbeddingMap, labels: list[str]) -> dict[str, str]:
         "over": percent(0.9999).replace(" %", "\N{NO-BREAK SPACE}%"),
         "decimal_point": say("diagnose.decimal_point"),
         "legend_more": say("inside.atlas.legend_more", count=len(labels) - MOST_CLASSES),
-        "mistakes": say("inside.atlas.mistakes_most", **many) if wrong > MOST_MISTAKES else say("inside.atlas.mistakes", count=wrong),
+        "mistakes": (
+            say("inside.atlas.mistakes_most", **many)
+            if wrong > MOST_MISTAKES
+            else say("inside.atlas.mistakes", count=wrong)
+        ),
         "canvas": say("inside.atlas.canvas", photos=len(atlas), classes=say("diagnose.comma").join(labels)),
     }
 
@@ -89,10 +106,14 @@ def progress(job: Job) -> str:
     elif job.step == TSNE:
         text = say("inside.atlas.laying_out", **counts)
     elif job.done and spent > 3:
-        text = say("inside.atlas.done_left", time=duration(spent / job.done * (job.about.count - job.done)), **counts)
+        text = say(
+            "inside.atlas.done_left", time=duration(spent / job.done * (job.about.count - job.done)), **counts
+        )
     else:
         text = say("inside.atlas.done", **counts)
-    return render("inside/atlas#progress", text=text, share=job.done / job.about.count if job.about.count else 0)
+    return render(
+        "inside/atlas#progress", text=text, share=job.done / job.about.count if job.about.count else 0
+    )
 
 
 def ended(job: Job) -> str:
@@ -123,8 +144,12 @@ def words(plan: Plan, atlas: EmbeddingMap, layout: Layout) -> str:
     """The map in sentences (Markdown): what is seen, how much of it is lost, and what is left out."""
     dimensions = atlas.features.shape[1]
     lines = [
-        say("inside.atlas.dots", photos=len(atlas), dimensions=dimensions), _mistakes(atlas),
-        f"{_kept(layout, dimensions)} {_trust(layout)} {say('inside.atlas.trustworthiness', neighbours=layout.neighbours, dimensions=dimensions)}",
+        say("inside.atlas.dots", photos=len(atlas), dimensions=dimensions),
+        _mistakes(atlas),
+        (
+            f"{_kept(layout, dimensions)} {_trust(layout)}"
+            f" {say('inside.atlas.trustworthiness', neighbours=layout.neighbours, dimensions=dimensions)}"
+        ),
     ]
     if plan.count < plan.total:
         lines.append(say("inside.atlas.some", photos=plan.count, total=plan.total))
@@ -137,7 +162,9 @@ def _mistakes(atlas: EmbeddingMap) -> str:
     if not atlas.comparable:
         return say("inside.atlas.other_classes")
     wrong = int(atlas.wrong.sum())
-    return say("inside.atlas.wrong", count=wrong, photos=len(atlas)) if wrong else say("inside.atlas.all_right")
+    return (
+        say("inside.atlas.wrong", count=wrong, photos=len(atlas)) if wrong else say("inside.atlas.all_right")
+    )
 
 
 def _kept(layout: Layout, dimensions: int) -> str:
@@ -156,19 +183,33 @@ def facts(atlas: EmbeddingMap, number: int, size: tuple[int, int]) -> str:
     """What is known of one photo. size: width and height in pixels."""
     says = label_title(atlas.model_labels[atlas.said[number]])
     if atlas.comparable:
-        says = say("inside.atlas.facts_wrong" if atlas.wrong[number] else "inside.atlas.facts_right", name=says)
+        says = say(
+            "inside.atlas.facts_wrong" if atlas.wrong[number] else "inside.atlas.facts_right", name=says
+        )
     told = {
-        "is": label_title(atlas.labels[atlas.truth[number]]), "says": says, "probability": percent(float(atlas.probability[number])),
-        "file": file_name(atlas.paths[number]), "place": f"{atlas.splits[number]}, {atlas.rows[number]}",
+        "is": label_title(atlas.labels[atlas.truth[number]]),
+        "says": says,
+        "probability": percent(float(atlas.probability[number])),
+        "file": file_name(atlas.paths[number]),
+        "place": f"{atlas.splits[number]}, {atlas.rows[number]}",
         "size": say("inside.atlas.size", width=size[0], height=size[1]),
     }
-    return table([say("inside.atlas.facts"), ""], [[say(f"inside.atlas.facts_{name}"), text] for name, text in told.items()])
+    return table(
+        [say("inside.atlas.facts"), ""],
+        [[say(f"inside.atlas.facts_{name}"), text] for name, text in told.items()],
+    )
 
 
 def rows(atlas: EmbeddingMap, layout: Layout) -> Iterator[tuple]:
     """A row for each photo, under COLUMNS."""
     for number, (x, y) in enumerate(layout.points.tolist()):
         yield (
-            atlas.paths[number], atlas.splits[number], atlas.rows[number], atlas.labels[atlas.truth[number]], atlas.model_labels[atlas.said[number]],
-            f"{atlas.probability[number]:.6g}", f"{x:.6g}", f"{y:.6g}",
+            atlas.paths[number],
+            atlas.splits[number],
+            atlas.rows[number],
+            atlas.labels[atlas.truth[number]],
+            atlas.model_labels[atlas.said[number]],
+            f"{atlas.probability[number]:.6g}",
+            f"{x:.6g}",
+            f"{y:.6g}",
         )

@@ -1,4 +1,5 @@
-"""The map of a data set: its features computed beside the page, kept in memory and on disk, found again by what they were made of.
+"""The map of a data set: its features computed beside the page, kept in memory and on disk, found again by
+what they were made of.
 
 This is where data set and features meet, since ``explain`` does not read data sets. A map goes on being made
 while the page is reloaded or closed: the server holds it, by its key.
@@ -21,7 +22,12 @@ from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.data.names import SPLITS
 from vit_demo.data.normalise import label_names
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.explain.internals.embedding_map import Layout, features_and_probabilities, pca_layout, tsne_layout
+from vit_demo.explain.internals.embedding_map import (
+    Layout,
+    features_and_probabilities,
+    pca_layout,
+    tsne_layout,
+)
 from vit_demo.figures.embedding_map import SIDES, sheet, thumbnail
 from vit_demo.model import checkpoints
 from vit_demo.model.classifier import LeafClassifier
@@ -36,14 +42,17 @@ ALL = "all"
 MOST_PHOTOS = 2000
 SEED = 0
 BATCH = 16
-# Goes into the key, so that a file of another version is not read. Of how many maps the files and the memory are kept.
+# Goes into the key, so that a file of another version is not read. Of how many maps the files and the memory
+# are kept.
 VERSION = 1
 KEEP_FILES, KEEP = 12, 3
 
 
 @dataclass(frozen=True)
 class Request:
-    """model: as the page's model list names it. source: as open_dataset takes it. split: one of SPLITS, or "all"."""
+    """model: as the page's model list names it. source: as open_dataset takes it. split: one of SPLITS, or
+    "all".
+    """
 
     model: str
     source: str
@@ -69,10 +78,10 @@ class Plan:
 class EmbeddingMap:
     """A finished map of B photos.
 
-    splits, rows, paths: where each photo stands in the data set. truth: its class, a number in ``labels``, the names of
-    the data set. said: the model's class, a number in ``model_labels``. probability: of that class, 0 to 1.
-    features: float32 (B, D). sheet: JPEG of thumbnails of ``side`` pixels. broken: photos that could not be read.
-    pca, tsne: the layouts; tsne is None while it is being computed.
+    splits, rows, paths: where each photo stands in the data set. truth: its class, a number in ``labels``,
+    the names of the data set. said: the model's class, a number in ``model_labels``. probability: of that
+    class, 0 to 1. features: float32 (B, D). sheet: JPEG of thumbnails of ``side`` pixels. broken: photos that
+    could not be read. pca, tsne: the layouts; tsne is None while it is being computed.
     """
 
     labels: list[str]
@@ -100,10 +109,15 @@ class EmbeddingMap:
 
     @property
     def wrong(self) -> np.ndarray:
-        """Whether the model's class is another than the photo's own, bool (B,); nowhere where they cannot be compared."""
+        """Whether the model's class is another than the photo's own, bool (B,); nowhere where they cannot be
+        compared.
+        """
         if not self.comparable:
             return np.zeros(len(self), dtype=bool)
-        return np.array([self.labels[is_] != self.model_labels[says] for is_, says in zip(self.truth, self.said)], dtype=bool)
+        return np.array(
+            [self.labels[is_] != self.model_labels[says] for is_, says in zip(self.truth, self.said)],
+            dtype=bool,
+        )
 
 
 _CACHE = ArrayCache("atlas", KEEP_FILES)
@@ -113,7 +127,9 @@ JOBS: Jobs[EmbeddingMap] = Jobs("embedding map", KEEP, "error.inside.map_failed"
 
 
 def plan(request: Request) -> Plan:
-    """What the map is made of; opens model and data set. Raises UserError where one of them cannot be opened."""
+    """What the map is made of; opens model and data set. Raises UserError where one of them cannot be
+    opened.
+    """
     classifier, data = get_classifier(request.model), open_dataset(request.source)
     splits = SPLITS if request.split == ALL else (request.split,)
     total = sum(len(data[split]) for split in splits)
@@ -125,27 +141,44 @@ def plan(request: Request) -> Plan:
         rows[split] = (chosen[(chosen >= start) & (chosen < start + len(data[split]))] - start).tolist()
         start += len(data[split])
     photos = [_photos_stamp(data[split], rows[split]) for split in splits]
-    return Plan(request, key_of(VERSION, MOST_PHOTOS, SEED, request.split, _model_stamp(classifier), *photos), rows, total)
+    return Plan(
+        request,
+        key_of(VERSION, MOST_PHOTOS, SEED, request.split, _model_stamp(classifier), *photos),
+        rows,
+        total,
+    )
 
 
 def _model_stamp(classifier: LeafClassifier) -> list:
-    """The checkpoint's folder, and size and change time of each of its files that says what the model computes."""
+    """The checkpoint's folder, and size and change time of each of its files that says what the model
+    computes.
+    """
     folder = classifier.checkpoint.folder
-    files = [folder / checkpoints.CONFIG, folder / checkpoints.PROCESSOR, *sorted(folder.glob("*.safetensors"))]
+    files = [
+        folder / checkpoints.CONFIG,
+        folder / checkpoints.PROCESSOR,
+        *sorted(folder.glob("*.safetensors")),
+    ]
     return [str(folder), classifier.checkpoint.revision, *map(stamp, files)]
 
 
 def _photos_stamp(data: Dataset, rows: list[int]) -> list:
-    """The fingerprint of a split, which changes with the files it was read from, and of photos that are files of their own, size and change time."""
+    """The fingerprint of a split, which changes with the files it was read from, and of photos that are files
+    of their own, size and change time.
+    """
     paths = data.select(rows).select_columns(["image_file_path"])[:]["image_file_path"]
     return [dataset_stamp(data), *(stamp(path) for path in paths if os.path.isabs(path))]
 
 
 def kept(wanted: Plan, visitor: str = "") -> Job[EmbeddingMap] | None:
-    """The map that is made or being made, also by an earlier server; None where there is none yet. visitor: the page that asks."""
+    """The map that is made or being made, also by an earlier server; None where there is none yet. visitor:
+    the page that asks.
+    """
     job = JOBS.find(wanted.key, visitor)
     if job is None and (found := _from_arrays(_CACHE.read(wanted.key))) is not None:
-        job = JOBS.add(Job(wanted.key, wanted.count, wanted, done=len(found), result=found).end(JobState.DONE))
+        job = JOBS.add(
+            Job(wanted.key, wanted.count, wanted, done=len(found), result=found).end(JobState.DONE)
+        )
     return job
 
 
@@ -189,27 +222,61 @@ def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
     features, probabilities = (np.concatenate(part) for part in zip(*parts))
     jpeg, side = sheet(np.array(thumbnails, dtype=np.uint8).reshape(-1, SIDES[0], SIDES[0], 3))
     return EmbeddingMap(
-        label_names(data), classifier.labels, splits, rows, paths, np.array(truth), probabilities.argmax(axis=1), probabilities.max(axis=1),
-        features, jpeg, side, broken, pca_layout(features),
+        label_names(data),
+        classifier.labels,
+        splits,
+        rows,
+        paths,
+        np.array(truth),
+        probabilities.argmax(axis=1),
+        probabilities.max(axis=1),
+        features,
+        jpeg,
+        side,
+        broken,
+        pca_layout(features),
     )
 
 
 def _to_arrays(whole: EmbeddingMap) -> dict[str, np.ndarray]:
     """All of a map, to be kept."""
-    names = [column.name for column in dataclasses.fields(EmbeddingMap) if column.name not in ("sheet", "pca", TSNE)]
+    names = [
+        column.name
+        for column in dataclasses.fields(EmbeddingMap)
+        if column.name not in ("sheet", "pca", TSNE)
+    ]
     columns = {name: np.asarray(getattr(whole, name)) for name in names}
     for name in ("pca", TSNE):
-        columns |= {f"{name}_{key}": np.asarray(value) for key, value in dataclasses.asdict(getattr(whole, name)).items() if value is not None}
+        columns |= {
+            f"{name}_{key}": np.asarray(value)
+            for key, value in dataclasses.asdict(getattr(whole, name)).items()
+            if value is not None
+        }
     return {**columns, "sheet": np.frombuffer(whole.sheet, np.uint8)}
 
 
 def _from_arrays(values: dict[str, np.ndarray] | None) -> EmbeddingMap | None:
     """The inverse of :func:`_to_arrays`; None for what is no map."""
     try:
-        pca = Layout(values["pca_points"], float(values["pca_trust"]), int(values["pca_neighbours"]), tuple(values["pca_explained"].tolist()))
+        pca = Layout(
+            values["pca_points"],
+            float(values["pca_trust"]),
+            int(values["pca_neighbours"]),
+            tuple(values["pca_explained"].tolist()),
+        )
         tsne = Layout(values["tsne_points"], float(values["tsne_trust"]), int(values["tsne_neighbours"]))
-        lists = {name: values[name].tolist() for name in ("labels", "model_labels", "splits", "rows", "paths")}
+        lists = {
+            name: values[name].tolist() for name in ("labels", "model_labels", "splits", "rows", "paths")
+        }
         arrays = {name: values[name] for name in ("truth", "said", "probability", "features")}
-        return EmbeddingMap(**lists, **arrays, sheet=values["sheet"].tobytes(), side=int(values["side"]), broken=int(values["broken"]), pca=pca, tsne=tsne)
+        return EmbeddingMap(
+            **lists,
+            **arrays,
+            sheet=values["sheet"].tobytes(),
+            side=int(values["side"]),
+            broken=int(values["broken"]),
+            pca=pca,
+            tsne=tsne,
+        )
     except (TypeError, KeyError, ValueError):
         return None

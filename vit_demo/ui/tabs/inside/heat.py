@@ -1,4 +1,6 @@
-"""The maps of the view Why this answer: by which method and for which class, and where a map lies, in words."""
+"""The maps of the view Why this answer: by which method and for which class, and where a map lies, in
+words.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,9 @@ _VERTICAL, _HORIZONTAL = ("upper", "middle", "lower"), ("left", "centre", "right
 
 @dataclass(frozen=True)
 class _Asked:
-    """A map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from the rest."""
+    """A map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from
+    the rest.
+    """
 
     classifier: LeafClassifier
     photo: str
@@ -40,8 +44,12 @@ class _Asked:
     report: Callable[[int, int], object] | None = field(compare=False, repr=False)
 
 
-def heat(found: Look, photo: str, method: str, target: Target, report: Callable[[int, int], object] | None = None) -> np.ndarray:
-    """A map of the photo, float32 (rows, columns); not to be changed. report: is called by occlusion with the squares done and their number."""
+def heat(
+    found: Look, photo: str, method: str, target: Target, report: Callable[[int, int], object] | None = None
+) -> np.ndarray:
+    """A map of the photo, float32 (rows, columns); not to be changed. report: is called by occlusion with the
+    squares done and their number.
+    """
     asked = _Asked(found.classifier, photo, os.stat(photo).st_mtime_ns, method, target, pixels(found), report)
     return _occluded(asked) if method == "occlusion" else _computed(asked)
 
@@ -67,7 +75,9 @@ def method_titles() -> list[tuple[str, str]]:
 
 
 def class_values(labels: list[str]) -> list[str]:
-    """What stands for each class in a list of them: by number, since two may have one name, and by name, since another model has others."""
+    """What stands for each class in a list of them: by number, since two may have one name, and by name,
+    since another model has others.
+    """
     return [f"{index} {label}" for index, label in enumerate(labels)]
 
 
@@ -78,7 +88,9 @@ def class_index(value: str | None, labels: list[str]) -> int | None:
 
 
 def place_words(values: np.ndarray) -> str:
-    """Where a map of what is 0 or more lies: its strongest ninth of the photo, and in how few patches half of it. values: (rows, columns)."""
+    """Where a map of what is 0 or more lies: its strongest ninth of the photo, and in how few patches half of
+    it. values: (rows, columns).
+    """
     if values.sum() <= 0:
         return say("inside.heat.nothing")
     half = say("inside.heat.half", half=int(patches_for_half(values)), patches=values.size)
@@ -90,8 +102,12 @@ def place_words(values: np.ndarray) -> str:
 
 
 def _strongest_ninth(values: np.ndarray) -> tuple[int, int, float]:
-    """Row and column of it, 0 to 2, and its share of the map. A patch counts to the ninth in which its centre lies."""
-    rows, columns = (np.minimum((np.arange(count) + 0.5) * 3 // count, 2).astype(int) for count in values.shape)
+    """Row and column of it, 0 to 2, and its share of the map. A patch counts to the ninth in which its centre
+    lies.
+    """
+    rows, columns = (
+        np.minimum((np.arange(count) + 0.5) * 3 // count, 2).astype(int) for count in values.shape
+    )
     sums = np.zeros((3, 3))
     np.add.at(sums, (rows[:, None], columns[None, :]), values)
     row, column = np.unravel_index(sums.argmax(), sums.shape)

@@ -50,7 +50,8 @@ QUIET = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode"
 class ResolutionSlider(gr.Slider):
     """A slider whose value the callback judges, and not the bounds the server last sent.
 
-    Those are another model's while the model is changed; the stock component then answers with a raw exception.
+    Those are another model's while the model is changed; the stock component then answers with a raw
+    exception.
     """
 
     # The page draws it as the stock component, whose __init__ names the properties to send.
@@ -106,10 +107,19 @@ def _build_resolution(tab: gr.Tab, scene: Scene, place: gr.Number) -> tuple[list
     speech(gr.Markdown, value=Told("inside.positions.resolution_title"))
     with gr.Row(equal_height=False):
         side = speech(
-            ResolutionSlider, minimum=112, maximum=384, value=UNSET, step=16, label=Told("inside.positions.resolution"), elem_id="inside-resolution",
-            scale=3, min_width=280,
+            ResolutionSlider,
+            minimum=112,
+            maximum=384,
+            value=UNSET,
+            step=16,
+            label=Told("inside.positions.resolution"),
+            elem_id="inside-resolution",
+            scale=3,
+            min_width=280,
         )
-        ask = speech(gr.Button, value=Told("inside.positions.ask"), elem_id="inside-ask", scale=1, min_width=220)
+        ask = speech(
+            gr.Button, value=Told("inside.positions.ask"), elem_id="inside-ask", scale=1, min_width=220
+        )
     words = gr.Markdown(elem_id="inside-resized-words")
     pictures = []
     with gr.Row(equal_height=False):
@@ -117,7 +127,9 @@ def _build_resolution(tab: gr.Tab, scene: Scene, place: gr.Number) -> tuple[list
             with gr.Column(min_width=300):
                 speech(gr.Markdown, value=Told(f"inside.positions.{name}"))
                 with gr.Row(equal_height=False):
-                    pictures += [_picture(scene, when, f"{name}-{when}", min_width=130) for when in ("before", "after")]
+                    pictures += [
+                        _picture(scene, when, f"{name}-{when}", min_width=130) for when in ("before", "after")
+                    ]
     numbers = _download(scene, "resized_file", "inside-resized-file")
     with gr.Row(equal_height=False):
         with gr.Column(scale=5, min_width=300):
@@ -148,8 +160,17 @@ def show_filters(photo: str, model: str) -> tuple:
     found = _filters(look(model, photo).classifier)
     kernels = found.ratio is None
     shares = {} if kernels else {"explained_variance_ratio": found.ratio}
-    variance = gr.update(value=None, visible=False) if kernels else gr.update(value=figures.variance_figure(found.ratio), visible=True)
-    return _filter_words(found), figures.filter_sheet(found.tiles), variance, npz_file("filters", filters=found.tiles, **shares)
+    variance = (
+        gr.update(value=None, visible=False)
+        if kernels
+        else gr.update(value=figures.variance_figure(found.ratio), visible=True)
+    )
+    return (
+        _filter_words(found),
+        figures.filter_sheet(found.tiles),
+        variance,
+        npz_file("filters", filters=found.tiles, **shares),
+    )
 
 
 def show_similarity(photo: str | None, model: str, place: float | None) -> tuple:
@@ -159,7 +180,9 @@ def show_similarity(photo: str | None, model: str, place: float | None) -> tuple
     maps = similarities(positions)
     large = figures.grid_picture(figures.similarity_colours(maps[chosen]), chosen)
     return (
-        figures.similarity_sheet(maps, chosen), large, _similarity_words(maps[chosen], chosen),
+        figures.similarity_sheet(maps, chosen),
+        large,
+        _similarity_words(maps[chosen], chosen),
         npz_file("position_similarities", positions=positions, similarities=maps),
     )
 
@@ -185,9 +208,17 @@ def show_resized(photo: str | None, model: str, place: float | None, side: float
     scale = _scale(look(model, photo).classifier)
     return (
         _resized_words(positions.shape, after.shape, (height, width)),
-        figures.grid_picture(scale.colours(positions)), figures.grid_picture(scale.colours(after)),
-        figures.grid_picture(figures.similarity_colours(maps[0]), chosen), figures.grid_picture(figures.similarity_colours(maps[1]), there),
-        npz_file("positions_interpolated", learned=positions, interpolated=after, chosen_learned=maps[0], chosen_interpolated=maps[1]),
+        figures.grid_picture(scale.colours(positions)),
+        figures.grid_picture(scale.colours(after)),
+        figures.grid_picture(figures.similarity_colours(maps[0]), chosen),
+        figures.grid_picture(figures.similarity_colours(maps[1]), there),
+        npz_file(
+            "positions_interpolated",
+            learned=positions,
+            interpolated=after,
+            chosen_learned=maps[0],
+            chosen_interpolated=maps[1],
+        ),
     )
 
 
@@ -207,15 +238,20 @@ def show_distance(photo: str, model: str) -> tuple:
     """Inputs: photo, model. Outputs: sentence, plot, numbers."""
     found = look(model, photo)
     distances, even = attention_distance(found.trace.attention), even_distance(found.trace.grid)
-    rows = [(layer, head, f"{far:.4f}") for layer, heads in enumerate(distances) for head, far in enumerate(heads)]
+    rows = [
+        (layer, head, f"{far:.4f}") for layer, heads in enumerate(distances) for head, far in enumerate(heads)
+    ]
     return (
-        _distance_words(distances, even, found.classifier), figures.distance_figure(distances, even),
+        _distance_words(distances, even, found.classifier),
+        figures.distance_figure(distances, even),
         csv_file("attention_distance", ["layer", "head", "mean attention distance (px)"], rows),
     )
 
 
 def answers(photo: str, found: Look, sizes: Iterable[tuple[int, int]]) -> dict[tuple[int, int], np.ndarray]:
-    """Probabilities (C,) by size (height, width) in pixels, smallest first: those asked for, and all that this photo was asked for before."""
+    """Probabilities (C,) by size (height, width) in pixels, smallest first: those asked for, and all that
+    this photo was asked for before.
+    """
     known = _known(found.classifier, photo, os.stat(photo).st_mtime_ns)
     with _asking:  # a click while another is being answered must not compute the same
         own = (found.trace.grid.image_height, found.trace.grid.image_width)
@@ -251,35 +287,51 @@ def _show_answers(photo: str, model: str, rows: int, sizes: list[tuple[int, int]
     said = answers(photo, found, sizes if fits else [])
     labels = found.classifier.labels
     likeliest = np.max(list(said.values()), axis=0).argsort()[::-1][:CLASSES]
-    lines = {label_title(labels[index]): [float(shares[index]) for shares in said.values()] for index in likeliest}
+    lines = {
+        label_title(labels[index]): [float(shares[index]) for shares in said.values()] for index in likeliest
+    }
     lowest, highest = _limits(own)
     step = own.patch_size
     return (
         gr.update(minimum=lowest * step, maximum=highest * step, step=step, value=rows * step),
         figures.answers_figure([height for height, _ in said], lines, own.image_height),
         render("inside/positions#answers", rows=_answers_table(said, own, labels), fits=fits),
-        csv_file("predictions_by_resolution", ["height (px)", "width (px)", *labels], [(*size, *shares.tolist()) for size, shares in said.items()]),
+        csv_file(
+            "predictions_by_resolution",
+            ["height (px)", "width (px)", *labels],
+            [(*size, *shares.tolist()) for size, shares in said.items()],
+        ),
     )
 
 
 def _legend() -> str:
     """What the colours of the similarity maps mean."""
-    stops = ", ".join(f"rgb({red}, {green}, {blue})" for red, green, blue in figures.similarity_palette()[::51])
+    stops = ", ".join(
+        f"rgb({red}, {green}, {blue})" for red, green, blue in figures.similarity_palette()[::51]
+    )
     return render("inside/positions#legend", stops=stops)
 
 
 def _picture(scene: Scene, label: str, name: str, min_width: int = 300) -> gr.Image:
     """label: end of a key."""
     return scene.speech(
-        gr.Image, label=Told(f"inside.positions.{label}"), interactive=False, buttons=["download", "fullscreen"],
-        elem_id=f"inside-{name}", elem_classes="inside-figure", min_width=min_width, format="png",
+        gr.Image,
+        label=Told(f"inside.positions.{label}"),
+        interactive=False,
+        buttons=["download", "fullscreen"],
+        elem_id=f"inside-{name}",
+        elem_classes="inside-figure",
+        min_width=min_width,
+        format="png",
     )
 
 
 def _download(scene: Scene, label: str, elem_id: str) -> gr.DownloadButton:
     """label: end of a key."""
     with gr.Row(elem_classes="actions"):
-        return scene.speech(gr.DownloadButton, label=Told(f"inside.positions.{label}"), size="sm", elem_id=elem_id)
+        return scene.speech(
+            gr.DownloadButton, label=Told(f"inside.positions.{label}"), size="sm", elem_id=elem_id
+        )
 
 
 def _look(photo: str | None, model: str) -> Look:
@@ -295,7 +347,11 @@ def _positions(photo: str | None, model: str) -> np.ndarray:
 def _chosen(place: float | None, positions: np.ndarray) -> tuple[int, int]:
     """Row and column of the position that is chosen; the middle one where this model has no such position."""
     rows, columns = positions.shape[:2]
-    index = int(place) if place is not None and 0 <= place < rows * columns else rows // 2 * columns + columns // 2
+    index = (
+        int(place)
+        if place is not None and 0 <= place < rows * columns
+        else rows // 2 * columns + columns // 2
+    )
     return divmod(index, columns)
 
 
@@ -306,7 +362,9 @@ def _limits(own: PatchGrid) -> tuple[int, int]:
 
 
 def _rows(own: PatchGrid, side: float | None) -> int:
-    """Rows of patches at the slider's height in pixels; somewhat more than the model's own where it does not offer this height."""
+    """Rows of patches at the slider's height in pixels; somewhat more than the model's own where it does not
+    offer this height.
+    """
     lowest, highest = _limits(own)
     rows = round((side or 0) / own.patch_size)
     return rows if lowest <= rows <= highest else min(highest, round(FIRST_SHARE * own.rows))
@@ -317,7 +375,15 @@ def _filter_words(found: Filters) -> str:
     if found.ratio is None:
         return say("inside.positions.kernels", shown=shown, height=height, width=width)
     together, first = percent(float(found.ratio.sum())), percent(float(found.ratio[0]))
-    return say("inside.positions.components", filters=found.of, height=height, width=width, shown=shown, together=together, first=first)
+    return say(
+        "inside.positions.components",
+        filters=found.of,
+        height=height,
+        width=width,
+        shown=shown,
+        together=together,
+        first=first,
+    )
 
 
 def _similarity_words(values: np.ndarray, chosen: tuple[int, int]) -> str:
@@ -329,13 +395,23 @@ def _similarity_words(values: np.ndarray, chosen: tuple[int, int]) -> str:
     if values.size == 1:
         words.append(say("inside.positions.only_place"))
     else:
-        words.append(say("inside.positions.most_alike", row=nearest[0], column=nearest[1], similarity=values[nearest]))
-        words.append(say("inside.positions.least_alike", row=least[0], column=least[1], similarity=values[least]))
+        words.append(
+            say("inside.positions.most_alike", row=nearest[0], column=nearest[1], similarity=values[nearest])
+        )
+        words.append(
+            say("inside.positions.least_alike", row=least[0], column=least[1], similarity=values[least])
+        )
     return " ".join(words)
 
 
 def _resized_words(before: tuple, after: tuple, size: tuple[int, int]) -> str:
-    now = {"height": size[0], "width": size[1], "rows": after[0], "columns": after[1], "patches": after[0] * after[1]}
+    now = {
+        "height": size[0],
+        "width": size[1],
+        "rows": after[0],
+        "columns": after[1],
+        "patches": after[0] * after[1],
+    }
     if before[:2] == after[:2]:
         return say("inside.positions.not_resized", **now)
     return say("inside.positions.resized", learned_rows=before[0], learned_columns=before[1], **now)
@@ -345,16 +421,30 @@ def _answers_table(said: dict[tuple[int, int], np.ndarray], own: PatchGrid, labe
     rows = []
     for (height, width), shares in said.items():
         is_own = (height, width) == (own.image_height, own.image_width)
-        size = say("inside.positions.own_size" if is_own else "inside.positions.size", height=height, width=width)
+        size = say(
+            "inside.positions.own_size" if is_own else "inside.positions.size", height=height, width=width
+        )
         patches = (height // own.patch_size) * (width // own.patch_size)
         best = int(shares.argmax())
         rows.append([size, patches, label_title(labels[best]), percent(float(shares[best]))])
-    return table([say(f"inside.positions.column_{name}") for name in ("resolution", "patches", "answer", "probability")], rows)
+    return table(
+        [
+            say(f"inside.positions.column_{name}")
+            for name in ("resolution", "patches", "answer", "probability")
+        ],
+        rows,
+    )
 
 
 def _distance_words(distances: np.ndarray, even: float, classifier: LeafClassifier) -> str:
     first, last = distances[0], distances[-1]
     text = say(
-        "inside.positions.spans", heads=distances.shape[1], first_near=first.min(), first_far=first.max(), last_near=last.min(), last_far=last.max(), even=even,
+        "inside.positions.spans",
+        heads=distances.shape[1],
+        first_near=first.min(),
+        first_far=first.max(),
+        last_near=last.min(),
+        last_far=last.max(),
+        even=even,
     )
     return text if classifier.feature_channels is None else f"{text} {say('inside.positions.spans_hybrid')}"

@@ -22,7 +22,8 @@ from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import Speech
 
-# Traces of so many photos are kept for the next click; of a large model at a high resolution one has some 200 MB.
+# Traces of so many photos are kept for the next click; of a large model at a high resolution one has some 200
+# MB.
 KEEP = 2
 NO_PHOTO = "error.inside_tab.no_photo"
 # What a person sets, or takes away: nothing to tell again.
@@ -32,7 +33,9 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True)
 class Look:
-    """One photo in one model. picture: the upright photo as it came. seen: the photo as the model gets it, its own size."""
+    """One photo in one model. picture: the upright photo as it came. seen: the photo as the model gets it,
+    its own size.
+    """
 
     classifier: LeafClassifier
     picture: Image.Image
@@ -41,7 +44,9 @@ class Look:
 
 
 def look(model: str, photo: str) -> Look:
-    """The photo's way through the model; computed once, then kept. model: as the page's model list names it. photo: a file."""
+    """The photo's way through the model; computed once, then kept. model: as the page's model list names it.
+    photo: a file.
+    """
     with _lock:  # two views that open at once must not compute the same
         return _look(get_classifier(model), photo, os.stat(photo).st_mtime_ns)
 
@@ -55,7 +60,9 @@ def _look(classifier: LeafClassifier, photo: str, _changed: int) -> Look:
 
 @dataclass(frozen=True)
 class Again:
-    """How a drawn view is told in another language. callback: as that which draws it, by default the same. still: outputs in which there are no words."""
+    """How a drawn view is told in another language. callback: as that which draws it, by default the same.
+    still: outputs in which there are no words.
+    """
 
     callback: Callable | None = None
     still: Iterable[Component] = ()
@@ -67,8 +74,9 @@ AGAIN = Again()
 @dataclass(frozen=True)
 class Scene:
     """The widgets that all views look at. page: the Look inside tab. active: id of the view that is open.
-    wanted: by the id of a view, a hidden text that changes when that view, being open, has another photo, model or language to show.
-    speech: of the page. diagnose: the photo of the Diagnose tab, for a view that hands photos over.
+    wanted: by the id of a view, a hidden text that changes when that view, being open, has another photo,
+    model or language to show. speech: of the page. diagnose: the photo of the Diagnose tab, for a view that
+    hands photos over.
     """
 
     page: gr.Tab
@@ -79,17 +87,29 @@ class Scene:
     speech: Speech
     diagnose: Component | None = None
 
-    def draw(self, view: gr.Tab, callback: Callable, settings: list[Component], outputs: list[Component], again: Again = AGAIN) -> None:
-        """Draw a view when it is opened, and while it is open when photo, model or language change; nothing is done for the others.
+    def draw(
+        self,
+        view: gr.Tab,
+        callback: Callable,
+        settings: list[Component],
+        outputs: list[Component],
+        again: Again = AGAIN,
+    ) -> None:
+        """Draw a view when it is opened, and while it is open when photo, model or language change; nothing
+        is done for the others.
 
-        callback: (photo, model, *settings) -> one value for each of ``outputs``. It is not called without a photo.
-        again: what is otherwise where only the language is another.
+        callback: (photo, model, *settings) -> one value for each of ``outputs``. It is not called without a
+        photo. again: what is otherwise where only the language is another.
         """
         drawn = gr.Textbox(visible=False)
-        wordless = [isinstance(one, WORDLESS) or any(one is other for other in again.still) for one in outputs]
+        wordless = [
+            isinstance(one, WORDLESS) or any(one is other for other in again.still) for one in outputs
+        ]
 
         @functools.wraps(callback)
-        def guarded(before: str | None, language: str, photo: str | None, model: str, *chosen: object) -> tuple:
+        def guarded(
+            before: str | None, language: str, photo: str | None, model: str, *chosen: object
+        ) -> tuple:
             shown = f"{photo}\n{model}\n"
             if photo is None or shown + language == before:
                 return (gr.skip(),) * (len(outputs) + 1)
@@ -97,7 +117,9 @@ class Scene:
             with told_in(language):
                 found = (again.callback or callback if retold else callback)(photo, model, *chosen)
             found = found if len(outputs) > 1 else (found,)
-            return shown + language, *(without_value(one) if retold and quiet else one for one, quiet in zip(found, wordless))
+            return shown + language, *(
+                without_value(one) if retold and quiet else one for one, quiet in zip(found, wordless)
+            )
 
         del guarded.__wrapped__  # gradio would count the arguments of the callback
         inputs = [drawn, self.speech.language, self.photo, self.model, *settings]
@@ -113,4 +135,8 @@ def told_in(language: str) -> contextlib.AbstractContextManager:
 
 def without_value(update: Any) -> Any:
     """An output that leaves the value as it is on the page."""
-    return {name: option for name, option in update.items() if name != "value"} if isinstance(update, dict) and "__type__" in update else gr.skip()
+    return (
+        {name: option for name, option in update.items() if name != "value"}
+        if isinstance(update, dict) and "__type__" in update
+        else gr.skip()
+    )
