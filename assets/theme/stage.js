@@ -8,6 +8,7 @@ function speak() {
 }
 
 // again: asks for what is shown in the other language. The name of the prop is not put in quotes: Gradio takes what is quoted in a script for an event.
+// eslint-disable-next-line no-unused-vars -- by the scripts that come after this one
 const whenSpoken = (again) => watch(Object.keys({ words: 0 }), () => {
     speak();
     again();
