@@ -17,9 +17,10 @@ from tests.conftest import ROOT
 from vit_demo.common.errors import UserError
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training import worker
-from vit_demo.training.run import queue, runs
+from vit_demo.training.run import queue
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run, create
+from vit_demo.training.run.status import RunStatus
 
 
 def sentence_cases() -> list[tuple[Exception, str]]:
@@ -177,7 +178,7 @@ def test_the_worker_claims_its_run_before_it_waits_for_torch(run: Run, tmp_path:
     )
     assert done.returncode == 7, done.stderr
     assert '"pid": ' in done.stdout and '"pid_started": ' in done.stdout
-    assert run.state()["status"] == runs.BROKEN_OFF  # as it died without a word
+    assert run.state()["status"] == RunStatus.BROKEN_OFF  # as it died without a word
 
 
 @pytest.fixture(scope="module")
@@ -213,7 +214,7 @@ def test_kill_9_is_broken_off_and_loses_no_event(working: tuple[Run, Run], wait_
     assert run.state()["status"] == "training"
     psutil.Process(run.state()["pid"]).kill()
     wait_for(lambda: not run.is_going())
-    assert run.state()["status"] == runs.BROKEN_OFF and not run.has_model()
+    assert run.state()["status"] == RunStatus.BROKEN_OFF and not run.has_model()
     events, end = run.read_events()
     assert events[: len(seen)] == seen and end >= offset
     # At most the line being written is torn; all before it are whole, in order and without a gap.

@@ -316,7 +316,7 @@ def _wait(going: list) -> None:
     import time
 
     from vit_demo.training.job import Progress
-    from vit_demo.training.run.runs import GOING, WAITING
+    from vit_demo.training.run.status import GOING, RunStatus
 
     line = _Line()
     while True:
@@ -324,7 +324,7 @@ def _wait(going: list) -> None:
         left = [state for state in states if state["status"] in GOING]
         if not left:
             return
-        busy = next((state for state in left if state["status"] != WAITING), left[0])
+        busy = next((state for state in left if state["status"] != RunStatus.WAITING), left[0])
         number = states.index(busy) + 1
         line(
             Progress(

@@ -13,6 +13,7 @@ from vit_demo.training.photos import Photos
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 
 # With small_first the sides of the parts are these shares of the last one.
 GROWTH = (1 / 2, 5 / 7, 1)
@@ -24,7 +25,7 @@ class Progress:
     message: what it does, said by who shows it.
     """
 
-    status: str
+    status: RunStatus
     done: int
     total: int
     message: Sentence | str = ""
@@ -81,9 +82,11 @@ def sides_of(config: TrainingConfig, classifier: LeafClassifier) -> tuple[int, .
     return tuple(sides)
 
 
-def counter(report: Listener, split: str, status: str = "preparing") -> Callable[[int, int], None]:
+def counter(
+    report: Listener, split: str, status: RunStatus = RunStatus.PREPARING
+) -> Callable[[int, int], None]:
     """A callback (done, total) that reports the reading or scoring of a split."""
     message = Sentence(
-        f"train.record.reading_{split}" if status == "preparing" else f"train.record.scoring_{split}"
+        f"train.record.reading_{split}" if status == RunStatus.PREPARING else f"train.record.scoring_{split}"
     )
     return lambda done, total: report(Progress(status, done, total, message))

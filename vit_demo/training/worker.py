@@ -20,7 +20,8 @@ from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.training.run import queue
 from vit_demo.training.run.notes import kept
-from vit_demo.training.run.runs import WAITING, Run
+from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 
 UNEXPECTED = "error.training.unexpected"
 
@@ -72,7 +73,7 @@ def _work(run: Run, listener: Callable | None = None) -> dict:
     except Exception as error:
         refusal = _refusal(error)
         with contextlib.suppress(UserError):  # its folder may be gone
-            run.set_state(status="failed", ended=time.time(), **kept(refusal.sentence))
+            run.set_state(status=RunStatus.FAILED, ended=time.time(), **kept(refusal.sentence))
         if refusal is error:
             raise
         if refusal.sentence.key == UNEXPECTED:
@@ -115,7 +116,7 @@ def main() -> int:
         os.nice(NICENESS)
     run = Run(Path(sys.argv[1]))
     try:
-        if run.state()["status"] != WAITING:  # started by hand, not by the queue
+        if run.state()["status"] != RunStatus.WAITING:  # started by hand, not by the queue
             execute(run)
         elif (lock := _wait(run)) is not None:
             _work(run)
@@ -134,7 +135,7 @@ def _wait(run: Run) -> FileLock | None:
         return queue.wait_for_turn(run)
     except OSError as error:
         refusal = _refusal(error)
-        run.set_state(status="failed", ended=time.time(), **kept(refusal.sentence))
+        run.set_state(status=RunStatus.FAILED, ended=time.time(), **kept(refusal.sentence))
         raise refusal from error
 
 

@@ -21,7 +21,8 @@ from vit_demo.training.loop import loss_logger
 from vit_demo.training.run import checkpoint, queue
 from vit_demo.training.run.config import RECIPES, TrainingConfig
 from vit_demo.training.run.curves import curves_of
-from vit_demo.training.run.runs import BROKEN_OFF, Run, create
+from vit_demo.training.run.runs import Run, create
+from vit_demo.training.run.status import RunStatus
 
 CHANGES_SIDE = 7  # EVERYTHING has 12 steps, the first 6 of them at 24 px
 
@@ -121,7 +122,7 @@ def test_a_run_that_was_killed_before_its_first_checkpoint_begins_again_and_keep
     (run.folder / "stop").unlink()
     run.set_state(status="training", pid=2**22 + 1, pid_started=1.0)
     before = run.read_events()[0]
-    assert run.state()["status"] == BROKEN_OFF and run.can_resume()
+    assert run.state()["status"] == RunStatus.BROKEN_OFF and run.can_resume()
     train(run=run)
     assert run.read_events()[0][: len(before)] == before
     assert_same(run, unbroken)
@@ -217,7 +218,7 @@ def killed(
             psutil.Process(run.state()["pid"]).kill()
             wait_for(lambda run=run: not run.is_going())
         for run in made.values():
-            assert run.state()["status"] == BROKEN_OFF, "killed too late: it had ended"
+            assert run.state()["status"] == RunStatus.BROKEN_OFF, "killed too late: it had ended"
             shutil.copy(run.events_file, run.folder / "events.before")
             queue.resume(run)
         yield made

@@ -25,7 +25,8 @@ from tests.conftest import ROOT
 from vit_demo.common.errors import UserError
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.config import TrainingConfig
-from vit_demo.training.run.runs import BROKEN_OFF, Run, create, find, list_runs
+from vit_demo.training.run.runs import Run, create, find, list_runs
+from vit_demo.training.run.status import RunStatus
 
 CONFIG = TrainingConfig(epochs=1, device="cpu")
 
@@ -168,7 +169,7 @@ def test_a_killed_run_gives_its_turn_to_the_next_and_shows_as_broken_off(
     (first.folder / "photos-left").mkdir()
     os.kill(pid(first), signal.SIGKILL)
     wait_for(lambda: not first.is_going(), 2)
-    assert first.state()["status"] == BROKEN_OFF and "process is gone" in first.state()["message"]
+    assert first.state()["status"] == RunStatus.BROKEN_OFF and "process is gone" in first.state()["message"]
     wait_for(lambda: second.id in turns.said("begin"))
     assert second.state()["status"] == "starting" and second.state()["message"] == ""
     wait_for(lambda: not (first.folder / "photos-left").exists())
@@ -181,7 +182,7 @@ def test_a_killed_waiting_run_holds_up_nobody(turns: Turns, wait_for: Callable) 
     wait_for(settled(second, 1))
     os.kill(pid(second), signal.SIGKILL)
     wait_for(settled(third, 1))
-    assert second.state()["status"] == BROKEN_OFF and "before its turn" in second.state()["message"]
+    assert second.state()["status"] == RunStatus.BROKEN_OFF and "before its turn" in second.state()["message"]
     first.request_stop()
     wait_for(lambda: third.id in turns.said("begin"))
     assert second.id not in turns.said("begin")
@@ -197,7 +198,7 @@ def test_a_process_id_used_again_after_a_reboot_holds_up_nobody(turns: Turns, wa
     """This very process has the id that a waiting run's worker had before the reboot."""
     ghost = create(CONFIG)
     ghost.put_state(status="waiting", device="cpu", ticket=1, pid=os.getpid(), pid_started="another-boot 77")
-    assert ghost.state()["status"] == BROKEN_OFF
+    assert ghost.state()["status"] == RunStatus.BROKEN_OFF
     run = queue.submit(CONFIG)
     wait_for(lambda: run.id in turns.said("begin"))
 
@@ -416,7 +417,7 @@ def test_no_server_is_needed_and_a_killed_run_goes_on_behind_the_next(
         psutil.Process(pid(first)).kill()
         wait_for(lambda: not first.is_going())
         before = first.read_events()[0]
-        assert first.state()["status"] == BROKEN_OFF and first.can_resume()
+        assert first.state()["status"] == RunStatus.BROKEN_OFF and first.can_resume()
         with open(first.events_file, "ab") as file:
             file.write(b'{"kind": "train", "st')  # the line it was at
         queue.resume(first)

@@ -22,6 +22,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run, create
+from vit_demo.training.run.status import RunStatus
 
 CONFIG = TrainingConfig(epochs=1)
 
@@ -55,7 +56,7 @@ def test_a_dead_worker_means_broken_off(run: Run, status: str) -> None:
     run.set_state(status=status, pid=child.pid, pid_started=started)
     assert run.is_going()
     child.communicate(b"\n")
-    assert run.state()["status"] == runs.BROKEN_OFF and not run.is_going()
+    assert run.state()["status"] == RunStatus.BROKEN_OFF and not run.is_going()
     assert run.state()["message"].endswith(".")
 
 
@@ -63,7 +64,7 @@ def test_a_dead_worker_means_broken_off(run: Run, status: str) -> None:
 def test_a_process_id_used_again_is_not_the_worker_by_its_time(run: Run, shift: float) -> None:
     run.claim()
     run.set_state(status="training", pid_started=psutil.Process().create_time() + shift)
-    assert run.state()["status"] == runs.BROKEN_OFF
+    assert run.state()["status"] == RunStatus.BROKEN_OFF
 
 
 @pytest.mark.skipif(
@@ -80,7 +81,7 @@ def test_a_process_id_used_again_is_not_the_worker_by_its_ticks_or_its_boot(run:
     run.set_state(
         pid_started=change(*json.loads((run.folder / "state.json").read_text())["pid_started"].split())
     )
-    assert run.state()["status"] == runs.BROKEN_OFF
+    assert run.state()["status"] == RunStatus.BROKEN_OFF
 
 
 def test_a_clock_that_was_set_does_not_break_a_run_off(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,7 +102,7 @@ def test_a_clock_that_was_set_does_not_break_a_run_off(run: Run, monkeypatch: py
 @pytest.mark.parametrize("started", [None, "x", 1.0])
 def test_a_process_id_that_makes_no_sense_is_no_worker(run: Run, pid: object, started: object) -> None:
     run.set_state(status="training", pid=pid, pid_started=started)
-    assert run.state()["status"] == runs.BROKEN_OFF
+    assert run.state()["status"] == RunStatus.BROKEN_OFF
 
 
 def test_a_last_word_said_between_reading_and_looking_counts(
@@ -128,7 +129,7 @@ def test_a_zombie_is_not_a_worker(run: Run, wait_for) -> None:
     child.stdin.close()
     # Not waited for, as a server does not wait for its workers.
     wait_for(lambda: psutil.Process(child.pid).status() == psutil.STATUS_ZOMBIE)
-    assert run.state()["status"] == runs.BROKEN_OFF
+    assert run.state()["status"] == RunStatus.BROKEN_OFF
     child.wait()
 
 
@@ -138,8 +139,8 @@ def test_a_zombie_is_not_a_worker(run: Run, wait_for) -> None:
         (0, "starting"),
         (-2, "starting"),
         (runs.START_SECONDS - 5, "starting"),
-        (runs.START_SECONDS + 5, runs.BROKEN_OFF),
-        (-3600, runs.BROKEN_OFF),  # the clock was set back since
+        (runs.START_SECONDS + 5, RunStatus.BROKEN_OFF),
+        (-3600, RunStatus.BROKEN_OFF),  # the clock was set back since
     ],
 )
 def test_a_worker_that_never_came_up(run: Run, age: float, status: str) -> None:
@@ -172,7 +173,7 @@ def test_a_missing_or_torn_state_is_broken_off(run: Run, text: str | None) -> No
     (run.folder / "state.json").unlink()
     if text is not None:
         (run.folder / "state.json").write_text(text)
-    assert run.state()["status"] == runs.BROKEN_OFF
+    assert run.state()["status"] == RunStatus.BROKEN_OFF
 
 
 def test_set_state_changes_only_what_it_is_given(run: Run) -> None:

@@ -32,6 +32,7 @@ from vit_demo.training.run.curves import curves_of
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import SCRATCH_PREFIX, Run
+from vit_demo.training.run.status import RunStatus
 
 # Two of the photos that the embedded model learned from, by their paths in its data set.
 LEARNED_BY_EMBEDDED = {
@@ -55,7 +56,7 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
     log = reporting.open_log(run, config) if run else _Silence()
     report = _reporter(run, listener) if run else lambda progress: None
     try:
-        report(Progress("preparing", 0, 1, Sentence("train.record.opening")))
+        report(Progress(RunStatus.PREPARING, 0, 1, Sentence("train.record.opening")))
         data = open_dataset(config.data, config.data_revision)
         if config.extra_data:
             data = merge_train(data, open_dataset(config.extra_data))

@@ -23,6 +23,7 @@ from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import Run, write_atomically
+from vit_demo.training.run.status import RunStatus
 
 KNOWN = Sentence("train.record.learning_known")
 
@@ -35,7 +36,7 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     outside of the model's.
     """
     run, classifier, report = work.run, work.classifier, work.report
-    report(Progress("scoring", 0, 1, Sentence("train.record.saving")))
+    report(Progress(RunStatus.SCORING, 0, 1, Sentence("train.record.saving")))
     config = run.config()
     pictures = run.folder / neighbours.FILE
     pictures.unlink(
@@ -43,16 +44,19 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     )  # of a run that was stopped and went on: they belong to its earlier weights
     saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
     layer = layer_of(saved.blocks)
-    validation = evaluate(saved, data["validation"], counter(report, "validation", "scoring"), layer)
+    validation = evaluate(saved, data["validation"], counter(report, "validation", RunStatus.SCORING), layer)
     temperature = fit_temperature(validation.logits, validation.targets)
     validation = validation.at_temperature(temperature)
     seen = look_at(
-        saved, data["train"], lambda done, total: report(Progress("scoring", done, total, KNOWN)), work.train
+        saved,
+        data["train"],
+        lambda done, total: report(Progress(RunStatus.SCORING, done, total, KNOWN)),
+        work.train,
     )
     abstention = fit_on(seen, saved, validation)
     if not similar.keep(pictures, saved, seen, work.train):
         work.log.add("warning", **kept(Sentence("train.record.no_similar")))
-    test = evaluate(saved, data["test"], counter(report, "test", "scoring"), layer).at_temperature(
+    test = evaluate(saved, data["test"], counter(report, "test", RunStatus.SCORING), layer).at_temperature(
         temperature
     )
     scores = {"validation": validation, "test": test}
@@ -77,7 +81,12 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
         run.model_folder / "README.md",
         card.model_card(config, classifier.checkpoint, scores, result, abstention),
     )
-    run.set_state(status="stopped" if stopped else "finished", ended=time.time(), result=result, **kept(""))
+    run.set_state(
+        status=RunStatus.STOPPED if stopped else RunStatus.FINISHED,
+        ended=time.time(),
+        result=result,
+        **kept(""),
+    )
     return result
 
 

@@ -9,6 +9,7 @@ import torch
 
 from vit_demo.common.errors import UserError
 from vit_demo.training.job import Progress, TrainingJob
+from vit_demo.training.run.status import RunStatus
 
 # Train losses are fetched from the device this often, so that no step waits for the log.
 LOG_SECONDS = 0.5
@@ -62,4 +63,4 @@ class LossLogger:
             )
         last = self._waiting[-1][0]
         self._waiting.clear()
-        work.report(Progress("training", last, work.total_steps))
+        work.report(Progress(RunStatus.TRAINING, last, work.total_steps))

@@ -37,6 +37,7 @@ from vit_demo.training.photos import Photos
 from vit_demo.training.run import checkpoint
 from vit_demo.training.run.config import TUTORIAL, TrainingConfig
 from vit_demo.training.run.notes import kept
+from vit_demo.training.run.status import RunStatus
 
 SAVE_STEPS, KEEP = 100, 2
 # Several processes must end at the same step: they ask the main one this often.
@@ -268,7 +269,7 @@ class _Watcher(TrainerCallback):
             learning_rate=logs["learning_rate"],
             photos_per_second=round(self._photos(step) / max(time.perf_counter() - self._since, 1e-9), 2),
         )
-        work.report(Progress("training", step, state.max_steps))
+        work.report(Progress(RunStatus.TRAINING, step, state.max_steps))
 
     def on_evaluate(
         self,

@@ -13,6 +13,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 
 MOST_SEEDS = 100
 CONFIDENCE = 0.95
@@ -91,7 +92,7 @@ def summary(members: Sequence[Run]) -> Summary:
     found = [
         run.scores()["test"]["accuracy"]
         for run in members
-        if run.state()["status"] == "finished" and "test" in run.scores()
+        if run.state()["status"] == RunStatus.FINISHED and "test" in run.scores()
     ]
     n = len(found)
     if n < 2:

@@ -31,7 +31,8 @@ from vit_demo.common.words import Sentence
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
-from vit_demo.training.run.runs import WAITING, Run
+from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 
 POLL_SECONDS = 0.5
 
@@ -92,7 +93,7 @@ def again(run: Run, seed: int | None = None) -> Run:
 def place(run: Run) -> int:
     """How many runs have the device before this one, 0 for one that does not wait."""
     state = run.state()
-    return state.get("place", 0) if state["status"] == WAITING else 0
+    return state.get("place", 0) if state["status"] == RunStatus.WAITING else 0
 
 
 def _same_but_seed(run: Run, config: TrainingConfig) -> bool:
@@ -118,7 +119,7 @@ def _enqueue(run: Run) -> None:
     before = sum(_waits_before(other, state, device, ticket) for other, state in others)
     created = read_object(run.folder / "state.json").get("created", time.time())
     run.put_state(
-        status=WAITING,
+        status=RunStatus.WAITING,
         created=created,
         device=device,
         ticket=ticket,
@@ -178,11 +179,13 @@ def wait_for_turn(run: Run) -> FileLock | None:
     lock, states, said = device_lock(device), _States(), mine.get("place")
     while (run.folder / "config.json").is_file():
         if run.stop_requested():
-            run.set_state(status="stopped", ended=time.time(), **kept(Sentence("train.record.out_of_queue")))
+            run.set_state(
+                status=RunStatus.STOPPED, ended=time.time(), **kept(Sentence("train.record.out_of_queue"))
+            )
             return None
         ahead = sum(_waits_before(other, state, device, ticket) for other, state in states.read())
         if not ahead and _take(lock):
-            run.set_state(status="starting", place=0, **kept(""))
+            run.set_state(status=RunStatus.STARTING, place=0, **kept(""))
             with contextlib.suppress(UserError), runs.changing_runs():
                 runs.sweep()
             return lock
@@ -223,13 +226,13 @@ def _take(lock: FileLock) -> bool:
 
 def _waits_before(run: Run, state: dict, device: str, ticket: int) -> bool:
     if (
-        state.get("status") != WAITING
+        state.get("status") != RunStatus.WAITING
         or state.get("device") != device
         or not isinstance(state.get("ticket"), int)
         or state["ticket"] >= ticket
     ):
         return False
-    return run.state()["status"] == WAITING  # its process lives
+    return run.state()["status"] == RunStatus.WAITING  # its process lives
 
 
 class _States:

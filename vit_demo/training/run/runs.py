@@ -39,11 +39,8 @@ from vit_demo.data.names import BEANS, names_former_sample, refuse_former_sample
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.identity import birth, lives
 from vit_demo.training.run.notes import kept
+from vit_demo.training.run.status import ENDED, GOING, RunStatus
 
-WAITING = "waiting"
-GOING = (WAITING, "starting", "preparing", "training", "scoring")
-ENDED = ("finished", "stopped", "failed")
-BROKEN_OFF = "broken off"
 # Folders of prepared photos inside a run's folder, while it trains.
 SCRATCH_PREFIX = "photos-"
 # What a killed process leaves half done in a run's folder.
@@ -110,10 +107,10 @@ class Run:
             if last == state:
                 gone = Sentence(
                     "train.record.broken_off_waiting"
-                    if state["status"] == WAITING
+                    if state["status"] == RunStatus.WAITING
                     else "train.record.broken_off"
                 )
-                return {**state, "status": BROKEN_OFF, **kept(gone)}
+                return {**state, "status": RunStatus.BROKEN_OFF, **kept(gone)}
             state = last
         return state
 
@@ -124,7 +121,7 @@ class Run:
         """Whether it ended before it was finished. It then goes on from its checkpoint or, where there is
         none yet, from its first step.
         """
-        return self.state()["status"] not in (*GOING, "finished") and not self.learned_from_drawings()
+        return self.state()["status"] not in (*GOING, RunStatus.FINISHED) and not self.learned_from_drawings()
 
     def learned_from_drawings(self) -> bool:
         """Whether its photos were the drawings of leaves that came with earlier versions of the program."""
@@ -225,7 +222,11 @@ class Run:
 
     def _read_state(self) -> dict:
         state = read_object(self.folder / "state.json")
-        return state if state.get("status") in (*GOING, *ENDED) else {"status": "starting", "changed": 0.0}
+        return (
+            state
+            if state.get("status") in (*GOING, *ENDED)
+            else {"status": RunStatus.STARTING, "changed": 0.0}
+        )
 
     # Written by the worker, and before it is there by whoever starts it.
 
@@ -285,7 +286,7 @@ def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
         folder.mkdir(parents=True, exist_ok=True)
         run = Run(folder)
         # The settings come last: with them it is a run, and must have a state.
-        run.put_state(status="starting", created=time.time())
+        run.put_state(status=RunStatus.STARTING, created=time.time())
         write_atomically(folder / "config.json", config.to_json(), durable=True)
     except OSError as error:
         if own and folder is not None:
@@ -373,7 +374,7 @@ def clear_to_resume(run: Run) -> None:
         raise UserError("error.training.still_going", run=run.name)
     if run.learned_from_drawings():
         raise UserError(ON_DRAWINGS.key, **ON_DRAWINGS.values)
-    if status == "finished":
+    if status == RunStatus.FINISHED:
         raise UserError("error.training.already_finished", run=run.name)
     remove_leftovers(run)
     try:

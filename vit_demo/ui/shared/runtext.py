@@ -10,16 +10,13 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import percent, say
 from vit_demo.data.names import BEANS, FORMER_SAMPLE, HUB_BEANS
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.training.run import runs
 from vit_demo.training.run.config import AUGMENTATIONS, ENGINES, HEAD_INITS, RECIPES, TrainingConfig
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 from vit_demo.training.run.trackers import TRACKERS
 
 # The keys of words, by what they are the words of.
-STATUS_WORDS = {
-    status: f"train.status.{status.replace(' ', '_')}"
-    for status in (*runs.GOING, *runs.ENDED, runs.BROKEN_OFF)
-}
+STATUS_WORDS = {status: f"train.status.{status.replace(' ', '_')}" for status in RunStatus}
 RECIPE_TITLES = {name: f"train.recipe.{name}" for name in RECIPES}
 AUGMENT_TITLES = {name: f"train.augment.{name}" for name in AUGMENTATIONS}
 HEAD_TITLES = {name: f"train.head.{name}" for name in HEAD_INITS}

@@ -12,6 +12,7 @@ from vit_demo.training.run import runs
 from vit_demo.training.run.config import RECIPES, TrainingConfig
 from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 from vit_demo.ui.shared.runtext import (
     AUGMENT_TITLES,
     DATA_TITLES,
@@ -108,9 +109,7 @@ def test_two_are_chosen_at_first_and_one_that_is_added_is_among_them() -> None:
 
 def test_every_setting_status_and_recipe_has_its_words() -> None:
     assert set(SETTING_TITLES) == {field.name for field in dataclasses.fields(TrainingConfig)}
-    assert set(STATUS_WORDS) == {*runs.GOING, *runs.ENDED, runs.BROKEN_OFF} and set(RECIPE_TITLES) == set(
-        RECIPES
-    )
+    assert set(STATUS_WORDS) == set(RunStatus) and set(RECIPE_TITLES) == set(RECIPES)
     for field in dataclasses.fields(TrainingConfig):
         text = setting_text(field.name, field.default)
         assert text and text not in ("None", "()", "True", "False")

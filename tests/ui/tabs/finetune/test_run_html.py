@@ -15,7 +15,8 @@ from vit_demo.training.loop.reporting import KeptLog
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.events import EventLog
-from vit_demo.training.run.runs import BROKEN_OFF, Run
+from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 from vit_demo.ui.tabs.finetune.run_html import view_of
 
 
@@ -94,7 +95,7 @@ def test_a_run_whose_process_is_gone_can_go_on(run: Run) -> None:
     run.set_state(status="training", done=5, total=9, pid=2**22 + 1, pid_started=1.0)
     view = view_of(run)
     assert (
-        run.state()["status"] == BROKEN_OFF
+        run.state()["status"] == RunStatus.BROKEN_OFF
         and "<b>Broken off</b>" in view.status
         and view.resumable
         and not view.stoppable

@@ -12,6 +12,7 @@ import pytest
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import RunStatus
 from vit_demo.ui.tabs.finetune import live, runlist, runlist_rows
 from vit_demo.ui.tabs.finetune.runlist_rows import Group, Row, find_rows, grouped, list_rows
 
@@ -81,7 +82,7 @@ def test_one_whose_process_dies_is_seen_without_a_change_of_its_files() -> None:
     assert list_rows()[0].status == "training"
     state = json.loads((run.folder / "state.json").read_text())
     (run.folder / "state.json").write_text(json.dumps({**state, "pid": 2**22 + 1}))
-    assert list_rows()[0].status == runs.BROKEN_OFF
+    assert list_rows()[0].status == RunStatus.BROKEN_OFF
 
 
 def test_a_run_whose_settings_cannot_be_read_is_listed_and_says_so() -> None:
