@@ -133,6 +133,40 @@ def settle(page) -> None:
     page.get_by_text("Loading...").first.wait_for(state="hidden")
 
 
+class Sent:
+    """What a page sends from now on. events: the numbers of those that its timers did not cause. ticks: those
+    that they did.
+    """
+
+    def __init__(self, page):
+        self.events: list[int] = []
+        self.ticks: list[int] = []
+        self._timers = page.evaluate(
+            """() => gradio_config.dependencies
+                .filter(({targets}) => targets.some(([, event]) => event === 'tick')).map(({id}) => id)"""
+        )
+        page.on("request", self._keep)
+
+    def _keep(self, request) -> None:
+        if "/queue/join" in request.url:
+            number = request.post_data_json["fn_index"]
+            (self.ticks if number in self._timers else self.events).append(number)
+
+
+def wait_for_rest(page, seconds: int = 5, at_most: int = 90) -> Sent:
+    """Wait until a page that nobody touches has sent nothing but ticks for some seconds: what leads back to
+    itself never stops. Returns what it sends, the ticks of this time included.
+    """
+    sent, until = Sent(page), time.monotonic() + at_most
+    while True:
+        sent.events.clear()
+        sent.ticks.clear()
+        page.wait_for_timeout(seconds * 1000)
+        if not sent.events:
+            return sent
+        assert time.monotonic() < until, f"still sent after {at_most} s: {sorted(set(sent.events))}"
+
+
 def _foreign(url: str, server: Server) -> bool:
     return not url.startswith((server.url, "data:", "blob:"))
 

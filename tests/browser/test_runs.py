@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from tests.browser.conftest import settle
+from tests.browser.conftest import settle, wait_for_rest
 from tests.browser.test_page import open_tab, sideways_overflow, toast
 from tests.training.conftest import PLAIN
 from vit_demo.training.run import runs
@@ -94,26 +94,23 @@ def test_a_run_is_found_renamed_exported_and_shown(page, made):
     )
 
 
-def comes_to_rest(page) -> None:
-    """Wait until the page asks no more than its timers do: a tick each two seconds, and one of the list. A
-    busy computer takes some seconds for it.
-    """
-    asked = []
-    page.on("request", lambda request: asked.append(request.url) if "/queue/join" in request.url else None)
-    for _ in range(10):
-        asked.clear()
-        page.wait_for_timeout(3000)
-        if 2 <= len(asked) <= 5:
-            return
-    raise AssertionError(f"{len(asked)} requests in 3 s")
-
-
 def test_a_page_that_shows_a_run_that_has_ended_asks_only_once_in_a_while(page, server, made):
     """A change that leads back to itself would ask the server without end."""
     page.goto(f"{server.url}/?run={made[0].id}")
     settle(page)
     page.locator("#train-status b").get_by_text("Finished").wait_for()
-    comes_to_rest(page)
+    # In five seconds: a tick each two, and of the list one each second.
+    assert 2 <= len(wait_for_rest(page, seconds=5).ticks) <= 10
+
+
+def test_a_page_whose_views_were_opened_quickly_comes_to_rest(page, made):
+    """Each view that is opened is sent something, and what is sent may report that a tab was opened."""
+    for tab, views in (("Look inside", "inside-views"), ("Data", "data-views"), ("Fine-tune", "train-parts")):
+        page.get_by_role("tab", name=tab, exact=True).first.click()
+        for view in page.locator(f"#{views} > .tab-wrapper [role=tab]:visible").all():
+            view.click()
+            page.wait_for_timeout(1500)
+    wait_for_rest(page)
 
 
 def test_two_runs_are_compared(page, made):
