@@ -5,6 +5,7 @@ fine-tune does.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 from dataclasses import asdict
 
@@ -49,12 +50,7 @@ def _calibrate(options: argparse.Namespace) -> None:
         data = merge_train(data, open_dataset(options.extra_data))
     line, layer = Line(), layer_of(classifier.blocks)
     validation, test = (
-        evaluate(
-            classifier,
-            data[split],
-            lambda done, total, split=split: line(f"Scoring {split} photos", done, total),
-            layer,
-        )
+        evaluate(classifier, data[split], functools.partial(line, f"Scoring {split} photos"), layer)
         for split in ("validation", "test")
     )
     validation = validation.at_temperature(fit_temperature(validation.logits, validation.targets))

@@ -8,14 +8,22 @@ import argparse
 import contextlib
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vit_demo.cli.options import Line, add_model, confirmed, open_model
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import say
+
+if TYPE_CHECKING:
+    from vit_demo.cli.options import Commands
+    from vit_demo.data.checks.findings import Finding
+    from vit_demo.data.corrections.journal import Decision
+    from vit_demo.data.importing.gather import Files, Progress, Table
 
 SKIPPED_SHOWN = 10
 # Of each kind so many findings are printed, the surest; --json has all.
@@ -30,7 +38,7 @@ MEANINGS = {
 }
 
 
-def add_to(commands) -> None:
+def add_to(commands: Commands) -> None:
     """Add the command and what can be done with it."""
     about = "bring photos into a data set of their own, check and mend it, take it away"
     parser = commands.add_parser("data", help=about, description=f"{about[0].upper()}{about[1:]}.")
@@ -71,9 +79,12 @@ def add_to(commands) -> None:
     _add_mending(actions)
 
 
-def _add_mending(actions) -> None:
+def _add_mending(actions: Commands) -> None:
     """What can be done with any photos, however they are opened."""
-    spec = {"metavar": "SPEC", "help": "as --data takes it: a folder, import:NAME, a name on the Hub, beans"}
+    spec: dict[str, Any] = {
+        "metavar": "SPEC",
+        "help": "as --data takes it: a folder, import:NAME, a name on the Hub, beans",
+    }
     checked = actions.add_parser(
         "check",
         help="what is wrong with the photos",
@@ -147,7 +158,7 @@ def _import(options: argparse.Namespace) -> None:
             print(f"  … see {result.folder / 'import.json'}")
 
 
-def _source(options: argparse.Namespace):
+def _source(options: argparse.Namespace) -> Path | Files | Table:
     from vit_demo.data.importing.gather import Files, Table
     from vit_demo.data.importing.tables import is_table
 
@@ -161,11 +172,11 @@ def _source(options: argparse.Namespace):
     return paths[0]
 
 
-def _progress():
+def _progress() -> Callable[[Progress], None]:
     """Prints how far it is at each percent."""
     shown = -1
 
-    def tell(progress) -> None:
+    def tell(progress: Progress) -> None:
         nonlocal shown
         if sys.stderr.isatty() and int(100 * progress.share) != shown:
             shown = int(100 * progress.share)
@@ -257,7 +268,7 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _print_kind(kind: str, found: list) -> None:
+def _print_kind(kind: str, found: list[Finding]) -> None:
     """A kind of finding with its sentence, and its photos, the surest first."""
     if not found:
         return
@@ -285,7 +296,7 @@ def _decisions(options: argparse.Namespace) -> None:
         print(_line(decision))
 
 
-def _line(decision) -> str:
+def _line(decision: Decision) -> str:
     to = f" {'and' if decision.action == 'keep' else 'to'} {decision.to}" if decision.to else ""
     why = f"  ({decision.why})" if decision.why else ""
     return (

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
-    from vit_demo.explain.attribution.trust import Read, Trust
+    from vit_demo.explain.attribution.trust import Mean, Read, Trust
     from vit_demo.model.classifier import LeafClassifier
 
 FILE = "faithfulness.json"
@@ -114,7 +114,8 @@ def text(found: Trust) -> str:
     """The result for people: a table of the areas, the differences with their verdicts, and the sanity
     check.
     """
-    from vit_demo.explain.attribution.trust import DEFAULT, mean_of
+    from vit_demo.explain.attribution.methods import DEFAULT
+    from vit_demo.explain.attribution.trust import mean_of
 
     result = found.to_dict()
     lines = [
@@ -147,7 +148,7 @@ def text(found: Trust) -> str:
     return "\n".join(lines)
 
 
-def _interval(mean) -> str:
+def _interval(mean: Mean) -> str:
     return f"{mean.mean:.4f} ({mean.low:.4f} to {mean.high:.4f})"
 
 

@@ -95,7 +95,9 @@ def _say_which_beans(options: argparse.Namespace) -> None:
 
 def parser() -> argparse.ArgumentParser:
     """The command line as it is read; ``run`` of what it gives is the function of the command."""
-    whole = _Parser(prog="vit_demo", description="See, train and use a Vision Transformer on leaf photos.")
+    whole: argparse.ArgumentParser = _Parser(
+        prog="vit_demo", description="See, train and use a Vision Transformer on leaf photos."
+    )
     whole.add_argument("--version", action="version", version=f"vit_demo {__version__}")
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
     cli_train.add(commands.add_parser("train", help="fine-tune a model"))
@@ -152,7 +154,7 @@ def _evaluate(options: argparse.Namespace) -> None:
     for found in result.classes:
         recall = (
             "no photo"
-            if found.recall is None
+            if found.recall is None or found.recall_interval is None
             else "{:.4f} ({:.4f} to {:.4f})".format(found.recall, *found.recall_interval)
         )
         precision = "never said" if found.precision is None else f"{found.precision:.4f}"

@@ -6,6 +6,13 @@ from __future__ import annotations
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vit_demo.model.classifier import LeafClassifier
+
+    # What add_subparsers() gives.
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]
 
 # What --data takes.
 DATA = (
@@ -47,7 +54,7 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_model(options: argparse.Namespace):
+def open_model(options: argparse.Namespace) -> LeafClassifier:
     """The classifier that the flags of add_model name; of a command that has add_engine, the folder of an
     export too.
     """

@@ -16,10 +16,17 @@ import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vit_demo.cli.options import add_engine, add_model, open_model
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES
+
+if TYPE_CHECKING:
+    from vit_demo.diagnose.batch import Item
+    from vit_demo.diagnose.diagnosis import Diagnosis
+    from vit_demo.diagnose.results import Results
+    from vit_demo.model.classifier import LeafClassifier
 
 # Seconds between two lines of progress where no line on a terminal can be rewritten.
 QUIET_SECONDS = 30
@@ -121,7 +128,7 @@ def _print_together(options: argparse.Namespace) -> int:
     return 2 if any(isinstance(leaf, Refusal) for leaf in found.leaves) else 0
 
 
-def _print_one(answer) -> None:
+def _print_one(answer: Diagnosis) -> None:
     """A photo's answer as a line, and what is wrong with the photo."""
     from vit_demo.photos.quality import warning
 
@@ -142,7 +149,7 @@ def _write(options: argparse.Namespace, rank: int, size: int) -> int:
         return _fill(options, classifier, results)
 
 
-def _fill(options: argparse.Namespace, classifier, results) -> int:
+def _fill(options: argparse.Namespace, classifier: LeafClassifier, results: Results) -> int:
     """What _write does with an open file."""
     from vit_demo.diagnose.batch import as_dict, diagnose_batches
     from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
@@ -176,7 +183,7 @@ def _fill(options: argparse.Namespace, classifier, results) -> int:
     return 2 if refused and size == 1 else 0
 
 
-def _open_on_own_device(options: argparse.Namespace):
+def _open_on_own_device(options: argparse.Namespace) -> LeafClassifier:
     """The model, where there are several GPUs on the one that a launcher meant for this process."""
     import torch
 
@@ -185,7 +192,7 @@ def _open_on_own_device(options: argparse.Namespace):
     return open_model(options)
 
 
-def _walk(options: argparse.Namespace) -> Iterator:
+def _walk(options: argparse.Namespace) -> Iterator[Item]:
     from vit_demo.diagnose.batch import walk
 
     return walk(options.photos, options.out)

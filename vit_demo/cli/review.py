@@ -6,17 +6,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from vit_demo.cli.options import confirmed
 from vit_demo.common.errors import UserError
 from vit_demo.model.abstention import Verdict
 
+if TYPE_CHECKING:
+    from vit_demo.cli.options import Commands
+
 ID_SHOWN = 12
 
 
-def add_to(commands) -> None:
+def add_to(commands: Commands) -> None:
     """Add ``review`` to the commands of the program: what add_subparsers() gave."""
     parser = commands.add_parser("review", help="list and remove the photos that were corrected")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -29,7 +34,9 @@ def add_to(commands) -> None:
     _action(actions, "path", "the folder where the review set is kept", _path)
 
 
-def _action(actions, name: str, about: str, function) -> argparse.ArgumentParser:
+def _action(
+    actions: Commands, name: str, about: str, function: Callable[[argparse.Namespace], int | None]
+) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     parser.set_defaults(run=function)
     return parser

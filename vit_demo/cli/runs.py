@@ -7,16 +7,22 @@ from __future__ import annotations
 import argparse
 import json
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from vit_demo.cli.options import confirmed
 from vit_demo.common.errors import UserError
 
+if TYPE_CHECKING:
+    from vit_demo.cli.options import Commands
+    from vit_demo.training.run.runs import Run
+
 LATEST = "the id of a run, as `runs list` shows it, or `latest`"
 
 
-def add_to(commands) -> None:
+def add_to(commands: Commands) -> None:
     """Add ``runs`` to the commands of the program: what add_subparsers() gave."""
     parser = commands.add_parser("runs", help="list, resume, stop, rename, delete and repeat runs")
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -41,19 +47,23 @@ def add_to(commands) -> None:
     again.add_argument("--seed", type=int, help="default: the next one")
 
 
-def _action(actions, name: str, about: str, function, takes: str = "") -> argparse.ArgumentParser:
+def _action(
+    actions: Commands,
+    name: str,
+    about: str,
+    function: Callable[[argparse.Namespace], int | None],
+    takes: str = "",
+) -> argparse.ArgumentParser:
     parser = actions.add_parser(name, help=about, description=f"{about[0].upper()}{about[1:]}.")
     if takes:
-        parser.add_argument(
-            takes, metavar="RUN", help=LATEST, **({"nargs": "+"} if takes == "run_ids" else {})
-        )
+        parser.add_argument(takes, metavar="RUN", help=LATEST, nargs="+" if takes == "run_ids" else None)
     if name != "export":
         parser.add_argument("--json", action="store_true", help="print JSON")
     parser.set_defaults(run=function)
     return parser
 
 
-def _find(run_id: str):
+def _find(run_id: str) -> Run:
     from vit_demo.training.run import runs
 
     if run_id == "latest":
@@ -67,7 +77,7 @@ def _find(run_id: str):
     return found
 
 
-def describe(run) -> dict:
+def describe(run: Run) -> dict[str, Any]:
     """A run for programs: id, name, experiment, status, message, settings, and the result where there is
     one.
     """
@@ -136,7 +146,7 @@ def _list(options: argparse.Namespace) -> None:
         print(f"Experiment {experiment}: {summary.sentence()}")
 
 
-def _row(entry: dict) -> tuple[str, ...]:
+def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     config = entry["config"] or {}
     status = (
         f"waiting ({entry['place']})" if entry["status"] == "waiting" and entry["place"] else entry["status"]
@@ -187,7 +197,7 @@ def _show(options: argparse.Namespace) -> None:
         print(f"{'Repeat':12}{run.config().command()}")
 
 
-def _moment(seconds: object) -> str:
+def _moment(seconds: Any) -> str:
     try:
         return f"{datetime.fromtimestamp(seconds):%Y-%m-%d %H:%M:%S}"
     except (TypeError, ValueError, OverflowError, OSError):
@@ -248,5 +258,5 @@ def _again(options: argparse.Namespace) -> None:
     _say(options, run, f"is started in the background with seed {run.config().seed}")
 
 
-def _say(options: argparse.Namespace, run, text: str) -> None:
+def _say(options: argparse.Namespace, run: Run, text: str) -> None:
     print(json.dumps(describe(run)) if options.json else f"The run {run.id} {text}.")

@@ -11,10 +11,18 @@ import argparse
 import json
 import os
 import sys
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from vit_demo.cli.options import DATA
 from vit_demo.common.errors import UserError
 
+if TYPE_CHECKING:
+    from vit_demo.training.job import Progress
+    from vit_demo.training.run.config import TrainingConfig
+    from vit_demo.training.run.runs import Run
+
+Done = TypeVar("Done")
 # What --help says of each setting; the names, the usual values and the choices are those of TrainingConfig.
 SETTINGS = {
     "Photos and model": {
@@ -68,7 +76,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     from vit_demo.training.run import config
     from vit_demo.training.run.trackers import TRACKERS
 
-    choices = {
+    choices: dict[str, Collection[str]] = {
         "engine": config.ENGINES,
         "augment": config.AUGMENTATIONS,
         "precision": config.PRECISIONS,
@@ -86,6 +94,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         group = parser.add_argument_group(title)
         for name, about in settings_of_group.items():
             value = getattr(default, name)
+            kind: dict[str, Any]
             if isinstance(value, bool):
                 kind = {"action": argparse.BooleanOptionalAction}
             elif name in choices:
@@ -184,7 +193,7 @@ def _train(options: argparse.Namespace, processes: int) -> int:
     return 0
 
 
-def _earlier(options: argparse.Namespace):
+def _earlier(options: argparse.Namespace) -> Run:
     """The run that --resume names."""
     from pathlib import Path
 
@@ -200,7 +209,7 @@ def _earlier(options: argparse.Namespace):
     return run
 
 
-def _take_up(run) -> None:
+def _take_up(run: Run) -> None:
     """Make an ended run this process's, to go on with; UserError where that cannot be."""
     from vit_demo.training.run import runs
     from vit_demo.training.run.notes import kept
@@ -211,7 +220,7 @@ def _take_up(run) -> None:
         run.set_state(status="starting", ended=None, **kept(""))
 
 
-def config_of(options: argparse.Namespace):
+def config_of(options: argparse.Namespace) -> TrainingConfig:
     """Defaults, over them the recipe, over it what was typed."""
     import dataclasses
 
@@ -266,7 +275,7 @@ def _help_training() -> int:
     return 0
 
 
-def _train_seeds(options: argparse.Namespace, config, processes: int) -> int:
+def _train_seeds(options: argparse.Namespace, config: TrainingConfig, processes: int) -> int:
     """Runs under the home folder, one after the other; they go on when this command is ended."""
     if processes > 1:
         raise UserError("error.cli.seeds_processes")
@@ -311,7 +320,7 @@ def _train_seeds(options: argparse.Namespace, config, processes: int) -> int:
     return 0 if summary.n == len(going) else 2
 
 
-def _wait(going: list) -> None:
+def _wait(going: list[Run]) -> None:
     """Until all these runs have ended, with their progress on one line."""
     import time
 
@@ -337,7 +346,7 @@ def _wait(going: list) -> None:
         time.sleep(0.5)
 
 
-def _with_prints_on_stderr(work):
+def _with_prints_on_stderr(work: Callable[[], Done]) -> Done:
     """What the training loop prints is progress, not the result."""
     import contextlib
 
@@ -351,7 +360,7 @@ class _Line:
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
 
-    def __call__(self, progress) -> None:
+    def __call__(self, progress: Progress) -> None:
         if self._terminal:
             print(
                 f"\r\033[K{progress.message or progress.status} {progress.done}/{progress.total}",

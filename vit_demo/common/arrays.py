@@ -11,6 +11,7 @@ import os
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:KEY_LENGTH]
 
 
-def stamp(file: str | Path) -> tuple:
+def stamp(file: str | Path) -> tuple[str] | tuple[str, int, int]:
     """What changes with a file: its path, size and time of change; its path alone where it is gone."""
     try:
         status = os.stat(file)
@@ -80,7 +81,7 @@ class ArrayCache:
         with contextlib.suppress(OSError):
             file.parent.mkdir(parents=True, exist_ok=True)
             with replacing(file) as new, open(new, "wb") as opened:
-                np.savez(opened, **arrays)
+                np.savez(opened, **cast("dict[str, Any]", arrays))
             self._sweep(file.parent)
 
     def _sweep(self, folder: Path) -> None:

@@ -8,9 +8,10 @@ import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
-def read_object(file: Path) -> dict:
+def read_object(file: Path) -> dict[str, Any]:
     """The JSON object in a file, {} where there is none that is whole."""
     try:
         values = json.loads(file.read_text(encoding="utf-8"))

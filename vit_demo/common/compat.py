@@ -7,15 +7,17 @@ Everything else uses what its library documents. tests/common/test_compat.py tel
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
 
+    After = tuple[str, list[Any], str]
+
 # What oneDNN computes after a product, as ``torch.ops.mkldnn._linear_pointwise`` takes it.
-NOTHING_AFTER = ("none", [], "")
-GELU_AFTER = ("gelu", [], "none")
+NOTHING_AFTER: After = ("none", [], "")
+GELU_AFTER: After = ("gelu", [], "none")
 
 
 @functools.cache
@@ -47,11 +49,12 @@ def onednn_fuses() -> bool:
     )
 
 
-def linear_then(values: Tensor, weight: Tensor, bias: Tensor | None, after: tuple) -> Tensor:
+def linear_then(values: Tensor, weight: Tensor, bias: Tensor | None, after: After) -> Tensor:
     """A linear layer and what comes after it as one call of oneDNN; only where :func:`onednn_fuses`."""
     import torch
 
-    return torch.ops.mkldnn._linear_pointwise(values, weight, bias, *after)
+    found: Tensor = torch.ops.mkldnn._linear_pointwise(values, weight, bias, *after)
+    return found
 
 
 def laid_out(weight: Tensor) -> Tensor:
@@ -60,7 +63,8 @@ def laid_out(weight: Tensor) -> Tensor:
     """
     import torch
 
-    return torch.ops.mkldnn._reorder_linear_weight(weight)
+    found: Tensor = torch.ops.mkldnn._reorder_linear_weight(weight)
+    return found
 
 
 def lerp_all(tensors: list[Tensor], ends: list[Tensor], weight: float) -> None:

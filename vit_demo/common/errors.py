@@ -22,7 +22,7 @@ class UserError(Exception):
     def __str__(self) -> str:
         return str(self.sentence)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Errors of helping processes are sent as they were made.
         return _made, (type(self), self.sentence)
 

@@ -6,9 +6,10 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 
-def append(path: Path, values: dict) -> None:
+def append(path: Path, values: dict[str, Any]) -> None:
     """Add one line, which is on the disk when this returns; where the disk does not take it, OSError, and the
     file is as it was.
     """
@@ -27,7 +28,7 @@ def append(path: Path, values: dict) -> None:
             raise
 
 
-def read(path: Path) -> Iterator[dict]:
+def read(path: Path) -> Iterator[dict[str, Any]]:
     """The objects in their order; lines that are torn or hold no object are left out. None where there is no
     file.
     """

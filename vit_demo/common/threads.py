@@ -6,14 +6,15 @@ import contextlib
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from typing import TypeVar
 
 import torch
 
-Given, Made = TypeVar("Given"), TypeVar("Made")
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 # Decoding leaves Python's lock, so threads do; more than these hardly help, since one forward waits for all
 # of them.
 MOST_THREADS = 8
@@ -25,7 +26,7 @@ def in_order(
     ahead: int,
     threads: int | None = None,
     begin: Callable[[], None] | None = None,
-) -> Iterator[Made]:
+) -> Generator[Made]:
     """make(item) of each item, in their order, at most ``ahead`` of them before they are asked for; an error
     is raised in its turn.
 
@@ -46,7 +47,7 @@ def in_order(
         pool.shutdown(cancel_futures=True)
 
 
-def map_threads(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Iterator[Made]:
+def map_threads(make: Callable[[Given], Made], items: Iterable[Given], ahead: int) -> Generator[Made]:
     """:func:`in_order` with a thread for each of torch's, each of which computes alone.
 
     So no core waits for another, as they do at the end of each step of a computation that is spread over

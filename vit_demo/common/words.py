@@ -91,7 +91,7 @@ class Sentence:
     def __format__(self, how: str) -> str:
         return format(str(self), how)
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """As it is kept in a file."""
         return {
             "key": self.key,
@@ -106,10 +106,11 @@ class Sentence:
         """What :meth:`as_json` gave; a text that was kept as it was said stays that text."""
         if not isinstance(kept, dict):
             return str(kept)
-        if kept["key"] not in words():  # of another version of the program
-            return kept["key"]
+        key: str = kept["key"]
+        if key not in words():  # of another version of the program
+            return key
         return cls(
-            kept["key"],
+            key,
             {
                 name: cls.from_json(value) if isinstance(value, dict) else value
                 for name, value in kept["values"].items()
@@ -122,7 +123,7 @@ def pick_language(accepted: str | None) -> str:
 
     accepted: its Accept-Language header, such as "sw-KE,sw;q=0.9,en;q=0.8". A dialect counts as its language.
     """
-    wishes = []
+    wishes: list[tuple[float, int, str]] = []
     for wish in (accepted or "").split(","):
         tag, _, quality = wish.partition(";")
         language = tag.strip().lower().split("-")[0]

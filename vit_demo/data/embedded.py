@@ -15,7 +15,7 @@ import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image as Pictures
 
@@ -54,9 +54,10 @@ def build(source: str, out: Path) -> None:
             print(f"{split}: {len(rows)} photos, {size / 1e6:.1f} MB", file=sys.stderr)
 
 
-def _shards(rows: list[dict]) -> Iterator[list[dict]]:
+def _shards(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
     """The rows in order, in lists of at most :data:`MOST_BYTES` of photos, or one photo."""
-    shard, size = [], 0
+    shard: list[dict[str, Any]] = []
+    size = 0
     for row in rows:
         if shard and size + len(row["image"]["bytes"]) > MOST_BYTES:
             yield shard
@@ -66,7 +67,7 @@ def _shards(rows: list[dict]) -> Iterator[list[dict]]:
     yield shard
 
 
-def _rows(part: Dataset) -> Iterator[dict]:
+def _rows(part: Dataset) -> Iterator[dict[str, Any]]:
     """The rows with small photos, named by split, class and file."""
     from datasets import Image
 
@@ -79,7 +80,7 @@ def _rows(part: Dataset) -> Iterator[dict]:
         }
 
 
-def shrink(stored: dict, path: str) -> bytes:
+def shrink(stored: dict[str, Any], path: str) -> bytes:
     """The bytes of a photo no larger than :data:`SIDE`. stored: its ``bytes``, or the ``path`` where they
     lie. path: its name, for the error.
     """

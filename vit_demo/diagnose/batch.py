@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -24,7 +24,7 @@ from vit_demo.model.runtimes import Engine
 
 Answer = Diagnosis | Refusal
 # Photo files to answers in their order, as diagnose_files of one classifier.
-Ask = Callable[[Iterable[Path]], Generator[Answer]]
+Ask = Callable[[Iterable[Path]], Iterator[Answer]]
 
 
 @dataclass(frozen=True)
@@ -102,15 +102,17 @@ def diagnose_batches(
     look: may open the photo once more. One out of an archive is on disk from when ask wants it until it is
     answered.
     """
-    size, waiting = settings.load().batch_size, deque()
+    size = settings.load().batch_size
+    waiting: deque[tuple[str, Path | UserError]] = deque()
     with (
         tempfile.TemporaryDirectory(prefix="vit_demo-") as folder,
-        contextlib.closing(ask(_files(items, Path(folder), waiting))) as answers,
+        contextlib.closing(cast("Generator[Answer]", ask(_files(items, Path(folder), waiting)))) as answers,
     ):
         batch: list[tuple[Answer, Any]] = []
         for answer in answers:
             batch += _refused(waiting)
-            name, file = waiting.popleft()
+            name, next_one = waiting.popleft()
+            file = cast("Path", next_one)  # what was refused has been taken away
             batch.append(
                 (replace(answer, photo=name), look(file) if look and isinstance(answer, Diagnosis) else None)
             )
@@ -142,8 +144,8 @@ def _files(
 
 def _refused(waiting: deque[tuple[str, Path | UserError]]) -> Iterator[tuple[Answer, None]]:
     """Take away what stands before the next photo and is none."""
-    while waiting and isinstance(waiting[0][1], UserError):
-        name, error = waiting.popleft()
+    while waiting and isinstance(error := waiting[0][1], UserError):
+        name, _ = waiting.popleft()
         yield Refusal.of(name, error), None
 
 
@@ -153,7 +155,7 @@ def _file(item: Item, folder: Path) -> Path:
     """
     if item.error:
         raise item.error
-    if item.archive is None:
+    if item.archive is None or item.member is None:
         return item.path
     folder.mkdir()
     return item.archive.unpack(item.member, folder)
@@ -169,7 +171,7 @@ def diagnose_many(
         yield from (answer for answer, _ in batch)
 
 
-def as_dict(classifier: LeafClassifier, answer: Answer, language: str) -> dict:
+def as_dict(classifier: LeafClassifier, answer: Answer, language: str) -> dict[str, Any]:
     """An answer for programs: all of it with a sentence in the language, or of a refused file "photo",
     "error" (English) and "language".
     """

@@ -19,6 +19,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common import settings
 from vit_demo.common.atomic import write_atomically
@@ -79,13 +80,14 @@ def read_note(folder: Path, label: str, language: str) -> Note | None:
     return None
 
 
-def _read(file: Path) -> dict:
+def _read(file: Path) -> dict[str, Any]:
     if file.stat().st_size > MAX_BYTES:
         raise ValueError(f"it is larger than {MAX_BYTES // 2**20} MB")
-    return json.loads(file.read_text(encoding="utf-8"))
+    book: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return book
 
 
-def _note(sections: dict, sources: dict, language: str) -> Note:
+def _note(sections: dict[str, Any], sources: dict[str, Any], language: str) -> Note:
     """Raises ValueError, KeyError, TypeError or AttributeError where the file does not have the form
     above.
     """
@@ -98,7 +100,7 @@ def _note(sections: dict, sources: dict, language: str) -> Note:
     return Note(language, facts)
 
 
-def _fact(entry: dict, sources: dict) -> Fact:
+def _fact(entry: dict[str, Any], sources: dict[str, Any]) -> Fact:
     source = sources[entry["source"]] if "source" in entry else None
     if not isinstance(entry["text"], str) or not isinstance(source, str | None):
         raise TypeError("a text or a source is no text")
@@ -117,7 +119,7 @@ class Wording:
     headings: Mapping[str, str]
     source: str
 
-    def name_in(self, line: str) -> re.Match | None:
+    def name_in(self, line: str) -> re.Match[str] | None:
         """The mark of a source at the end of a line, with its name as the first group."""
         word = re.escape(self.source.partition("{name}")[0].strip("( :（：\N{NO-BREAK SPACE}"))
         return re.search(rf"\s*[(（]\s*{word}\s*[:：]\s*(.+?)\s*[)）]$", line, re.IGNORECASE)
@@ -170,7 +172,7 @@ def parse_note(text: str, wording: Wording) -> dict[str, list[Fact]]:
             raise UserError(
                 "error.diagnose.note_no_heading", line=number, headings=", ".join(wording.headings.values())
             )
-        elif line:
+        elif line and section is not None:
             found.setdefault(section, []).append(_fact_in(line, number, wording))
     return {name: found[name] for name in SECTIONS if name in found}
 
@@ -207,7 +209,9 @@ def write_note(folder: Path, label: str, language: str, sections: Mapping[str, l
             raise UserError("error.diagnose.notes_unwritable", error=error.strerror) from None
 
 
-def _with_note(book: dict, label: str, language: str, sections: Mapping[str, list[Fact]]) -> dict:
+def _with_note(
+    book: dict[str, Any], label: str, language: str, sections: Mapping[str, list[Fact]]
+) -> dict[str, Any]:
     """The book with this note, and with those sources alone that a fact of it names."""
     notes = {spoken: {**by_label} for spoken, by_label in book["notes"].items()}
     sources = {**book.get("sources", {})}
@@ -231,7 +235,7 @@ def _with_note(book: dict, label: str, language: str, sections: Mapping[str, lis
     return {"sources": {key: sources[key] for key in sources if key in used}, "notes": notes}
 
 
-def _entries(notes: dict) -> Iterator[dict]:
+def _entries(notes: dict[str, Any]) -> Iterator[dict[str, Any]]:
     for by_label in notes.values():
         for sections in by_label.values():
             for entries in sections.values():

@@ -19,6 +19,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -54,7 +55,7 @@ OTHER = {
 }
 
 
-def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> dict:
+def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> dict[str, Any]:
     """What has to be the same for rows to stand in one file: the model by its weights, what computes it, the
     language, the columns.
     """
@@ -76,7 +77,7 @@ def about(classifier: LeafClassifier, language: str, engine: str = "torch") -> d
 def csv_row(answer: Diagnosis | Refusal, language: str, columns: list[str]) -> list[str]:
     """The cells of one photo. Numbers have six digits after the point; what is not known is empty."""
     if isinstance(answer, Refusal):
-        cells = {"photo": answer.photo, "error": answer.error}
+        cells: dict[str, str | float | None] = {"photo": answer.photo, "error": answer.error}
     else:
         cells = {
             name: getattr(answer, name)
@@ -112,7 +113,7 @@ class Results:
     be written.
     """
 
-    def __init__(self, file: Path, about: dict, rank: int = 0, size: int = 1):
+    def __init__(self, file: Path, about: dict[str, Any], rank: int = 0, size: int = 1):
         if file.suffix not in FORMATS:
             raise UserError("error.diagnose.out_format", one=FORMATS[0], other=FORMATS[1], name=file.name)
         self.file, self.about, self.rank, self.size = file, about, rank, size
@@ -177,7 +178,7 @@ class Results:
         self.done.add(name)
         return new
 
-    def append(self, answers: Iterable[Diagnosis | Refusal], told: Iterable[dict]) -> None:
+    def append(self, answers: Iterable[Diagnosis | Refusal], told: Iterable[dict[str, Any]]) -> None:
         """Write a batch to the disk. told: the same answers as objects, for JSON lines."""
         if self.file.suffix == ".csv":
             lines = [

@@ -19,6 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -55,7 +56,7 @@ class Together:
     voted: int
     leaves: list[Diagnosis | Refusal]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "leaves": [leaf.to_dict() for leaf in self.leaves]}
 
 
@@ -74,7 +75,8 @@ def combine(leaves: Sequence[Diagnosis | Refusal]) -> Together:
         raise UserError("error.diagnose.too_many", count=len(leaves), most=MOST)
     usable = [leaf for leaf in leaves if isinstance(leaf, Diagnosis)]
     if not usable:
-        raise leaves[0].as_error() if leaves else UserError("error.diagnose.no_photos")
+        refused = [leaf for leaf in leaves if isinstance(leaf, Refusal)]
+        raise refused[0].as_error() if refused else UserError("error.diagnose.no_photos")
     voting = [leaf for leaf in usable if leaf.verdict != Verdict.NOT_KNOWN]
     counts = dict(Counter(_left(leaf)[0] for leaf in voting if _is_sure(leaf)).most_common())
     # Where most photos show something else, the few others are more likely mistaken than right.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from vit_demo.common import settings
 from vit_demo.common.words import DEFAULT_LANGUAGE, joined, label_title, percent_in, say, speaking, words
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal
@@ -18,7 +20,7 @@ def class_name(classifier: LeafClassifier, label: str, language: str) -> str:
         return label_title(label)
 
 
-def told(classifier: LeafClassifier, answer: Diagnosis, language: str) -> dict:
+def told(classifier: LeafClassifier, answer: Diagnosis, language: str) -> dict[str, Any]:
     """The answer as a dict, with the language and with "text", the answer as a sentence in it."""
     return {**answer.to_dict(), "language": language, "text": sentence(classifier, answer, language)}
 
@@ -31,7 +33,7 @@ def sentence(classifier: LeafClassifier, answer: Diagnosis, language: str) -> st
         return say("diagnose.told.not_known", language)
     if answer.verdict == Verdict.UNSURE:
         left = joined(
-            (class_name(classifier, label, language) for label in answer.prediction_set),
+            (class_name(classifier, label, language) for label in answer.prediction_set or ()),
             "diagnose.or",
             language,
         )
@@ -40,7 +42,7 @@ def sentence(classifier: LeafClassifier, answer: Diagnosis, language: str) -> st
     return say("diagnose.told.diagnosis", language, label=name, percent=percent)
 
 
-def told_together(classifier: LeafClassifier, found: Together, language: str) -> dict:
+def told_together(classifier: LeafClassifier, found: Together, language: str) -> dict[str, Any]:
     """The answer for several leaves as a dict, each leaf as told() gives it, with the language and with
     "text".
     """

@@ -26,6 +26,12 @@ class PatchGrid:
     patch_size: int
     channels: int = 3
 
+    @classmethod
+    def of(cls, pixel_values: Tensor, patch_size: int) -> PatchGrid:
+        """That of photos as a model reads them, (..., H, W)."""
+        height, width = pixel_values.shape[-2:]
+        return cls(height, width, patch_size)
+
     def __post_init__(self) -> None:
         if self.patch_size < 1:
             raise UserError("error.explain.patch_size", patch=self.patch_size)

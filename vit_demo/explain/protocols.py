@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from PIL import Image
@@ -12,7 +12,8 @@ from torch import Tensor
 from vit_demo.explain.patches import PatchGrid
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedModel, ViTForImageClassification, ViTModel
+    from transformers.models.vit.modeling_vit import ViTLayer
 
 
 class Classifier(Protocol):
@@ -20,9 +21,7 @@ class Classifier(Protocol):
     mode.
     """
 
-    @property
-    def model(self) -> PreTrainedModel:
-        """A ``ViTForImageClassification``."""
+    model: ViTForImageClassification
 
     @property
     def patch_size(self) -> int:
@@ -43,6 +42,16 @@ class Classifier(Protocol):
         """Whether these pixels are of another size than the position embeddings were learned for."""
 
 
+def backbone(model: PreTrainedModel) -> ViTModel:
+    """The ViT of a ``ViTForImageClassification`` without its head; a ``ViTModel`` itself."""
+    return cast("ViTModel", model.base_model)
+
+
+def blocks_of(model: PreTrainedModel) -> list[ViTLayer]:
+    """The blocks of its encoder, the first first."""
+    return cast("list[ViTLayer]", list(backbone(model).layers))
+
+
 @dataclass(frozen=True)
 class TokenAttention:
     """The attention of one photo, all of it.
@@ -56,9 +65,10 @@ class TokenAttention:
     @property
     def layers(self) -> int:
         """Number of layers."""
-        return self.weights.shape[0]
+        return len(self.weights)
 
     @property
     def heads(self) -> int:
         """Number of heads in a layer."""
-        return self.weights.shape[1]
+        heads: int = self.weights.shape[1]
+        return heads

@@ -68,7 +68,7 @@ def _tiled(thumbnails: np.ndarray, side: int) -> Image.Image:
     return picture
 
 
-def sheet_source(jpeg: bytes, side: int, count: int) -> dict:
+def sheet_source(jpeg: bytes, side: int, count: int) -> dict[str, str | int]:
     """A sheet as the page takes it."""
     return {
         "source": f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",

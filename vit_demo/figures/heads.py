@@ -140,7 +140,8 @@ def _stretched(maps: np.ndarray) -> np.ndarray:
     """Each map (..., rows, columns) from 0 at its least to 255 at its most, uint8; an even one is 0."""
     least, most = maps.min(axis=(-2, -1), keepdims=True), maps.max(axis=(-2, -1), keepdims=True)
     span = np.where(most > least, most - least, 1)
-    return ((maps - least) / span * 255).astype(np.uint8)
+    stretched: np.ndarray = ((maps - least) / span * 255).astype(np.uint8)
+    return stretched
 
 
 def _frame(draw: ImageDraw.ImageDraw, layout: Sheet, left: int, top: int) -> None:

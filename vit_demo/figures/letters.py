@@ -29,7 +29,7 @@ def written(key: str, /, **values: object) -> str:
     return say(key, DEFAULT_LANGUAGE, **values) if _font_for("".join(sorted(set(text)))) is None else text
 
 
-def letters(size: int, text: str = "") -> ImageFont.FreeTypeFont:
+def letters(size: int, text: str = "") -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """A font for a text, by default one of English letters and numbers."""
     return _font(_font_for("".join(sorted(set(text)))) or "", size)
 
@@ -52,5 +52,5 @@ def _has(name: str, characters: str) -> bool:
 
 
 @functools.cache
-def _font(name: str, size: int) -> ImageFont.FreeTypeFont:
+def _font(name: str, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.truetype(name, size) if name else ImageFont.load_default(size)

@@ -5,6 +5,7 @@ al. 2021).
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import numpy as np
 import plotly.colors
@@ -56,7 +57,9 @@ def similarity_palette() -> np.ndarray:
 
 def similarity_colours(values: np.ndarray) -> np.ndarray:
     """Similarities -1 to 1, any shape, as uint8 colours (..., 3)."""
-    return similarity_palette()[np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)]
+    shades = np.rint((np.clip(values, -1, 1) + 1) * 127.5).astype(np.uint8)
+    colours: np.ndarray = similarity_palette()[shades]
+    return colours
 
 
 def similarity_sheet(similarities: np.ndarray, chosen: Place) -> Image.Image:
@@ -212,7 +215,7 @@ def distance_figure(distances: np.ndarray, even: float) -> go.Figure:
     return figure
 
 
-def _layout(height: int, lines: int = 2) -> dict:
+def _layout(height: int, lines: int = 2) -> dict[str, Any]:
     """What all figures here share; lines: entries of the legend, which stands below."""
     below = 64 + 22 * max(1, -(-lines // 2))
     return {

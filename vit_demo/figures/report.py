@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -68,6 +69,11 @@ class _Scene:
         return self.classifier.labels
 
     @property
+    def label(self) -> str:
+        """The class that is explained, as the model calls it."""
+        return self.labels[cast("int", self.target.label)]
+
+    @property
     def pixel_values(self) -> torch.Tensor:
         return torch.from_numpy(self.trace.pixel_values)[None].to(self.classifier.device)
 
@@ -84,11 +90,12 @@ class _Scene:
         other = (
             "" if self.target.against is None else f" against {label_title(self.labels[self.target.against])}"
         )
-        return label_title(self.labels[self.target.label]) + other
+        return label_title(self.label) + other
 
     def likeliest(self, probabilities: np.ndarray) -> list[int]:
         """The classes of a chart: the CLASSES that were ever the likeliest in any row of (R, C)."""
-        return np.argsort(-probabilities.max(axis=0), kind="stable")[:CLASSES].tolist()
+        chosen: list[int] = np.argsort(-probabilities.max(axis=0), kind="stable")[:CLASSES].tolist()
+        return chosen
 
 
 def write_everything(
@@ -318,7 +325,7 @@ def _maps(scene: _Scene, show: Showcase) -> None:
             f"{about} Bright is most.",
         )
     settings = {
-        "label": scene.labels[scene.target.label],
+        "label": scene.label,
         "against": "" if scene.target.against is None else scene.labels[scene.target.against],
     }
     show.arrays(
@@ -338,7 +345,7 @@ def _curves(scene: _Scene, show: Showcase, maps: dict[str, np.ndarray]) -> None:
     for number, (name, heat) in enumerate(heats.items(), start=1):
         found[name] = curves(scene.classifier, scene.pixel_values, heat, scene.target)
         scene.report("Deletion and insertion: maps", number, len(heats))
-    label = label_title(scene.labels[scene.target.label])
+    label = label_title(scene.label)
     show.chart(
         "trust",
         curves_figure(found, label),

@@ -7,6 +7,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import plotly.graph_objects as go
@@ -15,6 +16,9 @@ from PIL import Image
 from plotly.offline import get_plotlyjs
 
 from vit_demo.common.html import render_from
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 PLOTLY = "plotly.min.js"
@@ -83,7 +87,9 @@ class Showcase:
             file,
         )
 
-    def table(self, name: str, header: Sequence[str], rows: Iterable[Sequence], sentence: str) -> None:
+    def table(
+        self, name: str, header: Sequence[str], rows: Iterable[Sequence[object]], sentence: str
+    ) -> None:
         """Numbers as ``name``.csv. header: with the unit of each column."""
         file = self._new(f"{name}.csv")
         with open(self.folder / file, "w", encoding="utf-8", newline="") as handle:
@@ -92,10 +98,10 @@ class Showcase:
             writer.writerows(rows)
         self._numbers.append((file, sentence))
 
-    def arrays(self, name: str, sentence: str, **arrays: np.ndarray) -> None:
+    def arrays(self, name: str, sentence: str, **arrays: ArrayLike) -> None:
         """Numbers as ``name``.npz, readable without pickle."""
         file = self._new(f"{name}.npz")
-        np.savez_compressed(self.folder / file, **arrays)
+        np.savez_compressed(self.folder / file, **cast("dict[str, Any]", arrays))
         self._numbers.append((file, sentence))
 
     def finish(self) -> list[str]:

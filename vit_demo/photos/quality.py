@@ -124,5 +124,5 @@ def _thumbnail(photo: Image.Image) -> Image.Image:
     scale = SIDE / max(photo.size)
     if scale >= 1:
         return photo
-    size = tuple(max(1, round(side * scale)) for side in photo.size)
-    return photo.resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0)
+    width, height = (max(1, round(side * scale)) for side in photo.size)
+    return photo.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)

@@ -54,7 +54,7 @@ def _turn(photo: Image.Image) -> Image.Transpose | None:
     fails where any tag is odd.
     """
     try:
-        return TURNS.get(photo.getexif().get(ExifTags.Base.Orientation))
+        return TURNS.get(photo.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # broken EXIF data do the pixels no harm
         return None
 

@@ -12,7 +12,7 @@ import io
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -20,6 +20,10 @@ from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.photos.rgb import upright_rgb
+
+if TYPE_CHECKING:
+    from PIL.JpegImagePlugin import JpegImageFile
+    from PIL.TiffImagePlugin import TiffImageFile
 
 # What cameras, phones and browsers write, and the usual ending of each. Formats with scripts or many parsers
 # (SVG, PDF, EPS) stay out. A phone's MPO is opened as the JPEG that it begins with.
@@ -127,7 +131,7 @@ def opened(source: Path | bytes, max_other_pixels: int | None = None) -> Iterato
         raise Unfit("error.photos.damaged", "error.photos.again") from None
 
 
-def decode(stored: dict, max_pixels: int = MAX_KEPT_PIXELS) -> Image.Image | None:
+def decode(stored: dict[str, Any], max_pixels: int = MAX_KEPT_PIXELS) -> Image.Image | None:
     """A stored image ({"bytes", "path"}, as the datasets library keeps it) as an upright RGB photo; None
     where it cannot be opened.
 
@@ -196,7 +200,7 @@ def _decoded_pixels(photo: Image.Image) -> int:
     """Pixels that the decoder makes room for: a TIFF's tiles and strips may be larger than the photo."""
     width, height = photo.size
     if photo.format == "TIFF":
-        tags = photo.tag_v2
+        tags = cast("TiffImageFile", photo).tag_v2
         across, down = int(tags.get(TILE_WIDTH, 0)), int(tags.get(TILE_LENGTH, 0))
         return max(width * height, across * down)
     return width * height
@@ -210,27 +214,29 @@ def _bytes_per_pixel(photo: Image.Image) -> float:
     coefficients, 2 bytes each.
     """
     if photo.format not in ("JPEG", "MPO"):
-        return BYTES_PER_PIXEL[photo.format]
-    if not _has_several_scans(photo):
+        return BYTES_PER_PIXEL[cast("str", photo.format)]
+    jpeg = cast("JpegImageFile", photo)
+    if not _has_several_scans(jpeg):
         return 1.0
-    areas = [across * down for _, across, down, _ in photo.layer]
+    areas = [across * down for _, across, down, _ in jpeg.layer]
     return 1.0 + 2 * sum(areas) / (
-        max(across for _, across, _, _ in photo.layer) * max(down for _, _, down, _ in photo.layer)
+        max(across for _, across, _, _ in jpeg.layer) * max(down for _, _, down, _ in jpeg.layer)
     )
 
 
-def _has_several_scans(photo: Image.Image) -> bool:
+def _has_several_scans(photo: JpegImageFile) -> bool:
     """Whether a JPEG is progressive, or its first scan leaves colours out."""
     if photo.info.get("progressive"):
         return True
-    here = photo.fp.tell()
+    file = cast("IO[bytes]", photo.fp)  # None only once it is closed
+    here = file.tell()
     try:
-        return _colours_of_first_scan(photo.fp) != photo.layers
+        return _colours_of_first_scan(file) != photo.layers
     finally:
-        photo.fp.seek(here)
+        file.seek(here)
 
 
-def _colours_of_first_scan(file: BinaryIO) -> int:
+def _colours_of_first_scan(file: IO[bytes]) -> int:
     """From one segment to the next to the start of scan (ITU T.81, B.1.1 and B.2.3); 0 where anything else
     stands between them.
     """

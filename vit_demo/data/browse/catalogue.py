@@ -159,7 +159,7 @@ class Catalogue:
             fits = self._fits(query)
             if query.sort:
                 order = self._order(query.sort, query.descending)
-                found = order[fits[order]]
+                found: np.ndarray = order[fits[order]]
             else:
                 found = np.flatnonzero(fits).astype(np.int32)
             self._found[query] = found
@@ -259,7 +259,8 @@ class Catalogue:
                 bytes_,
                 np.bincount(bytes_[:: 1 + size // SAMPLED_BYTES], minlength=256),
             )
-        return self._shared["lowered"]
+        lowered: tuple[pa.Array, np.ndarray, np.ndarray] = self._shared["lowered"]
+        return lowered
 
     def _order(self, sort: str, descending: bool) -> np.ndarray:
         """All places, sorted, int32."""
@@ -276,6 +277,7 @@ class Catalogue:
 
     def _values(self, sort: str) -> np.ndarray:
         """What is sorted by, as numbers (N,); NaN where it is not known."""
+        found: np.ndarray | None
         if sort == "path":
             if "ranks" not in self._shared:
                 import pyarrow.compute as arrow
@@ -283,13 +285,14 @@ class Catalogue:
                 self._shared["ranks"] = (
                     arrow.rank(self._lowered()[0], tiebreaker="dense").to_numpy().astype(np.float64)
                 )
-            return self._shared["ranks"]
-        if sort == "label":
-            return _alphabetical(self.labels)[self._labels]
-        if sort == "said" and self.known.said is not None:
+            found = self._shared["ranks"]
+        elif sort == "label":
+            found = _alphabetical(self.labels)[self._labels]
+        elif sort == "said" and self.known.said is not None:
             # Number -1 is the last of these.
-            return np.append(_alphabetical(self.known.said_names), np.nan)[self.known.said]
-        found = (self.known.numbers or {}).get(sort)
+            found = np.append(_alphabetical(self.known.said_names), np.nan)[self.known.said]
+        else:
+            found = (self.known.numbers or {}).get(sort)
         return np.full(len(self), np.nan) if found is None else found
 
     def lookup(self, splits: Sequence[str], paths: Sequence[str]) -> np.ndarray:
@@ -326,11 +329,11 @@ class Catalogue:
         return self.splits[split], int(position - self._starts[split])
 
     def label(self, position: int) -> str:
-        return self.labels[self._labels[position]]
+        return self.labels[int(self._labels[position])]
 
     def path(self, position: int) -> str:
         split, index = self.place(position)
-        return self._paths[self.splits.index(split)][index].as_py()
+        return str(self._paths[self.splits.index(split)][index].as_py())
 
     def said(self, position: int) -> str | None:
         """The class that a model named, None where it was not asked."""
@@ -359,12 +362,12 @@ class Catalogue:
         values = {name: float(column[position]) for name, column in (self.known.numbers or {}).items()}
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
-    def stored(self, positions: Iterable[int]) -> list[dict]:
+    def stored(self, positions: Iterable[int]) -> list[dict[str, Any]]:
         """The images of some places as the datasets library keeps them, {"bytes", "path"}, read split by
         split.
         """
         positions = [int(position) for position in positions]
-        rows: dict[int, dict] = {}
+        rows: dict[int, dict[str, Any]] = {}
         for number, split in enumerate(self.splits):
             own = [position for position in positions if self._splits[position] == number]
             if own:

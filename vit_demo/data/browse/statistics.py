@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 
@@ -65,7 +66,8 @@ class Numbers:
 
     @property
     def pixels(self) -> np.ndarray:
-        return self.width * self.height
+        pixels: np.ndarray = self.width * self.height
+        return pixels
 
     def add_to(self, catalogue: Catalogue) -> Catalogue:
         """The same catalogue, which can now be sorted and filtered by these numbers."""
@@ -93,7 +95,7 @@ def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done:
     ends it.
     """
     places = drawn(len(catalogue))
-    rows = []
+    rows: list[tuple[float, ...]] = []
     with ThreadPoolExecutor(THREADS) as pool:
         for start in range(0, len(places), CHUNK):
             rows += pool.map(_look, catalogue.stored(places[start : start + CHUNK]))
@@ -114,7 +116,7 @@ def drawn(count: int) -> np.ndarray:
     return np.sort(np.random.default_rng(SEED).choice(count, MOST_PHOTOS, replace=False)).astype(np.int32)
 
 
-def _look(stored: dict) -> tuple[float, ...]:
+def _look(stored: dict[str, Any]) -> tuple[float, ...]:
     """Width, height, red, green, blue, sharpness, problems of one photo."""
     photo = decode(stored)
     if photo is None:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common import settings
 from vit_demo.common.atomic import write_atomically
@@ -33,14 +34,14 @@ _lock = threading.Lock()
 _fresh = SWEEP_BYTES  # so that the first one looks what an earlier server left
 
 
-def thumbnails(stored: Iterable[dict]) -> list[bytes | None]:
+def thumbnails(stored: Iterable[dict[str, Any]]) -> list[bytes | None]:
     """A JPEG of each photo ({"bytes", "path"}, as the datasets library keeps it), None where it is broken; a
     few at a time.
     """
     return list(_pool.map(thumbnail, stored))
 
 
-def thumbnail(stored: dict) -> bytes | None:
+def thumbnail(stored: dict[str, Any]) -> bytes | None:
     """From the folder, else made and put there. A disk that is full or read-only costs only the next look its
     time.
     """
@@ -49,7 +50,7 @@ def thumbnail(stored: dict) -> bytes | None:
     except OSError:  # the photo is a file that is gone
         return None
     try:
-        made = file.read_bytes()
+        made: bytes | None = file.read_bytes()
         os.utime(file)
     except OSError:
         made = make(stored)
@@ -58,7 +59,7 @@ def thumbnail(stored: dict) -> bytes | None:
     return made
 
 
-def make(stored: dict) -> bytes | None:
+def make(stored: dict[str, Any]) -> bytes | None:
     """Decoded no larger than needed, upright, at most SIDE pixels a side."""
     small = decode(stored, (4 * SIDE) ** 2)
     if small is None:
@@ -73,7 +74,7 @@ def _folder() -> Path:
     return settings.load().home / "cache" / "thumbnails"
 
 
-def _name(stored: dict) -> str:
+def _name(stored: dict[str, Any]) -> str:
     """Changes with the photo. Hashed, so that no name of others gets into a path; in 256 folders, since a
     folder of 80,000 files is slow.
     """

@@ -14,7 +14,7 @@ from vit_demo.data.checks.findings import MOST_PHOTOS, Reading, read_photos
 from vit_demo.model.classifier import LeafClassifier
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 VERSION = 1
 # Files of so many data sets are kept.
@@ -60,7 +60,7 @@ def key_of(data: DatasetDict, model: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def _stored(part) -> list[tuple[str, str]]:
+def _stored(part: Dataset) -> list[tuple[str, str]]:
     """(path, what changes with the photo) of each row: the size of embedded bytes, or size and time of a
     file.
     """

@@ -91,6 +91,8 @@ class Reading:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray] | None) -> Reading | None:
         """The inverse of :meth:`to_arrays`; None for what is nothing of the kind."""
+        if arrays is None:
+            return None
         try:
             told = json.loads(arrays["told"].tobytes())
             return cls(
@@ -199,7 +201,7 @@ def _pair(finding: Finding) -> tuple[str, tuple[str, str], str]:
 
 def _as_decided(
     reading: Reading, data: DatasetDict, decisions: list[Decision]
-) -> tuple[np.ndarray, np.ndarray, set, set]:
+) -> tuple[np.ndarray, np.ndarray, set[tuple[str, str]], set[tuple[str, tuple[str, str], str]]]:
     """(label of each photo, split of each, photos left out, (kind, photo, the other one of a pair or "") that
     a person found right).
     """

@@ -49,7 +49,8 @@ class Suspects:
         rows = np.arange(len(self.labels))
         others = self.scores.copy()
         others[rows, self.labels] = -np.inf
-        return self.scores[rows, self.labels] - others.max(axis=1)
+        margins: np.ndarray = self.scores[rows, self.labels] - others.max(axis=1)
+        return margins
 
     @property
     def order(self) -> np.ndarray:
@@ -79,8 +80,9 @@ def leave_one_out(features: np.ndarray, targets: np.ndarray, seed: int = 0) -> n
     factor = cho_factor(mapped.T @ mapped + RIDGE * np.eye(mapped.shape[1]), lower=True)
     fitted = mapped @ cho_solve(factor, mapped.T @ (targets - centre))
     leverage = (mapped * cho_solve(factor, mapped.T).T).sum(axis=1)
-    residuals = (targets - centre - fitted) / np.maximum(1 - leverage, 1e-6)[:, None]
-    return targets - residuals
+    residuals: np.ndarray = (targets - centre - fitted) / np.maximum(1 - leverage, 1e-6)[:, None]
+    left_out: np.ndarray = targets - residuals
+    return left_out
 
 
 def _kernel_features(features: np.ndarray, seed: int) -> np.ndarray:
@@ -95,7 +97,9 @@ def _kernel_features(features: np.ndarray, seed: int) -> np.ndarray:
     among = _kernel(chosen, chosen)
     # A grain of noise on the diagonal, since photos that are there twice make it singular.
     lower = cholesky(among + 1e-6 * np.eye(len(among)), lower=True)
-    return solve_triangular(lower, among if chosen is features else _kernel(chosen, features), lower=True).T
+    all_to_chosen = among if chosen is features else _kernel(chosen, features)
+    mapped: np.ndarray = solve_triangular(lower, all_to_chosen, lower=True).T
+    return mapped
 
 
 def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
@@ -103,7 +107,8 @@ def _kernel(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         euclidean_distances,
     )  # by matrix product, ten times as fast as one pair after the other
 
-    return np.exp(-WIDTH * euclidean_distances(left, right, squared=True) / left.shape[1])
+    kernel: np.ndarray = np.exp(-WIDTH * euclidean_distances(left, right, squared=True) / left.shape[1])
+    return kernel
 
 
 def _off_diagonal(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.ndarray:
@@ -121,4 +126,5 @@ def _off_diagonal(scores: np.ndarray, labels: np.ndarray, classes: int) -> np.nd
         thresholds[label] = scores[labels == label, label].mean()
     above = np.where(scores >= thresholds, scores, -np.inf)
     best = above.argmax(axis=1)
-    return np.isfinite(above.max(axis=1)) & (best != labels) & enough[labels]
+    off: np.ndarray = np.isfinite(above.max(axis=1)) & (best != labels) & enough[labels]
+    return off

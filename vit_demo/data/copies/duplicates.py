@@ -85,7 +85,8 @@ def find_pairs(
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     kept: list[tuple[np.ndarray, ...]] = []
     for start, cosines, bits in _blocks(unit, prints.hashes[known]):
-        rows, columns = np.indices(cosines.shape, sparse=True)
+        height, width = cosines.shape
+        rows, columns = np.indices((height, width), sparse=True)
         wanted = columns > rows + start
         if across:
             wanted = wanted & (groups[known][start : start + len(cosines), None] != groups[known][None])
@@ -137,4 +138,5 @@ def standardised(features: np.ndarray) -> np.ndarray:
     others.
     """
     deviation = features.std(axis=0)
-    return (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    found: np.ndarray = (features - features.mean(axis=0)) / np.where(deviation > 0, deviation, 1)
+    return found

@@ -8,7 +8,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -55,7 +55,7 @@ def groups_of(data: Dataset) -> np.ndarray:
     )
 
 
-def _key(stored: dict) -> tuple[str, int]:
+def _key(stored: dict[str, Any]) -> tuple[str, int]:
     """(what changes with a photo, its bytes): a digest of what is embedded; path, size and time of a file."""
     if stored["bytes"] is not None:
         return hashlib.blake2b(stored["bytes"], digest_size=20).hexdigest(), len(stored["bytes"])
@@ -66,7 +66,7 @@ def _key(stored: dict) -> tuple[str, int]:
     return f"{stored['path']}\0{found.st_size}\0{found.st_mtime_ns}", found.st_size
 
 
-def _print(stored: dict) -> tuple[str, np.ndarray]:
+def _print(stored: dict[str, Any]) -> tuple[str, np.ndarray]:
     photo = decode(stored, PRINT_PIXELS)
     return UNREADABLE if photo is None else fingerprint_of(photo)
 
@@ -96,7 +96,9 @@ def _kept() -> Iterator[sqlite3.Connection | None]:
 def _read(keys: list[str]) -> dict[str, tuple[str, np.ndarray]]:
     found = {}
     with _kept() as connection, contextlib.suppress(sqlite3.Error):
-        for key in set(keys) if connection else ():
+        if not connection:
+            return {}
+        for key in set(keys):
             row = connection.execute("SELECT digest, bits FROM prints WHERE key = ?", (key,)).fetchone()
             if row and len(row[1]) == HASH_BITS // 8:
                 found[key] = row[0], np.unpackbits(np.frombuffer(row[1], np.uint8)).astype(bool)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +19,10 @@ if TYPE_CHECKING:
 
 FINGERPRINT_LENGTH = 16
 KEEP = 4
+# Its split and its path in the source.
+_Photo = tuple[str, str]
 # By what they were made from; the source's own data set is kept along, so that its id cannot be used again.
-_mended: OrderedDict[tuple, tuple[DatasetDict, DatasetDict]] = OrderedDict()
+_mended: OrderedDict[tuple[object, ...], tuple[DatasetDict, DatasetDict]] = OrderedDict()
 
 
 def with_decisions(data: DatasetDict, journal: Journal) -> DatasetDict:
@@ -70,9 +72,11 @@ def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
     )
 
 
-def _last_words(decisions: Iterable[Decision]) -> tuple[set, dict, dict]:
+def _last_words(decisions: Iterable[Decision]) -> tuple[set[_Photo], dict[_Photo, str], dict[_Photo, str]]:
     """(photos left out, new label by photo, new split by photo)."""
-    excluded, labels, splits = set(), {}, {}
+    excluded: set[_Photo] = set()
+    labels: dict[_Photo, str] = {}
+    splits: dict[_Photo, str] = {}
     for decision in decisions:
         if decision.action == "exclude":
             excluded.add(decision.photo)
@@ -111,7 +115,7 @@ def fingerprint(data: DatasetDict) -> str:
     return digest.hexdigest()[:FINGERPRINT_LENGTH]
 
 
-def _bytes(stored: dict) -> bytes:
+def _bytes(stored: dict[str, Any]) -> bytes:
     """A digest of a photo file as it is stored, wherever that is; of one that is gone, nothing."""
     if stored["bytes"] is not None:
         return hashlib.sha256(stored["bytes"]).digest()

@@ -17,6 +17,7 @@ import io
 import re
 import shutil
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -152,7 +153,7 @@ def _photos() -> Path:
 
 
 @contextlib.contextmanager
-def _changing():
+def _changing() -> Iterator[None]:
     """Alone, over all threads and servers."""
     try:
         _photos().mkdir(parents=True, exist_ok=True)
@@ -167,7 +168,7 @@ def _changing():
 
 
 @contextlib.contextmanager
-def _no_room():
+def _no_room() -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, OrderedDict
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from vit_demo.common import settings
@@ -23,7 +24,7 @@ NEW_CLASS_PHOTOS = 10
 CLASS_PHOTOS = 3
 KEEP = 4
 # By what they were made from; the other data set is kept along, so that its id cannot be used again.
-_made: OrderedDict[tuple, tuple[DatasetDict | None, DatasetDict]] = OrderedDict()
+_made: OrderedDict[tuple[object, ...], tuple[DatasetDict | None, DatasetDict]] = OrderedDict()
 
 
 def open_review_set() -> DatasetDict:
@@ -55,7 +56,7 @@ def review_to_look_at() -> DatasetDict:
     return _kept(None, lambda: DatasetDict(train=_dataset(corrections, names, _features(names))), "look")
 
 
-def _kept(data: DatasetDict | None, make, *why: str) -> DatasetDict:
+def _kept(data: DatasetDict | None, make: Callable[[], DatasetDict], *why: str) -> DatasetDict:
     """The same object as long as neither the review set nor the other data set changes."""
     key = (id(data), review_set.state(), *why)
     if key in _made:

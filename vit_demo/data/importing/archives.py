@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import bz2
 import contextlib
+import functools
 import gzip
 import io
 import lzma
@@ -20,7 +21,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, Protocol, cast
 
 from vit_demo.common.errors import UserError
 from vit_demo.data.importing.incoming import readable
@@ -148,9 +149,7 @@ def _zip_members(
 ) -> Iterator[Member]:
     behind = 0
     for info, parts in files:
-        yield Member(
-            parts, info.file_size, behind, lambda info=info, parts=parts: _unzip(packed, info, parts[-1])
-        )
+        yield Member(parts, info.file_size, behind, functools.partial(_unzip, packed, info, parts[-1]))
         behind += info.compress_size
 
 
@@ -189,14 +188,17 @@ def _tar_members(file: BinaryIO, shown: str) -> Iterator[Member]:
     unpacked = _unpacker(file)
     stream = _Forward(unpacked, file, shown)
     try:
-        tar = tarfile.open(fileobj=stream, mode="r:", encoding="utf-8", errors="surrogateescape")  # noqa: SIM115 (it holds no file)
+        # It only reads: what else a file can do is not asked for.
+        tar = tarfile.open(  # noqa: SIM115 (it holds no file)
+            fileobj=cast("BinaryIO", stream), mode="r:", encoding="utf-8", errors="surrogateescape"
+        )
     except UserError:
         raise
     except (*BAD, RecursionError):
         raise UserError("error.data.no_tar", archive=shown) from None
     count = 0
     while info := _next(tar, shown):
-        tar.members.clear()  # else all are kept
+        tar.members.clear()  # type: ignore[attr-defined]  # else all are kept; typeshed lacks it
         count += 1
         _check_count(count, shown)
         if info.isdir():
@@ -206,7 +208,7 @@ def _tar_members(file: BinaryIO, shown: str) -> Iterator[Member]:
             raise UserError("error.data.link_inside", archive=shown, name=parts[-1])
         _check_nested(parts[-1], shown)
         _check_total(info.size, shown)
-        yield Member(parts, info.size, stream.packed.tell(), lambda info=info: _untar(tar, info, shown))
+        yield Member(parts, info.size, stream.packed.tell(), functools.partial(_untar, tar, info, shown))
     # To tarfile anything that is no header is the end; a whole archive ends with zeros, or with its last
     # member.
     if stream.last.strip(b"\0"):
@@ -224,7 +226,7 @@ def _next(tar: tarfile.TarFile, shown: str) -> tarfile.TarInfo | None:
 
 def _untar(tar: tarfile.TarFile, info: tarfile.TarInfo, shown: str) -> Iterator[bytes]:
     try:
-        with tar.extractfile(info) as content:
+        with cast("IO[bytes]", tar.extractfile(info)) as content:  # none only of what is no file
             while piece := content.read(PIECE):
                 yield piece
     except UserError:
@@ -246,7 +248,7 @@ def _utf8(name: str) -> str:
         return raw.decode("latin-1")
 
 
-def _unpacker(file: BinaryIO) -> BinaryIO:
+def _unpacker(file: BinaryIO) -> _Reader:
     """The tar inside, by the first bytes and not by the ending."""
     head = file.read(6)
     file.seek(0)
@@ -300,11 +302,15 @@ class _Bounded:
         return self._file.read(MAX_READ if size < 0 else size)
 
 
+class _Reader(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
 class _Forward:
     """What tarfile reads from: only forwards, nothing large at once, no more than honest packing
     can hold. packed: the archive's own file. last: what was read last."""
 
-    def __init__(self, file: BinaryIO, packed: BinaryIO, shown: str):
+    def __init__(self, file: _Reader, packed: BinaryIO, shown: str):
         self.packed = packed
         self._file, self._shown, self._at = file, shown, 0
         self.last = b""

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -24,6 +24,10 @@ from vit_demo.data.importing import archives, tables
 from vit_demo.data.importing.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
 from vit_demo.data.names import SPLIT_NAMES
 from vit_demo.photos.safe_open import Unfit
+
+if TYPE_CHECKING:
+    import pyarrow
+    from datasets import Features
 
 PIECE = 2**20
 MAX_PARQUET_BYTES = 4 * 2**30
@@ -236,7 +240,8 @@ def _from_folder(source: Path, stage: Stage) -> None:
 
 
 def _from_archive(source: Path, stage: Stage) -> None:
-    parquet, lists = [], []
+    parquet: list[tuple[Path, tuple[str, ...]]] = []
+    lists: list[tuple[Path, tuple[str, ...]]] = []
     with archives.open_archive(source) as archive:
         for member in archive.members:
             if _is_parquet(member.parts):
@@ -337,13 +342,13 @@ def _rows(file: Path, shown: str) -> Iterator[tuple[str, bytes, str | None]]:
         raise UserError("error.data.no_parquet", name=shown) from None
 
 
-def _columns(schema, features, shown: str) -> tuple[str, str]:
+def _columns(schema: pyarrow.Schema, features: Features, shown: str) -> tuple[str, str]:
     """The names of the columns of photos and of labels."""
     import pyarrow
     from datasets import ClassLabel
 
-    def holds_photos(kind) -> bool:
-        return pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    def holds_photos(kind: pyarrow.DataType) -> bool:
+        return bool(pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
 
     images = [column.name for column in schema if holds_photos(column.type)]
     labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
@@ -355,12 +360,13 @@ def _columns(schema, features, shown: str) -> tuple[str, str]:
     return ("image" if "image" in images else images[0]), ("labels" if "labels" in labels else labels[0])
 
 
-def _class_name(value: object, names: list[str] | None) -> str | None:
+def _class_name(value: str | int | None, names: list[str] | None) -> str | None:
     if value is None or value == "":
         return None
     if names is None:
         return str(value)
-    return names[value] if 0 <= value < len(names) else None
+    number = cast("int", value)  # as a ClassLabel is stored
+    return names[number] if 0 <= number < len(names) else None
 
 
 def _pieces(path: Path) -> Iterator[bytes]:

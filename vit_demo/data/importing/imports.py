@@ -33,7 +33,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -227,7 +227,7 @@ def _journal(name: str) -> Journal:
     return Journal(str((imports_folder() / name).resolve()))
 
 
-def _record(folder: Path) -> dict:
+def _record(folder: Path) -> dict[str, Any]:
     try:
         values = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -305,7 +305,7 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
 
 def _nothing(stage: Stage, known: int, source: Path | Files | Table) -> UserError:
     if len(stage.photos) == known and stage.skipped_count:
-        first = left_out(stage.skipped[0])
+        first = cast("Sentence", left_out(stage.skipped[0]))  # as it was just said
         name = first.values["name"]
         why = Sentence(
             first.key, {**first.values, "name": name if isinstance(name, Sentence) else name[-60:]}
@@ -361,7 +361,7 @@ def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]
 
 def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str, int]]:
     """Put the photos into their folders; returns {split: {class: photos}}."""
-    counts = {split: Counter() for split in SPLITS}
+    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     taken: dict[Path, set[str]] = {}
     for photo in photos:
         folder = target / photo.split / photo.label

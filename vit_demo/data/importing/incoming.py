@@ -71,7 +71,7 @@ def look_at(file: Path) -> Looked:
     where it cannot be kept.
     """
     with opened(file, MAX_OTHER_PIXELS) as photo:
-        is_heif, ending = photo.format == "HEIF", FORMATS.get(photo.format, ".jpg")
+        is_heif, ending = photo.format == "HEIF", FORMATS.get(photo.format or "", ".jpg")
         rgb = upright_rgb(photo, None if is_heif else PRINT_PIXELS)
     if is_heif:
         rgb.save(file, "JPEG", quality=JPEG_QUALITY)

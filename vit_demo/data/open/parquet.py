@@ -8,7 +8,7 @@ one, and of large photos as much as they are.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from datasets.builder import Key
@@ -25,10 +25,12 @@ MOST_ROWS, MOST_BYTES = 100, 16 * 2**20
 BUFFER = 2**18
 
 
-class _FewRows(Parquet):
+class _FewRows(Parquet):  # type: ignore[misc]  # the datasets library has no types
     """As the library's "parquet", with its schemas, cache and locks."""
 
-    def _generate_tables(self, files: list[str], row_groups_list: list) -> Iterator[tuple[Key, pa.Table]]:
+    def _generate_tables(
+        self, files: list[str], row_groups_list: list[Any]
+    ) -> Iterator[tuple[Key, pa.Table]]:
         """row_groups_list: not given, as one process reads all."""
         for number, name in enumerate(files):
             # pre_buffer would read all of a row group before the first row.
@@ -40,8 +42,8 @@ class _FewRows(Parquet):
 
 
 def _rows_at_once(metadata: FileMetaData) -> int:
-    size = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
-    return max(1, min(MOST_ROWS, MOST_BYTES * metadata.num_rows // max(size, 1)))
+    size: int = sum(metadata.row_group(number).total_byte_size for number in range(metadata.num_row_groups))
+    return max(1, min(MOST_ROWS, MOST_BYTES * int(metadata.num_rows) // max(size, 1)))
 
 
 def read(split: str, files: list[str]) -> Dataset:

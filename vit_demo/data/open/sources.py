@@ -134,7 +134,9 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    # HTTPError is only imported there, not defined, which mypy takes for private.
+    from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # type: ignore[attr-defined]
 
     with _as_user_error("error.data.hub_unreadable", name):
         try:

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -
     progress: told how many photos are written; then they are sent. Raises UserError with what to do.
     """
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # it is documented there
 
     if not is_hub_name(name):
         raise UserError("error.data.push_name")
@@ -37,7 +37,8 @@ def push(data: DatasetDict, name: str, progress: Progress = lambda done: None) -
     if token is None:
         raise UserError("error.data.push_no_login")
     disable_progress_bars()
-    api, place = HfApi(token=token), {"repo_id": name, "repo_type": "dataset"}
+    api = HfApi(token=token)
+    place: dict[str, Any] = {"repo_id": name, "repo_type": "dataset"}
     with tempfile.TemporaryDirectory(prefix="vit_demo-push-") as folder, _as_sentence(name):
         # First what may be refused, then what takes long.
         api.create_repo(**place, private=True, exist_ok=True)
@@ -89,7 +90,8 @@ def card(data: DatasetDict, name: str) -> str:
 @contextmanager
 def _as_sentence(name: str) -> Iterator[None]:
     """Turn what the Hub's client raises into one sentence."""
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    # HTTPError is only imported there, not defined, which mypy takes for private.
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError  # type: ignore[attr-defined]
 
     try:
         yield

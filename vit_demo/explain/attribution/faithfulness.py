@@ -23,7 +23,7 @@ from torch import Tensor
 from vit_demo.explain.attribution.occlusion import BATCH, cover
 from vit_demo.explain.attribution.target import ANSWER, Target
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone, blocks_of
 
 STEPS = 20
 
@@ -64,7 +64,7 @@ def curves(
     pixel_values: (1, 3, H, W). heat: (rows, columns), larger is more. target: its class is watched, None for
     the one that the model says of the whole photo. Of equal values the first patch counts as higher.
     """
-    grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+    grid = PatchGrid.of(pixel_values, classifier.patch_size)
     counts = np.unique(np.round(np.linspace(0, grid.num_patches, steps + 1)).astype(int))
     order = np.argsort(-heat.reshape(-1), kind="stable")
     place = torch.from_numpy(np.argsort(order)).to(pixel_values.device)  # of each patch in the order
@@ -87,7 +87,8 @@ def random_heat(grid: PatchGrid, seed: int) -> np.ndarray:
 def centred_heat(grid: PatchGrid) -> np.ndarray:
     """A map that knows only that people put the leaf in the middle, (rows, columns): the second."""
     rows, columns = np.mgrid[: grid.rows, : grid.columns]
-    return -np.hypot((rows + 0.5) / grid.rows - 0.5, (columns + 0.5) / grid.columns - 0.5)
+    centred: np.ndarray = -np.hypot((rows + 0.5) / grid.rows - 0.5, (columns + 0.5) / grid.columns - 0.5)
+    return centred
 
 
 def randomised(classifier: Classifier, seed: int = 0) -> Iterator[tuple[str, Classifier]]:
@@ -101,11 +102,11 @@ def randomised(classifier: Classifier, seed: int = 0) -> Iterator[tuple[str, Cla
     twin.model = copy.deepcopy(classifier.model)
     parts = [
         ("head", twin.model.classifier),
-        *((f"block {n}", block) for n, block in reversed(list(enumerate(twin.model.base_model.layers)))),
+        *((f"block {n}", block) for n, block in reversed(list(enumerate(blocks_of(twin.model))))),
     ]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name, part in [*parts, ("embeddings", twin.model.base_model.embeddings)]:
+        for name, part in [*parts, ("embeddings", backbone(twin.model).embeddings)]:
             part.apply(_draw_anew(twin.model.config.initializer_range))
             yield name, twin
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vit_demo.explain.attribution.relevance import embed
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone, blocks_of
 from vit_demo.model.encoder import block_after_norm, encoder_block
 
 
@@ -25,7 +25,7 @@ def gradcam(
     and the map is (F alpha)+ (eq. 2). pixel_values: (B, 3, H, W). dtype: of the products.
     """
     model = classifier.model
-    *blocks, last = model.base_model.layers
+    *blocks, last = blocks_of(model)
     with torch.autocast(pixel_values.device.type, enabled=False):
         with torch.no_grad():
             tokens = embed(classifier, pixel_values)
@@ -35,7 +35,8 @@ def gradcam(
         with torch.enable_grad():
             normed.requires_grad_()
             cls_token = block_after_norm(last, tokens, normed, cls_only=True)[:, 0]
-            logits = model.classifier(model.base_model.layernorm(cls_token))
+            logits = model.classifier(backbone(model).layernorm(cls_token))
             (gradient,) = torch.autograd.grad(target.score(logits).sum(), normed)
     features, gradient = normed.detach()[:, 1:].float(), gradient[:, 1:].float()
-    return (features @ gradient.mean(dim=1)[..., None])[..., 0].clamp(min=0)
+    found: Tensor = (features @ gradient.mean(dim=1)[..., None])[..., 0].clamp(min=0)
+    return found

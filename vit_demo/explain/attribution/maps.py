@@ -162,9 +162,12 @@ def _row(attention: TokenAttention, request: MapRequest, token: int) -> np.ndarr
         return attention_rollout(one_photo_batches)[0, token].numpy()
     if request.method == "attention":
         heads = attention.weights[resolve_index("layer", request.layer, attention.layers)]
-        if request.head is None:
-            return heads[:, token].mean(axis=0)
-        return heads[_checked_head(request.head, attention.heads), token]
+        row: np.ndarray = (
+            heads[:, token].mean(axis=0)
+            if request.head is None
+            else heads[_checked_head(request.head, attention.heads), token]
+        )
+        return row
     raise UserError("error.explain.method", method=request.method, names=known_names(METHODS))
 
 

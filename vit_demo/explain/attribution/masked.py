@@ -41,7 +41,7 @@ def masked_relevance(
     Versions come in pairs that show one half each, so that each patch is seen ``rounds`` times. The halves
     are drawn once, the same for every photo. pixel_values: (B, 3, H, W). dtype: of the model's products.
     """
-    grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+    grid = PatchGrid.of(pixel_values, classifier.patch_size)
     labels = target.labels(classifier.forward_fast(pixel_values))
     shown = halves(grid.num_patches, rounds).to(pixel_values.device)
     versions = torch.stack(
@@ -52,7 +52,8 @@ def masked_relevance(
         versions.flatten(0, 1),
         lambda logits: target.log_odds(logits, labels.repeat_interleave(len(shown))),
         dtype,
-    )[:, 1:].unflatten(0, (-1, len(shown)))
+    )[:, 1:]
+    row = torch.unflatten(row, 0, (-1, len(shown)))
     shares = row / row.sum(dim=-1, keepdim=True).clamp(min=torch.finfo(row.dtype).tiny)
     return torch.where(shown, shares, 0).sum(dim=1) / rounds
 

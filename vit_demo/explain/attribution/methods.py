@@ -70,7 +70,8 @@ class Method:
         if not isinstance(self.compute, str):
             return self.compute
         module, _, name = self.compute.partition(":")
-        return getattr(import_module(module), name)
+        compute: Compute = getattr(import_module(module), name)
+        return compute
 
 
 def _text(key: str) -> str:

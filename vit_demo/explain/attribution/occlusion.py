@@ -36,7 +36,7 @@ def occlusion(
     """
     if window < 1 or window % 2 == 0:
         raise UserError("error.explain.window", window=window)
-    grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+    grid = PatchGrid.of(pixel_values, classifier.patch_size)
     whole = classifier.forward_fast(pixel_values)
     target = target.fixed(whole)
     covers = _covers(grid, window).to(pixel_values.device)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vit_demo.explain.attribution.target import ANSWER, Target
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone
 from vit_demo.model.encoder import encode
 
 # What is differentiated, from the logits (B, C) to (B,).
@@ -41,7 +41,7 @@ def relevance_of(
 ) -> Tensor:
     """The same for any score of the logits in the place of the class's logit."""
     attentions, gradients = attention_gradients(classifier, pixel_values, score, dtype)
-    row = None
+    row: Tensor | None = None
     for attention, gradient in zip(reversed(attentions), reversed(gradients)):
         # Attention is never below 0, so that the positive part of the product is the product with the
         # positive part.
@@ -51,6 +51,7 @@ def relevance_of(
             row[:, 0] += 1
         else:
             row = row + (row[:, None] @ weighted)[:, 0]
+    assert row is not None  # a model has a layer or more
     return row
 
 
@@ -70,7 +71,7 @@ def attention_gradients(
         with torch.enable_grad():
             # The leaf of the graph: the gradients of weights are not asked for and not computed.
             logits = model.classifier(
-                encode(model.base_model, tokens.requires_grad_(), dtype, attentions.append)
+                encode(backbone(model), tokens.requires_grad_(), dtype, attentions.append)
             )
             gradients = torch.autograd.grad(score(logits).sum(), attentions)
     return tuple(attention.detach() for attention in attentions), gradients
@@ -79,7 +80,9 @@ def attention_gradients(
 def embed(classifier: Classifier, pixel_values: Tensor) -> Tensor:
     """The tokens that enter the first block, (B, T, D)."""
     other_size = classifier.needs_interpolation(pixel_values)
-    return classifier.model.base_model.embeddings(pixel_values.float(), interpolate_pos_encoding=other_size)
+    embeddings = backbone(classifier.model).embeddings
+    tokens: Tensor = embeddings(pixel_values.float(), interpolate_pos_encoding=other_size)
+    return tokens
 
 
 def patch_relevance(

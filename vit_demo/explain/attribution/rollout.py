@@ -59,6 +59,7 @@ def cls_rollout(attentions: Sequence[Tensor], residual: float = 0.5) -> Tensor:
             )
             row = (1 - residual) * _product(row[:, None], mean)[:, 0] + residual * row
         row = row / row.sum(dim=-1, keepdim=True)
+    assert row is not None  # a model has a layer or more
     return row
 
 

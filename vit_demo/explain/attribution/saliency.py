@@ -16,7 +16,7 @@ from vit_demo.explain.attribution.relevance import embed
 from vit_demo.explain.attribution.rollout import cls_rollout
 from vit_demo.explain.attribution.target import ANSWER, Target
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone
 from vit_demo.model.classifier import bf16_is_faster
 from vit_demo.model.cpu_engine import FEW, encoder_of, is_faster
 from vit_demo.model.encoder import encode
@@ -45,7 +45,7 @@ def saliency(
     compute = known.function()
     if dtype is None:
         dtype = usual_type(method, len(pixel_values), pixel_values.device.type)
-    grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+    grid = PatchGrid.of(pixel_values, classifier.patch_size)
     size = max(1, photos_at_once(classifier, grid) // known.versions)
 
     def explained(part: Tensor) -> Tensor:
@@ -55,8 +55,8 @@ def saliency(
     if pixel_values.device.type == "cpu" and known.one_pass and threads > 1 and len(pixel_values) > 1:
         # As many photos as at once otherwise, but a few in each thread.
         few = min(FEW, max(1, size // threads), -(-len(pixel_values) // threads))
-        return torch.cat(list(map_threads(explained, pixel_values.split(few), ahead=threads)))
-    return torch.cat([explained(part) for part in pixel_values.split(size)])
+        return torch.cat(list(map_threads(explained, torch.split(pixel_values, few), ahead=threads)))
+    return torch.cat([explained(part) for part in torch.split(pixel_values, size)])
 
 
 def usual_type(method: str, photos: int, device: str) -> torch.dtype:
@@ -96,7 +96,7 @@ def attentions(
         if dtype == torch.bfloat16 and is_faster(model):
             encoder_of(model)(tokens, lambda attention: found.append(kept(attention)))
         else:
-            encode(model.base_model, tokens, dtype, lambda attention: found.append(kept(attention)))
+            encode(backbone(model), tokens, dtype, lambda attention: found.append(kept(attention)))
     return found
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from vit_demo.explain.attribution.methods import DEFAULT, METHODS, known_names
 from vit_demo.explain.attribution.saliency import saliency, usual_type
 from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, blocks_of
 
 RAW = "attention"
 RANDOM, CENTRED = "random", "centred"
@@ -127,7 +128,7 @@ class Trust:
             if rival != DEFAULT
         }
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON: means with their intervals, [mean, low, high]."""
         return {
             "photos": self.photos,
@@ -223,7 +224,7 @@ def areas_of(
     found: dict[str, dict[int, tuple[float, float]]] = {name: {} for name in names}
     for numbers, pixel_values, target in _alike(classifier, batches):
         maps = _maps(classifier, pixel_values, target, plan)
-        grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+        grid = PatchGrid.of(pixel_values, classifier.patch_size)
         for index, number in enumerate(numbers):
             heats = {
                 **{method: values[index] for method, values in maps.items()},
@@ -265,7 +266,7 @@ def sanity(
     batches: as Read gives them. Near 1 the map stays as it was whatever the model knows; attention and
     rollout must be 1 after the head, which they do not ask.
     """
-    blocks = len(classifier.model.base_model.layers)
+    blocks = len(blocks_of(classifier.model))
     parts = {"head": HEAD, f"block {blocks // 2}": HALF, "embeddings": ALL}
     photos = list(_alike(classifier, batches))
     before = [_maps(classifier, pixel_values, target, plan) for _, pixel_values, target in photos]
@@ -293,7 +294,8 @@ def spread(count: int, most: int) -> list[int]:
     """At most ``most`` of 0 .. count - 1, evenly spread, in rising order: splits are often sorted by
     class.
     """
-    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+    chosen: list[int] = np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+    return chosen
 
 
 def random_seed(seed: int, number: int) -> int:
@@ -306,9 +308,9 @@ def _alike(
 ) -> Iterable[tuple[list[int], Tensor, Target]]:
     """At most BATCH photos at a time of which the model says the same class, with that class named."""
     for numbers, pixel_values in batches:
-        labels = torch.cat([classifier.forward_fast(part) for part in pixel_values.split(BATCH)]).argmax(
-            dim=-1
-        )
-        for label in labels.unique().tolist():
+        labels = torch.cat(
+            [classifier.forward_fast(part) for part in torch.split(pixel_values, BATCH)]
+        ).argmax(dim=-1)
+        for label in torch.unique(labels).tolist():
             for some in (labels == label).nonzero()[:, 0].split(BATCH):
                 yield [numbers[index] for index in some.tolist()], pixel_values[some], Target(label)

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from vit_demo.common.errors import UserError
+from vit_demo.explain.protocols import backbone, blocks_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+    from transformers.models.vit.modeling_vit import ViTAttention
 
 # The key of what is said of one that does not exist.
 NO_SUCH = {
@@ -39,7 +41,7 @@ def resolve_index(kind: str, index: int, count: int) -> int:
     return index % count
 
 
-def attention_probabilities(query: Tensor, key: Tensor, attention: nn.Module) -> Tensor:
+def attention_probabilities(query: Tensor, key: Tensor, attention: ViTAttention) -> Tensor:
     """Softmaxed attention of one layer, in float32 whatever the dtype of the inputs.
 
     query, key: outputs of ``q_proj`` and ``k_proj``, (B, T, heads * head_dim).
@@ -48,9 +50,10 @@ def attention_probabilities(query: Tensor, key: Tensor, attention: nn.Module) ->
     """
     # Autocast would run the product in bfloat16 again, float32 inputs or not.
     with torch.no_grad(), torch.autocast(query.device.type, enabled=False):
-        queries = query.float().unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        keys = key.float().unflatten(-1, (-1, attention.head_dim)).transpose(1, 2)
-        return (queries @ keys.transpose(-2, -1) * attention.scaling).softmax(dim=-1)
+        queries = torch.unflatten(query.float(), -1, (-1, attention.head_dim)).transpose(1, 2)
+        keys = torch.unflatten(key.float(), -1, (-1, attention.head_dim)).transpose(1, 2)
+        scores: Tensor = queries @ keys.transpose(-2, -1) * attention.scaling
+        return scores.softmax(dim=-1)
 
 
 class AttentionRecorder:
@@ -77,7 +80,7 @@ class AttentionRecorder:
             self._pending.clear()
             self._probabilities.clear()
 
-    def hook(self, layer: int, attention: nn.Module, name: str) -> Callable[..., None]:
+    def hook(self, layer: int, attention: ViTAttention, name: str) -> Callable[..., None]:
         """Forward hook for the projection ``name``; its None leaves the output as it is."""
 
         def keep(_module: nn.Module, _args: tuple[Tensor, ...], output: Tensor) -> None:
@@ -108,13 +111,12 @@ def capture_attention(
     what the model uses in evaluation. Gives a recorder whose ``attentions`` may be read inside
     and after the block.
     """
-    backbone = model.base_model
-    blocks = backbone.layers
+    blocks = blocks_of(model)
     wanted = range(len(blocks)) if layers is None else layers
     chosen = [resolve_index("layer", layer, len(blocks)) for layer in wanted]
     recorder = AttentionRecorder(chosen)
     with ExitStack() as handles:
-        handles.enter_context(backbone.register_forward_pre_hook(recorder.clear))
+        handles.enter_context(backbone(model).register_forward_pre_hook(recorder.clear))
         for layer in sorted(set(chosen)):
             attention = blocks[layer].attention
             for name in ("q_proj", "k_proj"):

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import cast
 
 from transformers import ViTConfig
 
@@ -47,7 +48,7 @@ class Encoder:
             config.hidden_size,
             config.num_attention_heads,
             config.intermediate_size,
-            config.num_labels,
+            cast("int", config.num_labels),  # a classifier always has labels
         )
 
 

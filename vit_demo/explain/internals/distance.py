@@ -19,7 +19,8 @@ _PATCHES = slice(1, None)  # all tokens but [CLS], which lies nowhere
 def patch_distances(grid: PatchGrid) -> np.ndarray:
     """Distance in pixels between the centres of each two patches, (N, N) float32."""
     rows, columns = np.divmod(np.arange(grid.num_patches), grid.columns)
-    return (np.hypot(rows[:, None] - rows, columns[:, None] - columns) * grid.patch_size).astype(np.float32)
+    far: np.ndarray = np.hypot(rows[:, None] - rows, columns[:, None] - columns) * grid.patch_size
+    return far.astype(np.float32)
 
 
 def attention_distance(attention: TokenAttention) -> np.ndarray:
@@ -58,4 +59,5 @@ def _of_layer(weights: np.ndarray, distances: np.ndarray) -> np.ndarray:
     """weights: (heads, N, N). distances: (N, N). Returns (heads,)."""
     # einsum and not a product: that would be a copy of the whole layer.
     far = np.einsum("hij,ij->hi", weights, distances)
-    return (far / weights.sum(axis=-1)).mean(axis=-1)
+    mean: np.ndarray = (far / weights.sum(axis=-1)).mean(axis=-1)
+    return mean

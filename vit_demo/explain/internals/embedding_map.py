@@ -7,14 +7,17 @@ hundreds, so each layout comes with a number that says how far its neighbours ca
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vit_demo.common.errors import UserError
 from vit_demo.model.classifier import autocast
+
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification
 
 FEWEST = 5
 # Of these many nearest neighbours the trust is measured.
@@ -27,8 +30,8 @@ class Classifier(Protocol):
     """What this module needs of ``vit_demo.model.classifier.LeafClassifier``."""
 
     @property
-    def model(self) -> nn.Module:
-        """A ``ViTForImageClassification``, whose head is ``classifier``."""
+    def model(self) -> ViTForImageClassification:
+        """Its head is ``classifier``."""
 
     @property
     def device(self) -> torch.device:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import scipy.linalg
 
+from vit_demo.explain.protocols import backbone
 from vit_demo.model.hybrid import HybridPatchEmbeddings
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ def embedding_filters(model: PreTrainedModel, components: int = COMPONENTS) -> F
 
     A hybrid projects feature maps, which have no colours; what reads its pixels is the CNN's first layer.
     """
-    embeddings = model.base_model.embeddings.patch_embeddings
+    embeddings = backbone(model).embeddings.patch_embeddings
     if isinstance(embeddings, HybridPatchEmbeddings):
         kernels = (
             embeddings.backbone.embedder.embedder.convolution.weight.detach().float().cpu().numpy().copy()

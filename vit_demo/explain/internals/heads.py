@@ -29,5 +29,6 @@ def patches_for_half(maps: np.ndarray) -> np.ndarray:
     Few for a head that looks at one spot, half of all patches for one that looks everywhere alike.
     """
     falling = -np.sort(-maps.reshape(*maps.shape[:-2], -1).astype(np.float64), axis=-1)
-    sums = falling.cumsum(axis=-1)
-    return (sums < sums[..., -1:] / 2 * (1 - 1e-9)).sum(axis=-1) + 1
+    sums: np.ndarray = falling.cumsum(axis=-1)
+    found: np.ndarray = (sums < sums[..., -1:] / 2 * (1 - 1e-9)).sum(axis=-1) + 1
+    return found

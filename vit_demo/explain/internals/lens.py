@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone
 
 _CLS = 0
 
@@ -31,7 +31,8 @@ class Lens:
     @property
     def winners(self) -> np.ndarray:
         """The class with the highest probability after each layer, int64 (L + 1,)."""
-        return self.logits.argmax(axis=-1)
+        winners: np.ndarray = self.logits.argmax(axis=-1)
+        return winners
 
     @property
     def settled(self) -> int:
@@ -48,7 +49,7 @@ def logit_lens(classifier: Classifier, hidden: np.ndarray) -> Lens:
     model = classifier.model
     cls_tokens = torch.from_numpy(hidden[:, _CLS]).to(model.device)
     with torch.autocast(model.device.type, enabled=False):
-        logits = model.classifier(model.base_model.layernorm(cls_tokens)).float().cpu()
+        logits = model.classifier(backbone(model).layernorm(cls_tokens)).float().cpu()
     return Lens(logits.numpy(), logits.softmax(dim=-1).numpy())
 
 
@@ -59,7 +60,8 @@ def layer_similarity(tokens: np.ndarray) -> np.ndarray:
     tokens: (L + 1, n, D), such as ``hidden[:, 1:]`` for the patches or ``hidden[:, :1]`` for [CLS].
     """
     flat = _unit(tokens).reshape(len(tokens), -1)
-    return flat @ flat.T / tokens.shape[1]
+    found: np.ndarray = flat @ flat.T / tokens.shape[1]
+    return found
 
 
 def mutual_similarity(patches: np.ndarray) -> np.ndarray:
@@ -75,7 +77,8 @@ def mutual_similarity(patches: np.ndarray) -> np.ndarray:
         return np.full(len(patches), np.nan, np.float32)
     # The squared length of the sum of unit vectors holds each pair twice, and each vector with itself.
     total = (_unit(patches).sum(axis=1, dtype=np.float64) ** 2).sum(axis=-1)
-    return ((total - count) / (count * (count - 1))).astype(np.float32)
+    mean: np.ndarray = ((total - count) / (count * (count - 1))).astype(np.float32)
+    return mean
 
 
 def _unit(tokens: np.ndarray) -> np.ndarray:

@@ -21,7 +21,8 @@ _MAD_TO_DEVIATION = 1.4826
 
 def token_norms(hidden: np.ndarray) -> np.ndarray:
     """L2 norm of each token after each layer, (..., T) float32, without unit. hidden: (..., T, D)."""
-    return np.linalg.norm(hidden.astype(np.float32, copy=False), axis=-1)
+    norms: np.ndarray = np.linalg.norm(hidden.astype(np.float32, copy=False), axis=-1)
+    return norms
 
 
 def outliers(norms: np.ndarray) -> np.ndarray:
@@ -33,7 +34,8 @@ def outliers(norms: np.ndarray) -> np.ndarray:
     """
     median = np.median(norms, axis=-1, keepdims=True)
     deviation = _MAD_TO_DEVIATION * np.median(np.abs(norms - median), axis=-1, keepdims=True)
-    return (norms > TIMES_MEDIAN * median) & (norms - median > TIMES_DEVIATION * deviation)
+    far: np.ndarray = (norms > TIMES_MEDIAN * median) & (norms - median > TIMES_DEVIATION * deviation)
+    return far
 
 
 def artefact_patches(hidden: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ on the grid and is left out everywhere here.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import scipy.linalg
@@ -17,7 +17,7 @@ from PIL import Image
 
 from vit_demo.common.errors import UserError
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -30,9 +30,9 @@ _SMALLEST_LENGTH = 1e-12
 
 def learned_positions(model: PreTrainedModel) -> np.ndarray:
     """The position embedding of each patch on the grid it was learned for, (rows, columns, D) float32."""
-    embeddings = model.base_model.embeddings
+    embeddings = backbone(model).embeddings
     height, width = embeddings.image_size
-    grid = PatchGrid(height, width, embeddings.patch_size)
+    grid = PatchGrid(height, width, cast("int", embeddings.patch_size))
     # A copy: on the CPU the array would be the model's own memory.
     return (
         embeddings.position_embeddings[0, 1:]
@@ -51,13 +51,15 @@ def similarities(positions: np.ndarray) -> np.ndarray:
     """
     rows, columns = positions.shape[:2]
     units = _units(positions).reshape(rows * columns, -1)
-    return (units @ units.T).reshape(rows, columns, rows, columns)
+    found: np.ndarray = (units @ units.T).reshape(rows, columns, rows, columns)
+    return found
 
 
 def similarities_of(positions: np.ndarray, row: int, column: int) -> np.ndarray:
     """One map of :func:`similarities`, (rows, columns), without the others."""
     units = _units(positions)
-    return units @ units[row, column]
+    found: np.ndarray = units @ units[row, column]
+    return found
 
 
 def interpolate_positions(positions: np.ndarray, rows: int, columns: int) -> np.ndarray:
@@ -78,7 +80,8 @@ def can_interpolate(positions: np.ndarray) -> bool:
     """Whether transformers can read photos of another size with these (rows, columns, D): it takes the root
     of their number as the side.
     """
-    return positions.shape[0] == positions.shape[1]
+    rows, columns = positions.shape[:2]
+    return bool(rows == columns)
 
 
 def counterpart(place: tuple[int, int], before: tuple[int, int], after: tuple[int, int]) -> tuple[int, int]:
@@ -107,9 +110,9 @@ class ColourScale:
         """Colours 0 to 1 of positions (rows, columns, D), (rows, columns, 3) float32; what lies beyond the
         scale is cut off.
         """
-        return np.clip(((positions - self.mean) @ self.directions.T - self.low) / self.span, 0, 1).astype(
-            np.float32
-        )
+        scaled = ((positions - self.mean) @ self.directions.T - self.low) / self.span
+        colours: np.ndarray = np.clip(scaled, 0, 1).astype(np.float32)
+        return colours
 
 
 def colour_scale(positions: np.ndarray) -> ColourScale:
@@ -149,7 +152,7 @@ def probabilities_at(classifier: Classifier, photo: Image.Image, size: tuple[int
     """
     model = classifier.model
     positions = learned_positions(model)
-    if tuple(size) != tuple(model.base_model.embeddings.image_size) and not can_interpolate(positions):
+    if tuple(size) != tuple(backbone(model).embeddings.image_size) and not can_interpolate(positions):
         rows, columns = positions.shape[:2]
         raise UserError("error.explain.positions", rows=rows, columns=columns)
     pixel_values = classifier.preprocess([photo], size)
@@ -159,4 +162,6 @@ def probabilities_at(classifier: Classifier, photo: Image.Image, size: tuple[int
 
 def _units(positions: np.ndarray) -> np.ndarray:
     """Each embedding divided by its length."""
-    return positions / np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), _SMALLEST_LENGTH)
+    lengths = np.maximum(np.linalg.norm(positions, axis=-1, keepdims=True), _SMALLEST_LENGTH)
+    units: np.ndarray = positions / lengths
+    return units

@@ -8,13 +8,17 @@ kernel and stride are the patch size; here each step can be looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vit_demo.explain.patches import PatchGrid, patchify
-from vit_demo.explain.protocols import Classifier
+from vit_demo.explain.protocols import Classifier, backbone
+
+if TYPE_CHECKING:
+    from transformers.models.vit.modeling_vit import ViTEmbeddings
 
 
 @dataclass(frozen=True)
@@ -80,36 +84,40 @@ class TokenSteps:
 @torch.no_grad()
 def token_steps(classifier: Classifier, pixel_values: np.ndarray) -> TokenSteps:
     """The steps of one photo. pixel_values: (3, H, W) float32, as the processor made them."""
-    embeddings = classifier.model.base_model.embeddings
+    embeddings = backbone(classifier.model).embeddings
     pixels = torch.from_numpy(pixel_values)[None].to(embeddings.cls_token.device)
     size = classifier.patch_size
-    grid = PatchGrid(*pixels.shape[-2:], size)
+    grid = PatchGrid.of(pixels, size)
     with torch.autocast(pixels.device.type, enabled=False):
         feature_map = _feature_map(embeddings, pixels)
         values = patchify(pixels, size) if feature_map is None else feature_map.flatten(2).transpose(1, 2)
         projection = embeddings.patch_embeddings.projection
         # The convolution as the matrix E of the paper: each row of weights is one filter, flattened as a
         # patch is.
-        projected = values @ projection.weight.flatten(1).T + projection.bias
+        projected = values @ projection.weight.flatten(1).T + cast("Tensor", projection.bias)
         with_cls = torch.cat([embeddings.cls_token, projected], dim=1)
         positions, interpolated = _positions(embeddings, with_cls, pixels.shape[-2:])
-        steps = (values, projected, with_cls, positions, with_cls + positions)
+        tokens = with_cls + positions
     return TokenSteps(
         grid,
         pixel_values,
         None if feature_map is None else _array(feature_map),
-        *map(_array, steps),
+        _array(values),
+        _array(projected),
+        _array(with_cls),
+        _array(positions),
+        _array(tokens),
         interpolated,
     )
 
 
-def _feature_map(embeddings: nn.Module, pixels: Tensor) -> Tensor | None:
+def _feature_map(embeddings: ViTEmbeddings, pixels: Tensor) -> Tensor | None:
     """What the CNN of a hybrid makes of the pixels, (1, V, rows, columns); None for a plain ViT."""
     make = getattr(embeddings.patch_embeddings, "feature_map", None)
     return None if make is None else make(pixels)
 
 
-def _positions(embeddings: nn.Module, tokens: Tensor, size: tuple[int, int]) -> tuple[Tensor, bool]:
+def _positions(embeddings: ViTEmbeddings, tokens: Tensor, size: torch.Size) -> tuple[Tensor, bool]:
     """The position embeddings (1, N + 1, D) for a photo of this size, and whether they had to be
     interpolated.
     """

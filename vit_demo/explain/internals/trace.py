@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 
 from vit_demo.explain.internals.attention import capture_attention
 from vit_demo.explain.patches import PatchGrid
-from vit_demo.explain.protocols import Classifier, TokenAttention
+from vit_demo.explain.protocols import Classifier, TokenAttention, backbone, blocks_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def trace(classifier: Classifier, photo: Image.Image, size: tuple[int, int] | No
         capture_hidden(classifier.model) as hidden,
     ):
         logits = classifier.forward(pixel_values)
-    grid = PatchGrid(*pixel_values.shape[-2:], classifier.patch_size)
+    grid = PatchGrid.of(pixel_values, classifier.patch_size)
     weights = torch.stack([layer[0] for layer in attention.attentions]).cpu().numpy()
     return Trace(
         pixel_values[0].cpu().numpy(),
@@ -68,27 +72,26 @@ def trace(classifier: Classifier, photo: Image.Image, size: tuple[int, int] | No
 
 
 @contextmanager
-def capture_hidden(model: nn.Module) -> Iterator[list[Tensor]]:
+def capture_hidden(model: PreTrainedModel) -> Iterator[list[Tensor]]:
     """Record the tokens before the first block and after each, (B, T, D), of the forwards that this thread
     runs inside the block.
 
     Gives a list of L + 1 tensors, filled by a forward and filled anew by the next. The model's outputs,
     and after the block its hooks, are what they were.
     """
-    backbone = model.base_model
     hidden: list[Tensor] = []
     owner = threading.get_ident()  # as in capture_attention: the model is shared
 
-    def begin(_module: nn.Module, _inputs: tuple, tokens: Tensor) -> None:
+    def begin(_module: nn.Module, _inputs: tuple[Tensor, ...], tokens: Tensor) -> None:
         if threading.get_ident() == owner:
             hidden[:] = [tokens.detach()]
 
-    def add(_module: nn.Module, _inputs: tuple, tokens: Tensor) -> None:
+    def add(_module: nn.Module, _inputs: tuple[Tensor, ...], tokens: Tensor) -> None:
         if threading.get_ident() == owner:
             hidden.append(tokens.detach())
 
     with ExitStack() as handles:
-        handles.enter_context(backbone.embeddings.register_forward_hook(begin))
-        for block in backbone.layers:
+        handles.enter_context(backbone(model).embeddings.register_forward_hook(begin))
+        for block in blocks_of(model):
             handles.enter_context(block.register_forward_hook(add))
         yield hidden
