@@ -7,6 +7,7 @@ import importlib.util
 import tempfile
 import threading
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -117,7 +118,7 @@ def restore_model(remembered: str) -> dict:
     slow computer answers.
     """
     try:
-        chosen = {} if remembered == EMBEDDED else {"value": remembered}
+        chosen: dict[str, Any] = {} if remembered == EMBEDDED else {"value": remembered}
         models.get_classifier(remembered)
     except UserError:
         chosen = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -113,6 +113,6 @@ def bars(shares: dict[str, float], written: Callable[[float], str] | None = None
     return render("shared/pieces#bars", shares=shares, written=written or percent)
 
 
-def table(header: list[str], rows: list[list[Any]]) -> Markup:
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
     """A plain HTML table; the first column names the row."""
     return render("shared/pieces#table", header=header, rows=rows)

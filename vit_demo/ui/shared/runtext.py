@@ -16,7 +16,7 @@ from vit_demo.training.run.status import RunStatus
 from vit_demo.training.run.trackers import TRACKERS
 
 # The keys of words, by what they are the words of.
-STATUS_WORDS = {status: f"train.status.{status.replace(' ', '_')}" for status in RunStatus}
+STATUS_WORDS: dict[str, str] = {status: f"train.status.{status.replace(' ', '_')}" for status in RunStatus}
 RECIPE_TITLES = {name: f"train.recipe.{name}" for name in RECIPES}
 AUGMENT_TITLES = {name: f"train.augment.{name}" for name in AUGMENTATIONS}
 HEAD_TITLES = {name: f"train.head.{name}" for name in HEAD_INITS}

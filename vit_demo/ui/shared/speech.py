@@ -13,12 +13,13 @@ from gradio.components import Component
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, ask_caller, pick_language, say, speaking
 
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # Pages whose language is remembered, the last used; a page that is no longer among them speaks as its browser
 # likes best.
 PAGES = 10_000
 _lock = threading.Lock()
-_chosen: OrderedDict[str, str] = OrderedDict()
+# By the page's session; one for all who ask without any.
+_chosen: OrderedDict[str | None, str] = OrderedDict()
 
 
 class Told:

@@ -68,7 +68,11 @@ def build(speech: Speech, tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> l
         padding=False,
         elem_id="data-bring",
     )
-    quiet = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": AT_ONCE}
+    quiet: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "hidden",
+        "concurrency_limit": AT_ONCE,
+    }
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
     stage.upload(begin, files, stage, **quiet)
     # multiple: no press of a button may be lost while news are under way.
@@ -155,7 +159,7 @@ def remove(source: str, event: gr.EventData) -> tuple:
     """
     name = understood(event.value)["name"]
     imports.remove(name)
-    chosen = {"value": BEANS} if IMPORT + name in (source or "") else {}
+    chosen: dict[str, Any] = {"value": BEANS} if IMPORT + name in (source or "") else {}
     answer, told = _answer(None), _told_once(lambda: view.removed_html(name))
     return {**answer, **told, "parts": {**answer["parts"], **told["parts"]}}, gr.update(
         choices=sources(), **chosen

@@ -42,7 +42,7 @@ def progress_html(job: Job) -> str:
 def ended_html(job: Job) -> str:
     """What became of an import; "" where its photos are removed again."""
     if job.state is JobState.DONE:
-        return result_html(job.result) if job.result.folder.is_dir() else ""
+        return result_html(job.result) if job.result is not None and job.result.folder.is_dir() else ""
     return (
         failed_html(job.error)
         if job.state is JobState.FAILED

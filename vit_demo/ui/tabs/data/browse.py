@@ -113,7 +113,9 @@ def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
     asked = {name: asked[name] for name in (*NOTHING, "key")}
     catalogue = with_run(one, asked["run"]) if asked["run"] else one.catalogue
     found = catalogue.find(query_of(asked))
-    answer = {"fields": _fields(catalogue, asked["problem"]), "known": _known(catalogue)} if fields else {}
+    answer: dict[str, Any] = {}
+    if fields:
+        answer |= {"fields": _fields(catalogue, asked["problem"]), "known": _known(catalogue)}
     if asked["photo"] >= 0 and len(found):
         asked["photo"] = min(asked["photo"], len(found) - 1)
         answer["photo"] = _photo(one.source, catalogue, int(found[asked["photo"]]), model)
@@ -233,7 +235,7 @@ def _rows(catalogue: Catalogue, positions: np.ndarray) -> list[dict]:
                 "source": _uri(small) if small else "",
                 "label": label_title(label),
                 "name": PurePath(catalogue.path(position)).name,
-                "said": "" if said in (None, label) else _said(catalogue, position),
+                "said": "" if said is None or said == label else _said(catalogue, position, said),
             }
         )
     return rows
@@ -288,10 +290,10 @@ def _decided(source: str, catalogue: Catalogue, position: int) -> list[Sequence]
     ]
 
 
-def _said(catalogue: Catalogue, position: int) -> str:
-    """What the run said of a photo, and how sure it was."""
+def _said(catalogue: Catalogue, position: int, said: str) -> str:
+    """What the run said of a photo, and how sure it was. said: the class."""
     sure = catalogue.numbers(position).get("probability")
-    title = label_title(catalogue.said(position))
+    title = label_title(said)
     return title if sure is None else f"{title} {percent(sure)}".replace(" %", "\N{NO-BREAK SPACE}%")
 
 
@@ -314,7 +316,7 @@ def _about(
         rows.append([say("data.photo.size"), f"{size[0]} x {size[1]} px"])
     if (said := catalogue.said(position)) is not None:
         key = "data.photo.said_right" if said == label else "data.photo.said_wrong"
-        rows.append([say("data.photo.said"), say(key, said=_said(catalogue, position))])
+        rows.append([say("data.photo.said"), say(key, said=_said(catalogue, position, said))])
     if "brightness" in numbers:
         rows.append(
             [
@@ -357,5 +359,5 @@ def _steps(photo: Photo, model: str) -> Markup:
 
 
 def _plain(values: list[float]) -> str:
-    values = [f"{value:.3g}" for value in np.atleast_1d(values)]
-    return values[0] if len(set(values)) == 1 else ", ".join(values)
+    texts = [f"{value:.3g}" for value in np.atleast_1d(values)]
+    return texts[0] if len(set(texts)) == 1 else ", ".join(texts)

@@ -84,7 +84,7 @@ def build(
     made = gr.State(
         None
     )  # what is downloaded: the label of the button, which is said anew in another language
-    quiet = {"api_visibility": "private", "show_progress": "hidden"}
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
     # multiple: no press of a button may be lost while the answer to another is under way.
     stage.select(polite(act), model, stage, trigger_mode="multiple", concurrency_limit=AT_ONCE, **quiet)
     stage.download(polite(hand_out), None, [file, made], api_visibility="private")
@@ -313,9 +313,9 @@ def _known(one: Opened, key: str, name: str, _state: tuple) -> CheckResult:
         mended = data
     counts = np.bincount(np.asarray(mended["train"]["labels"]), minlength=len(one.catalogue.labels))
     largest = one.catalogue.labels[int(counts.argmax())], int(counts.max())
-    return CheckResult(
-        tuple(find(checkup.JOBS.find(key).result, data, decisions)), rare_classes(mended), largest
-    )
+    job = checkup.JOBS.find(key)
+    assert job is not None and job.result is not None  # _page has just looked
+    return CheckResult(tuple(find(job.result, data, decisions)), rare_classes(mended), largest)
 
 
 @functools.lru_cache(maxsize=KEEP)
@@ -354,6 +354,7 @@ def _chosen(found: Sequence[Finding], asked: dict) -> tuple[Finding | None, int,
 def _shown(one: Opened, photo: tuple[str, str], decisions: Sequence[Decision]) -> Shown:
     """A photo with the label and split that it has by now."""
     position = _position(one, photo)
+    assert position is not None  # what is found is found in these photos
     given = {decision.action: decision.to for decision in decisions if decision.photo == photo}
     label = given.get("relabel") or one.catalogue.label(position)
     return Shown(

@@ -146,12 +146,12 @@ def with_run(one: Opened, run_id: str) -> Catalogue:
         changed = (run.model_folder / predictions.FILE).stat().st_mtime_ns if run is not None else None
     except OSError:
         changed = None
-    if changed is None:
+    if run is None or changed is None:
         raise UserError("error.data_tab.no_run")
     key = one.key, run_id, changed
     with _lock:
         base, view = _with_runs.get(key, (None, None))
-        if base is not one.catalogue:
+        if view is None or base is not one.catalogue:
             view = _ask(one.catalogue, run)
             _with_runs[key] = one.catalogue, view
             while len(_with_runs) > KEEP_RUNS:

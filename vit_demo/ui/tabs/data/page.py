@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 
 from vit_demo.common import settings
@@ -53,7 +55,11 @@ def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
             with speech(gr.Tab, label=Told("data.bring"), id="bring", elem_id="data-view-bring") as bring_tab:
                 brought = bring.build(speech, bring_tab, views, source)
     # always_last: a filter changed while the page is still drawing the one before must not be lost.
-    quiet = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    quiet: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "trigger_mode": "always_last",
+    }
     # In its own right, since whatever is sent to a view that was never opened makes the whole tab report anew
     # that it was chosen.
     count = {**quiet, "show_progress": "hidden", "concurrency_limit": statistics.AT_ONCE}

@@ -19,7 +19,10 @@ PERCENTS = (5, 25, 50, 75, 95)
 
 
 def bars_figure(
-    rows: dict[str, dict[str, float]], colours: Mapping[str, str], written: Callable[[float], str], title: str
+    rows: Mapping[str, Mapping[str, float]],
+    colours: Mapping[str, str],
+    written: Callable[[float], str],
+    title: str,
 ) -> Markup:
     """Bars from 0. rows: {row: {series: value}}. colours: of each series. written: a value as text at the end
     of its bar.

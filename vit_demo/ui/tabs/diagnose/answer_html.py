@@ -85,7 +85,7 @@ def _headline(view: View, answer: Diagnosis) -> Headline:
             say("diagnose.not_known"), say("diagnose.not_known_label"), say("diagnose.not_known_note")
         )
     if answer.verdict == Verdict.UNSURE:
-        left = say("diagnose.either", labels=view.either(answer.prediction_set))
+        left = say("diagnose.either", labels=view.either(answer.prediction_set or []))
         return Headline(
             say("diagnose.unsure"), left, say("diagnose.unsure_note", several=say("diagnose.several"))
         )
@@ -94,7 +94,8 @@ def _headline(view: View, answer: Diagnosis) -> Headline:
 
 
 def _suspected(answer: Diagnosis) -> list[str]:
-    return {Verdict.NOT_KNOWN: [], Verdict.UNSURE: answer.prediction_set}.get(answer.verdict, [answer.label])
+    left: dict[str | None, list[str]] = {Verdict.NOT_KNOWN: [], Verdict.UNSURE: answer.prediction_set or []}
+    return left.get(answer.verdict, [answer.label])
 
 
 def notes_on(view: View, labels: list[str]) -> list[tuple[str, Note, list[str]]]:

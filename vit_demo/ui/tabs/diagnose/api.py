@@ -9,12 +9,13 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import gradio as gr
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, speaking
-from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
+from vit_demo.diagnose.batch import Answer, Ask, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
@@ -105,7 +106,8 @@ def diagnose_batch(
             True for _ in itertools.islice(_items(photos), MOST, None)
         ):
             raise UserError("error.page.batch", most=MOST)
-        batches = diagnose_batches(lambda paths: diagnose_files(classifier, paths), _items(photos))
+        asking = cast(Ask, lambda paths: diagnose_files(classifier, paths))
+        batches = diagnose_batches(asking, _items(photos))
         return [
             _in_words(answer, as_dict(classifier, answer, language))
             for batch in batches

@@ -105,9 +105,8 @@ def answer(photo: str | None, said: dict | None, event: gr.EventData) -> str:
     view = _Answered.of(said)
     if given.get("remove"):
         review_set.remove(str(given["remove"]))
-        return render(
-            "diagnose/correction#removed", number=len(review_set.corrections()), form=_form(view, photo)
-        )
+        form = "" if photo is None else _form(view, photo)  # it may be taken away meanwhile
+        return render("diagnose/correction#removed", number=len(review_set.corrections()), form=form)
     return _stored(view, _store(view, photo, given))
 
 
@@ -119,7 +118,7 @@ class _Answered(View):
 
     @classmethod
     def of(cls, said: dict | None) -> _Answered:
-        if not (said or {}).get("answer"):
+        if said is None or not said.get("answer"):
             raise UserError("error.page.no_answer")
         return cls(get_classifier(said["model"]), Diagnosis(**said["answer"]))
 

@@ -16,7 +16,7 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET, Told
 from vit_demo.ui.tabs.diagnose.asked import Asked
-from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, MOST, ManyPhotos, save, status_html, table_html
+from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, MOST, ManyPhotos, find, save, status_html, table_html
 
 # Seconds between two pictures of the progress.
 TICK = 0.7
@@ -83,7 +83,7 @@ def run(files: list[str] | None, model: str) -> Iterator[tuple]:
 
 def halt(job_id: str) -> None:
     """Inputs: the job's id. What is done is kept."""
-    job = JOBS.find(job_id)
+    job = find(job_id)
     if job is not None:
         job.stop()
 
@@ -92,7 +92,7 @@ def choose(job_id: str, event: gr.SelectData) -> tuple:
     """Inputs: the job's id, the button in the table. Outputs: the table with that kind or page, and the files
     to take away.
     """
-    job = JOBS.find(job_id)
+    job = find(job_id)
     if job is None:
         return render("diagnose/many#lost"), *_files(None)
     what, _, value = str(event.value).partition(":")
@@ -106,7 +106,7 @@ def choose(job_id: str, event: gr.SelectData) -> tuple:
 
 def retell(job_id: str) -> tuple[str, str]:
     """Inputs: the job's id. Outputs: progress and table in the current language."""
-    job = JOBS.find(job_id)
+    job = find(job_id)
     return (_empty(), "") if job is None else (status_html(job), table_html(job))
 
 
@@ -127,4 +127,5 @@ def _files(job: ManyPhotos | None) -> tuple[dict, dict]:
     """CSV and JSON to take away, there only where a job has rows."""
     if job is None or not job.rows:
         return gr.update(visible=False), gr.update(visible=False)
-    return tuple(gr.update(value=file, visible=True) for file in save(job))
+    csv, json = (gr.update(value=file, visible=True) for file in save(job))
+    return csv, json

@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import cast
 
 from markupsafe import Markup
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs, JobState
 from vit_demo.common.words import current_language, say
-from vit_demo.diagnose.batch import Answer, Item, as_dict, diagnose_batches, walk
+from vit_demo.diagnose.batch import Answer, Ask, Item, as_dict, diagnose_batches, walk
 from vit_demo.diagnose.diagnosis import Refusal, diagnose_files
 from vit_demo.diagnose.results import COLUMNS, csv_row
 from vit_demo.model.abstention import Verdict
@@ -68,7 +69,7 @@ class ManyPhotos(Job[None]):
     """
 
     key: str = field(default_factory=lambda: secrets.token_urlsafe(12))
-    classifier: LeafClassifier | None = None
+    classifier: LeafClassifier = field(kw_only=True)
     files: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     kind: str = ALL
@@ -92,9 +93,8 @@ class ManyPhotos(Job[None]):
         if self.total > MOST:
             raise UserError("diagnose.many_too_many", total=self.total, most=MOST)
         self.state, start = JobState.RUNNING, time.monotonic()
-        for batch in diagnose_batches(
-            lambda paths: diagnose_files(self.classifier, paths), self.items(), thumbnail
-        ):
+        asking = cast(Ask, lambda paths: diagnose_files(self.classifier, paths))
+        for batch in diagnose_batches(asking, self.items(), thumbnail):
             self.rows += [Row(answer, thumb or "") for answer, thumb in batch]
             if self.stop_asked.is_set():
                 self.end(JobState.STOPPED)
@@ -107,10 +107,16 @@ class ManyPhotos(Job[None]):
 def thumbnail(file: Path) -> str:
     """A photo that was just diagnosed, at most THUMB pixels a side, as the text of a JPEG."""
     small = decode({"bytes": None, "path": file}, (4 * THUMB) ** 2)
+    assert small is not None  # it could be decoded to be diagnosed
     small.thumbnail((THUMB, THUMB))
     out = io.BytesIO()
     small.save(out, "JPEG", quality=70)
     return base64.b64encode(out.getvalue()).decode()
+
+
+def find(job_id: str) -> ManyPhotos | None:
+    """The job of this id."""
+    return cast("ManyPhotos | None", JOBS.find(job_id))  # no others are added
 
 
 def save(job: ManyPhotos) -> tuple[str, str]:

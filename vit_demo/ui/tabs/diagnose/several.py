@@ -102,9 +102,8 @@ def together_html(view: View, found: Together, pictures: list[str]) -> Markup:
     """The answer in large type with the number of photos behind it, each leaf, what to do. pictures: a small
     JPEG as text for each leaf.
     """
-    suspected = {Verdict.NOT_KNOWN: [], Verdict.DIAGNOSIS: [found.label]}.get(
-        found.verdict, found.prediction_set
-    )
+    clear: dict[str, list[str]] = {Verdict.NOT_KNOWN: [], Verdict.DIAGNOSIS: [found.label]}
+    suspected = clear.get(found.verdict, found.prediction_set)
     return render(
         "diagnose/several#together",
         view=view,

@@ -23,7 +23,7 @@ class FineTune:
 
     timers: list[gr.Timer]
     run: gr.Dropdown
-    photos: gr.Dropdown
+    photos: gr.components.Component
 
 
 def build(tab: gr.Tab, model_in_use: gr.Dropdown, speech: Speech) -> FineTune:

@@ -88,10 +88,11 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
     folder = folder_of_export(classifier)
 
     def score(asked: LeafClassifier, name: str, layer: int):
-        words = {"desc": say(f"train.away.scoring.{name}"), "unit": say("train.away.unit")}
+        words: dict[str, Any] = {"desc": say(f"train.away.scoring.{name}"), "unit": say("train.away.unit")}
         return evaluate(asked, test, lambda done, total: progress((done, total), **words), layer)
 
     file = _folder() / f"vit_demo-{run.id}.zip"
+    said: Callable[[], str]
     try:
         config = run.config()
         test = open_dataset(config.data, config.data_revision)["test"]

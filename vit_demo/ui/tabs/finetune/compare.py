@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import gradio as gr
 
 from vit_demo.common.errors import UserError
@@ -56,7 +58,7 @@ def build(tab: gr.Tab, shown: Shown, speech: Speech) -> gr.Dropdown:
     return chosen
 
 
-def offer(chosen: list[str] | None, run_id: str | None) -> dict:
+def offer(chosen: Sequence[str | None] | None, run_id: str | None) -> dict:
     """Inputs: chosen runs, the run that is shown. Outputs: the list to choose from; where fewer than two are
     chosen, the run shown and the newest are added.
     """

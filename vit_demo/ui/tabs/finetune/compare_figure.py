@@ -92,6 +92,7 @@ def _thinned(series: Series, most: int | None) -> tuple[np.ndarray, np.ndarray]:
     steps, values = (np.asarray(column, dtype=float) for column in series.points)
     if most is None or len(steps) <= most:
         return steps, values
-    return tuple(
+    steps, values = (
         np.array([part.mean() for part in np.array_split(column, most)]) for column in (steps, values)
     )
+    return steps, values

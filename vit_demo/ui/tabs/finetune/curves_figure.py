@@ -35,7 +35,7 @@ def curves_plot(curves: Curves, run_id: str) -> PlotData:
 
 def _points(series: Series) -> dict[str, dict]:
     return {
-        axis: {"dtype": "f8", "bdata": base64.b64encode(np.array(numbers, "<f8")).decode()}
+        axis: {"dtype": "f8", "bdata": base64.b64encode(np.array(numbers, "<f8").tobytes()).decode()}
         for axis, numbers in zip("xy", series.points)
     }
 

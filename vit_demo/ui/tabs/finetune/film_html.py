@@ -153,7 +153,7 @@ def where(values: np.ndarray) -> str:
         for row, band in zip(down, np.array_split(values, len(down)))
         for column, part in zip(across, np.array_split(band, len(across), axis=1))
     }
-    row, column = max(parts, key=parts.get)
+    row, column = max(parts, key=parts.__getitem__)
     falling = np.sort(values, axis=None)[::-1]
     half = (np.searchsorted(falling.cumsum(), falling.sum() / 2) + 1) / falling.size
     return say(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,11 +223,15 @@ def _main_fields(make: _Fields) -> dict[str, gr.components.Component]:
     }
 
 
+def _titled(titles: Mapping[str, str]) -> list[tuple[str, str]]:
+    """(title, value) of each choice. titles: their keys by value."""
+    return [(say(key), name) for name, key in titles.items()]
+
+
 def _learner_fields(make: _Fields) -> dict[str, gr.components.Component]:
     default = TrainingConfig()
     augment, head_init = (
-        Told(lambda titles=titles: [(say(key), name) for name, key in titles.items()])
-        for titles in (AUGMENT_TITLES, HEAD_TITLES)
+        Told(functools.partial(_titled, titles)) for titles in (AUGMENT_TITLES, HEAD_TITLES)
     )
     fields = {
         "freeze": make(gr.Checkbox, "freeze", value=default.freeze, elem_id="train-freeze"),
@@ -317,7 +323,8 @@ def apply_recipe(name: str) -> list[dict]:
     """Inputs: recipe. Outputs: the note on what is fixed, and each setting of DECIDED, grey where the recipe
     does not let it be changed.
     """
-    config = TrainingConfig(**RECIPES[name])
+    recipe: dict[str, Any] = RECIPES[name]
+    config = TrainingConfig(**recipe)
     trainer = config.engine == "trainer"
     updates = [gr.update(visible=trainer)]
     for setting in DECIDED:

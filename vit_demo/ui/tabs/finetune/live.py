@@ -5,6 +5,7 @@ model.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 
@@ -20,7 +21,7 @@ from vit_demo.ui.tabs.finetune import film, result
 from vit_demo.ui.tabs.finetune.run_html import RunView, hidden_view, view_of
 from vit_demo.ui.tabs.finetune.runlist_rows import list_rows
 
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 # The address names the run that is shown, so that it can be opened elsewhere and a reload finds it.
 NAME_IN_ADDRESS = """(run, seen) => {
     const place = new URL(location.href);

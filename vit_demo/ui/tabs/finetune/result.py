@@ -24,7 +24,7 @@ from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import away, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 PAGE = 24
 # A touch on a number chooses its photos, a touch on a photo that photo. Which one is chosen is marked at
 # once.
@@ -179,7 +179,7 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     run = runs.find(run_id)
     scores = _scores(run)
     now = _told(f"{_stamp(run, split)}:{cell}:{int(page)}")
-    if now == listed or split not in scores:
+    if run is None or now == listed or split not in scores:
         return (gr.skip(),) * 7
     chosen = _cell(cell, len(scores[split]["labels"]))
     found = _predictions(run, split, chosen, scores)
@@ -237,7 +237,7 @@ def open_photo(run_id: str | None, split: str, event: gr.EventData) -> tuple:
     """Inputs: run, split, the touched photo. Outputs: the detail, the photo, what is known of it, its row."""
     run, row = runs.find(run_id), str(event.value)
     found = _one(run, split, row)
-    if found is None:
+    if run is None or found is None:
         raise UserError("error.train_tab.no_photo")
     photo, facts = _opened(run, split, found)
     return (
@@ -254,7 +254,7 @@ def open_again(run_id: str | None, split: str, row: str) -> Any:
     """
     run = runs.find(run_id)
     found = _one(run, split, row) if row else None
-    return gr.skip() if found is None else _opened(run, split, found)[1]
+    return gr.skip() if run is None or found is None else _opened(run, split, found)[1]
 
 
 def _one(run: Run | None, split: str, row: str) -> Prediction | None:

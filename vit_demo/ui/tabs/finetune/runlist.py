@@ -243,7 +243,7 @@ def _line(row: Row, chosen: str | None) -> dict:
 def _score(group: Group) -> str:
     found = [run for run in (runs.find(row.id) for row in group.rows) if run]
     summary = experiments.summary(found)
-    if summary.n == 0:
+    if summary.mean is None:
         return say("train.runs.no_result")
     if summary.interval is None:
         return say("train.runs.one_result", accuracy=accuracy_text(summary.mean, None))

@@ -4,6 +4,8 @@ patch.
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 import numpy as np
 from PIL import Image
@@ -19,7 +21,7 @@ from vit_demo.figures.overlay import draw_grid, heat_overlay, mark_grid_patch, m
 from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look, touched
 
 ID, TITLE = "attention", "inside.attention.title"
 ALL_HEADS = "all"
@@ -105,7 +107,7 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     chosen = [method, layer, head, query, sheet_kind]
     shown = [overlay, patches, sentence, layer, head, sheet, facts, numbers]
     view = [scene.photo, scene.model, *chosen]
-    quiet = {"api_visibility": "private"}
+    quiet: dict[str, Any] = {"api_visibility": "private"}
     # always_last: of a slider that is dragged, the place where it stops counts.
     hidden = {**quiet, "show_progress": "minimal", "trigger_mode": "always_last"}
     scene.draw(
@@ -217,7 +219,7 @@ def pick(photo: str | None, model: str, event: gr.SelectData) -> int:
     """Inputs: photo, model, the click. Outputs: the patch under it."""
     found = _found(photo, model)
     grid = found.trace.grid
-    if event.target.elem_id == "inside-patches":
+    if touched(event) == "inside-patches":
         size = draw_grid(found.seen, grid).size
         return _patch_in_sheet(grid, event.index, size)
     x, y = event.index
@@ -269,13 +271,11 @@ def _request(
     attention: TokenAttention, method: str, layer: float | None, head: str | int, query: float | None
 ) -> MapRequest:
     """The request that fits this model, which may have fewer layers or heads than the one before."""
-    fits = isinstance(head, int) and head < attention.heads
-    inside = query is not None and 0 <= query < attention.grid.num_patches
     return MapRequest(
         method=method,
         layer=min(int(layer or 0), attention.layers - 1),
-        head=head if fits else None,
-        query=int(query) if inside else None,
+        head=head if isinstance(head, int) and head < attention.heads else None,
+        query=int(query) if query is not None and 0 <= query < attention.grid.num_patches else None,
     )
 
 

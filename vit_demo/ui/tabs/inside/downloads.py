@@ -10,6 +10,7 @@ import tempfile
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,7 +33,7 @@ def csv_file(name: str, header: Sequence[str], rows: Iterable[Sequence]) -> str:
 def npz_file(name: str, **arrays: np.ndarray) -> str:
     """Arrays as ``name``.npz, readable without pickle, in a folder of its own; returns its path."""
     data = io.BytesIO()
-    np.savez_compressed(data, **arrays)
+    np.savez_compressed(data, **cast("dict[str, Any]", arrays))
     return _write(f"{name}.npz", data.getvalue())
 
 

@@ -7,6 +7,7 @@ import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 
@@ -29,7 +30,7 @@ from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Plan, Reque
 from vit_demo.ui.tabs.inside.scene import Scene, told_in
 
 ID, TITLE = "atlas", "inside.atlas.title"
-QUIET = {"api_visibility": "private", "show_progress": "hidden"}
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 STAGE = render("inside/atlas#stage")
 SHOW_DETAIL = """() => document.getElementById('inside-atlas-detail')
     ?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"""
@@ -206,10 +207,10 @@ def opened(
         return (gr.skip(),) * 14
     wanted = maps.plan(Request(model, source, split))
     if key and key != wanted.key:
-        maps.JOBS.leave(key, request.session_hash)
+        maps.JOBS.leave(key, _visitor(request))
     with told_in(language):
         *frame, facts, large, hand_over, number = _show(
-            wanted, maps.kept(wanted, request.session_hash), method, seen
+            wanted, maps.kept(wanted, _visitor(request)), method, seen
         )
         if Seen.of(seen).is_map(wanted.key) and Seen.of(seen).language != language:
             facts = _facts_again(wanted.key, int(chosen))
@@ -229,14 +230,14 @@ def choose(
     """
     wanted = maps.plan(Request(model, source, split))
     if key != wanted.key:
-        maps.JOBS.leave(key, request.session_hash)
-    return [source, split], wanted.key, *_show(wanted, maps.kept(wanted, request.session_hash), method, seen)
+        maps.JOBS.leave(key, _visitor(request))
+    return [source, split], wanted.key, *_show(wanted, maps.kept(wanted, _visitor(request)), method, seen)
 
 
 def begin(model: str, source: str, split: str, method: str, seen: str, request: gr.Request) -> tuple:
     """Inputs: model, source, split, layout, what the page shows. Outputs: key, and as refresh."""
     wanted = maps.plan(Request(model, source, split))
-    return wanted.key, *_show(wanted, maps.start(wanted, request.session_hash), method, seen)
+    return wanted.key, *_show(wanted, maps.start(wanted, _visitor(request)), method, seen)
 
 
 def end(key: str, method: str, seen: str, request: gr.Request) -> tuple:
@@ -253,7 +254,7 @@ def refresh(key: str, method: str, seen: str, request: gr.Request) -> tuple:
     Outputs: start (draw, stop, status), timer, words, map, numbers, seen, facts, photo, hand-over, number of
     the chosen dot.
     """
-    job = maps.JOBS.find(key, request.session_hash)
+    job = maps.JOBS.find(key, _visitor(request))
     if job is None:  # after a restart of the server; opening the view again finds what is on the disk
         return (
             gr.update(visible=True),
@@ -285,11 +286,19 @@ class Seen:
     def of(cls, text: str | None) -> Seen:
         """The inverse of ``str``; of what is none, a page that shows nothing yet."""
         parts = (text or "").split(":")
-        return cls(*parts[:3], int(parts[3]), parts[4]) if len(parts) == 5 and parts[3].isdecimal() else cls()
+        if len(parts) != 5 or not parts[3].isdecimal():
+            return cls()
+        key, what, method, count, language = parts
+        return cls(key, what, method, int(count), language)
 
     def is_map(self, key: str) -> bool:
         """Whether it is the map of this key."""
         return (self.key, self.what) == (key, "map")
+
+
+def _visitor(request: gr.Request) -> str:
+    """The page that asks, "" where it does not say which it is."""
+    return request.session_hash or ""
 
 
 def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
@@ -300,10 +309,12 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
     what = ("map", method) if layout is not None else ("wait" if going else "none", "")
     now = str(Seen(plan.key, *what, plan.count, current_language()))
     status = (
-        embedding_map_html.progress(job)
+        ""
+        if job is None
+        else embedding_map_html.progress(job)
         if going
         else embedding_map_html.ended(job)
-        if job is not None and atlas is None
+        if atlas is None
         else ""
     )
     frame = (
@@ -323,7 +334,7 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
         -1,
     )
     detail = (gr.skip(),) * 4 if same else nothing_chosen
-    if layout is None:
+    if atlas is None or layout is None:
         return (
             *frame,
             "",
@@ -408,7 +419,8 @@ def _ending(data: bytes) -> str:
     it.
     """
     with safe_open.opened(data) as photo:
-        return {"MPO": "jpeg"}.get(photo.format, photo.format.lower())
+        kind = (photo.format or "").lower()
+    return "jpeg" if kind == "mpo" else kind
 
 
 @functools.cache

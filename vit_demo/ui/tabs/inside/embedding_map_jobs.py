@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -202,6 +202,7 @@ def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
     """Decode, forward and shrink all photos, in bounded memory."""
     request, wanted = job.about.request, job.about.rows
     classifier, data = get_classifier(request.model), open_dataset(request.source)
+    thumbnails: list[np.ndarray]
     splits, rows, paths, truth, thumbnails, parts, broken = [], [], [], [], [], [], 0
     for split in wanted:
         for chunk in training_photos.batches(data[split].select(wanted[split]), classifier):
@@ -257,6 +258,8 @@ def _to_arrays(whole: EmbeddingMap) -> dict[str, np.ndarray]:
 
 def _from_arrays(values: dict[str, np.ndarray] | None) -> EmbeddingMap | None:
     """The inverse of :func:`_to_arrays`; None for what is no map."""
+    if values is None:
+        return None
     try:
         pca = Layout(
             values["pca_points"],
@@ -265,10 +268,10 @@ def _from_arrays(values: dict[str, np.ndarray] | None) -> EmbeddingMap | None:
             tuple(values["pca_explained"].tolist()),
         )
         tsne = Layout(values["tsne_points"], float(values["tsne_trust"]), int(values["tsne_neighbours"]))
-        lists = {
+        lists: dict[str, Any] = {
             name: values[name].tolist() for name in ("labels", "model_labels", "splits", "rows", "paths")
         }
-        arrays = {name: values[name] for name in ("truth", "said", "probability", "features")}
+        arrays: dict[str, Any] = {name: values[name] for name in ("truth", "said", "probability", "features")}
         return EmbeddingMap(
             **lists,
             **arrays,

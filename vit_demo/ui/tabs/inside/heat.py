@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -74,14 +74,14 @@ def method_titles() -> list[tuple[str, str]]:
     return [(method.title, name) for name, method in METHODS.items()]
 
 
-def class_values(labels: list[str]) -> list[str]:
+def class_values(labels: Sequence[str]) -> list[str]:
     """What stands for each class in a list of them: by number, since two may have one name, and by name,
     since another model has others.
     """
     return [f"{index} {label}" for index, label in enumerate(labels)]
 
 
-def class_index(value: str | None, labels: list[str]) -> int | None:
+def class_index(value: str | None, labels: Sequence[str]) -> int | None:
     """The class that a value stands for; None for no class, and for one that this model does not have."""
     values = class_values(labels)
     return values.index(value) if value in values else None

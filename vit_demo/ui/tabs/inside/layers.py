@@ -4,6 +4,8 @@ became too long.
 
 from __future__ import annotations
 
+from typing import Any
+
 import gradio as gr
 import numpy as np
 from PIL import Image
@@ -105,7 +107,11 @@ def build(tab: gr.Tab, scene: Scene) -> None:
     ]
     by_layer = [layer, layer_words, norm_map]
     scene.draw(tab, show, [layer], [*once, *by_layer], Again(still=[norm_map]))
-    options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    options: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "trigger_mode": "always_last",
+    }
     layer.input(polite(show_norms), [scene.photo, scene.model, layer], by_layer, **options)
 
 

@@ -6,6 +6,7 @@ import functools
 import os
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -34,7 +35,7 @@ from vit_demo.ui.shared.components import polite, table
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside.downloads import csv_file, npz_file
-from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Again, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import KEEP, NO_PHOTO, Again, Look, Scene, look, touched
 
 ID, TITLE = "positions", "inside.positions.title"
 # So many classes get a line in the plot, those that were ever the likeliest; the file has all.
@@ -44,7 +45,11 @@ FIRST_SHARE = 1.3
 UNSET = -1
 _asking = threading.Lock()
 # always_last: of a slider that is dragged, the place where it stops counts.
-QUIET = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+QUIET: dict[str, Any] = {
+    "api_visibility": "private",
+    "show_progress": "minimal",
+    "trigger_mode": "always_last",
+}
 
 
 class ResolutionSlider(gr.Slider):
@@ -57,7 +62,7 @@ class ResolutionSlider(gr.Slider):
     # The page draws it as the stock component, whose __init__ names the properties to send.
     is_template = True
 
-    def preprocess(self, payload: float | None) -> float | None:
+    def preprocess(self, payload: Any) -> Any:
         return payload
 
 
@@ -158,12 +163,12 @@ def _build_distance(tab: gr.Tab, scene: Scene) -> None:
 def show_filters(photo: str, model: str) -> tuple:
     """Inputs: photo, model. Outputs: sentence, sheet, variance, numbers."""
     found = _filters(look(model, photo).classifier)
-    kernels = found.ratio is None
-    shares = {} if kernels else {"explained_variance_ratio": found.ratio}
+    ratio = found.ratio
+    shares = {} if ratio is None else {"explained_variance_ratio": ratio}
     variance = (
         gr.update(value=None, visible=False)
-        if kernels
-        else gr.update(value=figures.variance_figure(found.ratio), visible=True)
+        if ratio is None
+        else gr.update(value=figures.variance_figure(ratio), visible=True)
     )
     return (
         _filter_words(found),
@@ -190,7 +195,7 @@ def show_similarity(photo: str | None, model: str, place: float | None) -> tuple
 def pick(photo: str | None, model: str, event: gr.SelectData) -> int:
     """Inputs: photo, model, the click. Outputs: the position under it, counted row by row."""
     rows, columns = grid = _positions(photo, model).shape[:2]
-    on_sheet = event.target.elem_id == "inside-similarity-sheet"
+    on_sheet = touched(event) == "inside-similarity-sheet"
     size = figures.sheet_size(*grid) if on_sheet else figures.grid_size(*grid)
     row, column = figures.place_at(event.index, size, (rows, columns))
     return row * columns + column
@@ -198,14 +203,14 @@ def pick(photo: str | None, model: str, event: gr.SelectData) -> int:
 
 def show_resized(photo: str | None, model: str, place: float | None, side: float | None) -> tuple:
     """Inputs: photo, model, the chosen position, resolution. Outputs: sentence, four pictures, numbers."""
-    positions = _positions(photo, model)
-    own = look(model, photo).trace.grid
+    found = _look(photo, model)
+    positions, own = learned_positions(found.classifier.model), found.trace.grid
     height, width = size_for(own, _rows(own, side))
     after = interpolate_positions(positions, height // own.patch_size, width // own.patch_size)
     chosen = _chosen(place, positions)
     there = counterpart(chosen, positions.shape[:2], after.shape[:2])
     maps = similarities_of(positions, *chosen), similarities_of(after, *there)
-    scale = _scale(look(model, photo).classifier)
+    scale = _scale(found.classifier)
     return (
         _resized_words(positions.shape, after.shape, (height, width)),
         figures.grid_picture(scale.colours(positions)),
@@ -224,14 +229,12 @@ def show_resized(photo: str | None, model: str, place: float | None, side: float
 
 def show_answers(photo: str | None, model: str, side: float | None) -> tuple:
     """Inputs: photo, model, resolution. Outputs: slider, plot, table, numbers."""
-    own = _look(photo, model).trace.grid
-    return _show_answers(photo, model, _rows(own, side), [size_for(own, _rows(own, side))])
+    return _show_answers(photo, model, side, all_sizes=False)
 
 
 def ask_all(photo: str | None, model: str, side: float | None) -> tuple:
     """Inputs: photo, model, resolution. Outputs: slider, plot, table, numbers."""
-    own = _look(photo, model).trace.grid
-    return _show_answers(photo, model, _rows(own, side), resolutions(own))
+    return _show_answers(photo, model, side, all_sizes=True)
 
 
 def show_distance(photo: str, model: str) -> tuple:
@@ -279,9 +282,13 @@ def _scale(classifier: LeafClassifier) -> ColourScale:
     return colour_scale(learned_positions(classifier.model))
 
 
-def _show_answers(photo: str, model: str, rows: int, sizes: list[tuple[int, int]]) -> tuple:
+def _show_answers(photo: str | None, model: str, side: float | None, all_sizes: bool) -> tuple:
+    if photo is None:
+        raise UserError(NO_PHOTO)
     found = look(model, photo)
     own = found.trace.grid
+    rows = _rows(own, side)
+    sizes = resolutions(own) if all_sizes else [size_for(own, rows)]
     # Those that cannot be asked elsewhere are shown at their own size, with a word why.
     fits = can_interpolate(learned_positions(found.classifier.model))
     said = answers(photo, found, sizes if fits else [])

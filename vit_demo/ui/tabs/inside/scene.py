@@ -18,7 +18,7 @@ from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, speaking
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.internals.trace import Trace, trace
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.ui.shared.components import polite
+from vit_demo.ui.shared.components import PhotoInput, polite
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import Speech
 
@@ -80,7 +80,7 @@ class Scene:
     """
 
     page: gr.Tab
-    photo: Component
+    photo: PhotoInput
     model: gr.Dropdown
     active: gr.Textbox
     wanted: dict[str, gr.Textbox]
@@ -124,8 +124,17 @@ class Scene:
         del guarded.__wrapped__  # gradio would count the arguments of the callback
         inputs = [drawn, self.speech.language, self.photo, self.model, *settings]
         # always_last: the photo that came last counts.
-        options = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
-        gr.on(self.wanted[view.id].change, polite(guarded), inputs, [drawn, *outputs], **options)
+        options: dict[str, Any] = {
+            "api_visibility": "private",
+            "show_progress": "minimal",
+            "trigger_mode": "always_last",
+        }
+        gr.on(self.wanted[str(view.id)].change, polite(guarded), inputs, [drawn, *outputs], **options)
+
+
+def touched(event: gr.SelectData) -> str | None:
+    """The elem_id of the picture that was clicked."""
+    return None if event.target is None else event.target.elem_id
 
 
 def told_in(language: str) -> contextlib.AbstractContextManager:

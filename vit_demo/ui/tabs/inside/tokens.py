@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -19,7 +20,7 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.inside import costs
 from vit_demo.ui.tabs.inside.downloads import npz_file
-from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
+from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look, touched
 
 ID, TITLE = "tokens", "inside.tokens.title"
 MIDDLE = 105
@@ -87,7 +88,11 @@ def build(tab: gr.Tab, scene: Scene) -> None:
         summed,
     ]
     # always_last: of a slider that is dragged, the place where it stops counts.
-    hidden = {"api_visibility": "private", "show_progress": "minimal", "trigger_mode": "always_last"}
+    hidden: dict[str, Any] = {
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "trigger_mode": "always_last",
+    }
     scene.draw(tab, show, [patch], shown, Again(still=[photo, sheet]))
     # .input, not .change: the server sets it too.
     patch.input(polite(show), view, shown, **hidden)
@@ -128,7 +133,7 @@ def follow_click(photo: str | None, model: str, event: gr.SelectData) -> tuple:
         raise UserError(NO_PHOTO)
     found = look(model, photo)
     grid, seen = found.trace.grid, found.seen
-    if event.target.elem_id == "tokens-sheet":
+    if touched(event) == "tokens-sheet":
         return show(photo, model, figures.sheet_patch(seen, grid, event.index))
     scale = max(seen.size) / figures.PHOTO_SIDE
     return show(photo, model, grid.index_at(*(value * scale for value in event.index)))
@@ -137,10 +142,9 @@ def follow_click(photo: str | None, model: str, event: gr.SelectData) -> tuple:
 def _figures(seen: Image.Image, steps: TokenSteps, followed: PatchRow) -> tuple:
     """One for each of the six steps."""
     grid, patch = steps.grid, followed.index
-    plain = steps.feature_map is None
     values = (
         figures.patch_picture(seen, grid, followed)
-        if plain
+        if steps.feature_map is None
         else figures.feature_picture(steps.feature_map, followed)
     )
     name = say("inside.tokens.row_patch", patch=patch)
@@ -180,7 +184,11 @@ def _words(steps: TokenSteps, followed: PatchRow) -> list[str]:
     )
     return [
         _card("first_title", steps.pixel_values.shape, say("inside.tokens.first", low=low, high=high)),
-        *(_cut_words(steps, patch) if steps.feature_map is None else _cnn_words(steps, patch)),
+        *(
+            _cut_words(steps, patch)
+            if steps.feature_map is None
+            else _cnn_words(steps, steps.feature_map.shape, patch)
+        ),
         _card(
             "projected_title",
             steps.projected.shape,
@@ -212,14 +220,12 @@ def _cut_words(steps: TokenSteps, patch: int) -> tuple[str, str]:
     )
 
 
-def _cnn_words(steps: TokenSteps, patch: int) -> tuple[str, str]:
-    """Steps 2 and 3 of a hybrid."""
-    size, (width, rows, columns) = steps.grid.patch_size, steps.feature_map.shape
+def _cnn_words(steps: TokenSteps, shape: tuple[int, ...], patch: int) -> tuple[str, str]:
+    """Steps 2 and 3 of a hybrid. shape: of its feature map."""
+    size, (width, rows, columns) = steps.grid.patch_size, shape
     return (
         _card(
-            "cnn_title",
-            steps.feature_map.shape,
-            say("inside.tokens.cnn", rows=rows, columns=columns, width=width, size=size),
+            "cnn_title", shape, say("inside.tokens.cnn", rows=rows, columns=columns, width=width, size=size)
         ),
         _card(
             "row_title",
@@ -260,7 +266,7 @@ def _facts(found: Look) -> str:
     channels = found.classifier.feature_channels
     plain = channels is None
     read = (
-        grid if plain else PatchGrid(grid.rows, grid.columns, 1, channels)
+        grid if channels is None else PatchGrid(grid.rows, grid.columns, 1, channels)
     )  # places of the feature map as patches of 1 x 1
     flops = costs.short(full_attention(encoder, read).flops)
     sizes = {"rows": grid.rows, "columns": grid.columns, "patches": grid.num_patches}

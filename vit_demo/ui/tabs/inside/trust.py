@@ -7,6 +7,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -131,7 +132,7 @@ def build(scene: Scene, asked: list, changes: list) -> Part:
     outputs = [results, *told, numbers, status, checked]
     speech.retells(retell, [checked], told)
     # Progress is drawn over the status, whose own text makes room for it.
-    options = {
+    options: dict[str, Any] = {
         "api_visibility": "private",
         "trigger_mode": "once",
         "show_progress": "full",
@@ -159,7 +160,7 @@ def check(
         raise UserError("error.inside_tab.method")
     found = look(model, photo)
     label = explained_class(found, explained)
-    told = {"desc": say("inside.trust.computing"), "unit": say("inside.places")}
+    told: dict[str, Any] = {"desc": say("inside.trust.computing"), "unit": say("inside.places")}
     values = heat(found, photo, method, Target(label), lambda done, total: progress((done, total), **told))
     if np.ptp(values) == 0:
         raise UserError("error.inside_tab.flat_map")
@@ -237,7 +238,7 @@ def agreement(
         upper: Sentence("inside.trust.head_and_layers", {"upper": upper, "layers": blocks}),
         blocks + 1: Sentence("inside.trust.everything"),
     }
-    kept = []
+    kept: list[tuple[Sentence, float]] = []
     for number, (_, twin) in enumerate(randomised(found.classifier)):
         if number in wanted:
             progress(

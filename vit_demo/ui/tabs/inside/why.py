@@ -5,6 +5,7 @@ far to trust that.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -32,7 +33,6 @@ from vit_demo.ui.tabs.inside.heat import (
 from vit_demo.ui.tabs.inside.scene import NO_PHOTO, Again, Look, Scene, look
 
 ID, TITLE = "why", "inside.why.title"
-BUTTONS = ["download", "fullscreen"]
 
 
 def build(tab: gr.Tab, scene: Scene) -> None:
@@ -70,7 +70,7 @@ def build(tab: gr.Tab, scene: Scene) -> None:
         pictures = [
             gr.Image(
                 interactive=False,
-                buttons=BUTTONS,
+                buttons=["download", "fullscreen"],
                 visible=number == 0,
                 elem_id=f"inside-why-map-{number}",
                 min_width=240,
@@ -101,7 +101,7 @@ def build(tab: gr.Tab, scene: Scene) -> None:
         Again(begin_again, pictures),
     )
     # Over the words alone: the pictures stay to be looked at meanwhile.
-    options = {
+    options: dict[str, Any] = {
         "api_visibility": "private",
         "show_progress": "full",
         "show_progress_on": method_words,
@@ -140,7 +140,9 @@ def show(photo: str | None, model: str, explained: str | None, versus: str | Non
     Outputs: the answer and what the method shows, in words; three pictures; where they are bright, in words;
     npz; the old check of the map, hidden.
     """
-    found = _found(photo, model)
+    if photo is None:
+        raise UserError(NO_PHOTO)
+    found = look(model, photo)
     if method not in METHODS:
         raise UserError("error.inside_tab.method")
     labels = found.classifier.labels
@@ -182,13 +184,17 @@ def _report(number: int, count: int):
     scene's wrapper in the wrong place.
     """
     progress = gr.Progress()
-    told = {"desc": say("inside.why.step", number=number + 1, maps=count), "unit": say("inside.places")}
+    told: dict[str, Any] = {
+        "desc": say("inside.why.step", number=number + 1, maps=count),
+        "unit": say("inside.places"),
+    }
     return lambda done, total: progress((done, total), **told)
 
 
 def _title(target: Target, labels: list[str], method: str) -> str:
     if not METHODS[method].for_class:
         return say("inside.why.cls_looks")
+    assert target.label is not None  # show names one in each
     name = label_title(labels[target.label])
     if target.against is None:
         return say("inside.why.for", name=name)
@@ -231,7 +237,9 @@ def _map_words(maps: list[np.ndarray], titles: list[str], method: str) -> list[s
     """For each map where it is bright; for signed maps, how much of the photo is below 0."""
     lines = []
     for values, title in zip(maps, titles):
-        line = [say_html("inside.why.place", title=title, place=place_words(np.maximum(values, 0)))]
+        line: list[str] = [
+            say_html("inside.why.place", title=title, place=place_words(np.maximum(values, 0)))
+        ]
         if method == "occlusion":
             line.append(say("inside.why.against", percent=percent(float((values < 0).mean()))))
         lines.append(" ".join(line))
