@@ -29,6 +29,7 @@ from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.internals.trace import capture_hidden
 from vit_demo.model.abstention import COVERAGE, Answers, abstention_of, fit
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.training.photos import batches
 from vit_demo.training.result.abstain import tally
 from vit_demo.training.result.calibration import BINS
@@ -90,7 +91,7 @@ def main() -> int:
 def measure(classifier: LeafClassifier, test: Dataset, other: Path, report: Report) -> None:
     """The claims for a model that was taught when to be silent."""
     fitted = abstention_of(classifier)
-    found = evaluate(classifier, test, layer=fitted.layer).at_temperature(fitted.temperature)
+    found = evaluate(classifier, test, readout=fitted.readout).at_temperature(fitted.temperature)
     counts = tally(fitted, found)
     report.share("test photos, made to answer: right", round(found.accuracy * found.n), found.n, FORCED)
     report.share("test photos, answered with a diagnosis: right", counts.right, counts.diagnosis, RIGHT)
@@ -102,8 +103,8 @@ def measure(classifier: LeafClassifier, test: Dataset, other: Path, report: Repo
         MOST_ERROR,
     )
     for kind in sorted(folder.name for folder in other.iterdir() if folder.is_dir()):
-        logits, features = classifier.logits_and_tokens(
-            [open_photo(path) for path in files(other / kind)], fitted.layer
+        logits, features = classifier.logits_and_features(
+            [open_photo(path) for path in files(other / kind)], fitted.readout
         )
         verdicts = [judged.verdict for judged in fitted.judge(logits.numpy(), features.numpy())]
         silent = len(verdicts) - verdicts.count("diagnosis")
@@ -125,7 +126,7 @@ Measure = Callable[[Answers], np.ndarray]
 
 
 def mahalanobis(train: Answers, validation: Answers) -> Measure:
-    known = fit(train, validation, 1.0, 1, range(train.logits.shape[1])).known
+    known = fit(train, validation, 1.0, Readout(1), range(train.logits.shape[1])).known
     return lambda answers: known.distances(answers.features)
 
 

@@ -142,7 +142,7 @@ def run(name: str, folder: Path, seed: int, options: argparse.Namespace) -> dict
         seconds = time.time() - began
         classifier = LeafClassifier.open(f"{place}/run", device="cpu")
         fitted = abstention_of(classifier)
-        found = evaluate(classifier, open_dataset(folder)["test"], layer=fitted.layer).at_temperature(
+        found = evaluate(classifier, open_dataset(folder)["test"], readout=fitted.readout).at_temperature(
             fitted.temperature
         )
         counts = tally(fitted, found)

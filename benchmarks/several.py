@@ -75,7 +75,7 @@ def main() -> int:
 def look(classifier: LeafClassifier, split: Dataset) -> Photos:
     """Ask the model once about each photo."""
     fitted = abstention_of(classifier)
-    found = evaluate(classifier, split, layer=fitted.layer)
+    found = evaluate(classifier, split, readout=fitted.readout)
     answers = []
     for judged in fitted.judge(found.logits, found.features):
         scores = dict(

@@ -19,7 +19,8 @@ from vit_demo.diagnose.similar import pictures_file, similar
 from vit_demo.model import neighbours
 from vit_demo.model.checkpoints import Checkpoint, inspect
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.model.neighbours import FILE, Pictures, layer_in, nearest
+from vit_demo.model.neighbours import FILE, Pictures, nearest, readout_in
+from vit_demo.model.readout import Pool, Readout
 
 LABELS = ("angular_leaf_spot", "bean_rust", "healthy")
 
@@ -40,7 +41,7 @@ def pictures() -> Pictures:
     # As in a ViT, one feature is much larger than the others.
     features = rng.normal(size=(50, 8)) * np.array([300, 1, 1, 2, 0.1, 1, 1, 0]) + 0.5
     return Pictures(
-        2,
+        Readout(2, Pool.PATCH_MEAN),
         features.astype(np.float32),
         rng.integers(0, 3, 50),
         [bytes([65 + number]) * (number + 1) for number in range(50)],
@@ -61,8 +62,10 @@ def run_folder(tiny_model: Path, tmp_path: Path) -> Path:
     shutil.copytree(tiny_model, folder / "model")
     classifier = LeafClassifier.open(folder, device="cpu")
     photos = [photo(seed) for seed in range(12)]
-    features = classifier.logits_and_tokens(photos, 2)[1].numpy()
-    Pictures(2, features, np.arange(12) % 3, [jpeg(one) for one in photos], LABELS).save(folder / FILE)
+    features = classifier.logits_and_features(photos, Readout(2))[1].numpy()
+    Pictures(Readout(2), features, np.arange(12) % 3, [jpeg(one) for one in photos], LABELS).save(
+        folder / FILE
+    )
     return folder
 
 
@@ -85,11 +88,11 @@ def test_the_nearest_are_those_of_the_smallest_angle_between_scaled_features(
     assert [one.jpeg for one in found] == [pictures.jpegs[row] for row in order]
     assert [one.label for one in found] == [LABELS[pictures.targets[row]] for row in order]
     np.testing.assert_allclose([one.distance for one in found], np.array(slowly)[order], atol=1e-9)
-    assert layer_in(file) == 2 and len(nearest(file, asked, 99)) == 50
+    assert readout_in(file) == Readout(2, Pool.PATCH_MEAN) and len(nearest(file, asked, 99)) == 50
 
 
 def test_features_beyond_half_precision_stay_numbers(tmp_path: Path) -> None:
-    Pictures(1, np.array([[1e6, 1.0], [-1.0, 1.0]], np.float32), [0, 1], [b"a", b"b"], LABELS).save(
+    Pictures(Readout(1), np.array([[1e6, 1.0], [-1.0, 1.0]], np.float32), [0, 1], [b"a", b"b"], LABELS).save(
         tmp_path / FILE
     )
     assert [one.jpeg for one in nearest(tmp_path / FILE, np.array([9e5, 1.0]), 2)] == [b"a", b"b"]
@@ -119,7 +122,7 @@ def test_what_is_broken_is_one_sentence(file: Path, refusal) -> None:
     file.write_bytes(whole)
     assert "another model" in refusal(nearest, file, np.ones(9), 3)
     file.unlink()
-    refusal(layer_in, file)
+    refusal(readout_in, file)
 
 
 def test_a_photo_that_it_learned_from_is_most_like_itself(run_folder: Path) -> None:
@@ -134,12 +137,14 @@ def test_a_photo_that_it_learned_from_is_most_like_itself(run_folder: Path) -> N
 
 
 def test_a_run_whose_file_has_no_pictures_shows_no_photos_of_others(run_folder: Path, refusal) -> None:
-    Pictures(2, np.ones((3, 32), np.float32), [0, 1, 2], [], LABELS).save(run_folder / FILE)
+    Pictures(Readout(2), np.ones((3, 32), np.float32), [0, 1, 2], [], LABELS).save(run_folder / FILE)
     assert "is broken" in refusal(similar, LeafClassifier.open(run_folder, device="cpu"), photo(0))
 
 
 def test_pictures_of_a_deeper_model_are_refused(run_folder: Path, refusal) -> None:
-    Pictures(9, np.ones((3, 32), np.float32), [0, 1, 2], [b"a", b"b", b"c"], LABELS).save(run_folder / FILE)
+    Pictures(Readout(9), np.ones((3, 32), np.float32), [0, 1, 2], [b"a", b"b", b"c"], LABELS).save(
+        run_folder / FILE
+    )
     assert "another model" in refusal(similar, LeafClassifier.open(run_folder, device="cpu"), photo(0))
 
 

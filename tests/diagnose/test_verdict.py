@@ -24,8 +24,9 @@ from vit_demo.model import classifier as vit
 from vit_demo.model.abstention import Abstention, Answers, abstention_of, fit
 from vit_demo.model.checkpoints import ABSTENTION
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 
-LAYER = 1
+READOUT = Readout(1)
 VERDICTS = ("diagnosis", "unsure", "not_known")
 
 
@@ -54,13 +55,13 @@ def folder(tiny_model: Path, tmp_path: Path) -> Path:
     classifier = LeafClassifier.open(folder, device="cpu")
     answers = []
     for seed in (0, 1):
-        logits, tokens = classifier.logits_and_tokens(pictures(90, seed), LAYER)
+        logits, tokens = classifier.logits_and_features(pictures(90, seed), READOUT)
         answers.append(
             Answers(
                 logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy() if seed else np.arange(90) % 3
             )
         )
-    fit(*answers, 2.0, LAYER, classifier.labels).save(folder)
+    fit(*answers, 2.0, READOUT, classifier.labels).save(folder)
     return folder
 
 
@@ -71,7 +72,7 @@ def classifier(folder: Path) -> LeafClassifier:
 
 def test_the_fields_are_what_was_fitted_says(classifier: LeafClassifier) -> None:
     fitted, photos = abstention_of(classifier), [*pictures(30, 7), *pictures(10, 8, spread=120)]
-    logits, tokens = classifier.logits_and_tokens(photos, LAYER)
+    logits, tokens = classifier.logits_and_features(photos, READOUT)
     seen = set()
     for photo, judged in zip(photos, fitted.judge(logits.numpy(), tokens.numpy())):
         answer = diagnose(classifier, photo)
@@ -109,7 +110,7 @@ def test_files_get_the_same_verdicts(classifier: LeafClassifier, tmp_path: Path)
 def test_a_model_taught_anew_is_believed_anew(classifier: LeafClassifier, folder: Path) -> None:
     photo = pictures(1, 11)[0]
     assert diagnose(classifier, photo).temperature == 2.0
-    Abstention(LAYER, 3.0, tuple(classifier.labels), None, None).save(folder)
+    Abstention(READOUT, 3.0, tuple(classifier.labels), None, None).save(folder)
     os.utime(folder / ABSTENTION, ns=(1, 1))  # as after some time, even on a clock that ticks slowly
     assert (diagnose(classifier, photo).temperature, diagnose(classifier, photo).distance) == (3.0, None)
     (folder / ABSTENTION).unlink()
@@ -119,7 +120,7 @@ def test_a_model_taught_anew_is_believed_anew(classifier: LeafClassifier, folder
 def test_the_file_of_another_model_is_told_and_not_used(
     classifier: LeafClassifier, folder: Path, refusal
 ) -> None:
-    Abstention(LAYER, 1.0, ("other", "classes"), None, None).save(folder)
+    Abstention(READOUT, 1.0, ("other", "classes"), None, None).save(folder)
     os.utime(folder / ABSTENTION, ns=(2, 2))
     assert "belongs to another model" in refusal(diagnose, classifier, pictures(1, 12)[0])
 
@@ -177,14 +178,14 @@ def test_predict_prints_it(folder: Path, tmp_path: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize("layer", [1, 2])
 def test_tokens_are_those_of_transformers(classifier: LeafClassifier, layer: int) -> None:
     photos = pictures(20, 14)
-    logits, tokens = classifier.logits_and_tokens(photos, layer)
+    logits, tokens = classifier.logits_and_features(photos, Readout(layer))
     with torch.inference_mode():
         expected = classifier.model(classifier.preprocess(photos), output_hidden_states=True).hidden_states[
             layer
         ][:, 0]
     torch.testing.assert_close(tokens, expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(logits, classifier.logits(photos), atol=1e-4, rtol=1e-4)
-    assert [len(part) for part in classifier.logits_and_tokens([], layer)] == [0, 0]
+    assert [len(part) for part in classifier.logits_and_features([], Readout(layer))] == [0, 0]
 
 
 @pytest.mark.parametrize(("hybrid", "side"), [("new", 32), (None, 48)])
@@ -195,11 +196,11 @@ def test_a_hybrid_and_another_size_can_be_taught_too(
     made.processor.size = {"height": side, "width": side}
     made.save(tmp_path)
     classifier = LeafClassifier.open(tmp_path, device="cpu")
-    own = [classifier.logits_and_tokens(pictures(60, seed), 2) for seed in (16, 17)]
+    own = [classifier.logits_and_features(pictures(60, seed), Readout(2)) for seed in (16, 17)]
     train, validation = (
         Answers(logits.numpy(), tokens.numpy(), logits.argmax(dim=1).numpy()) for logits, tokens in own
     )
-    fit(train, validation, 1.0, 2, classifier.labels).save(tmp_path)
+    fit(train, validation, 1.0, Readout(2), classifier.labels).save(tmp_path)
     answers = [diagnose(classifier, photo) for photo in pictures(60, 17)]
     assert sum(answer.verdict != "not_known" for answer in answers) in (
         57,
@@ -211,10 +212,10 @@ def test_a_hybrid_and_another_size_can_be_taught_too(
 
 def test_visitors_at_the_same_time_get_their_own_photos(classifier: LeafClassifier) -> None:
     photos, found = pictures(8, 15), {}
-    alone = [classifier.logits_and_tokens([photo], LAYER)[1] for photo in photos]
+    alone = [classifier.logits_and_features([photo], READOUT)[1] for photo in photos]
 
     def visit(number: int) -> None:
-        found[number] = [classifier.logits_and_tokens([photos[number]], LAYER)[1] for _ in range(20)]
+        found[number] = [classifier.logits_and_features([photos[number]], READOUT)[1] for _ in range(20)]
 
     visitors = [threading.Thread(target=visit, args=(number,)) for number in range(len(photos))]
     for visitor in visitors:

@@ -31,12 +31,13 @@ from vit_demo.export.onnx import (
 )
 from vit_demo.model.abstention import Abstention, abstention_of
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Pool, Readout
 from vit_demo.training.result.evaluation import evaluate
 
 pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 # Of a model with two blocks.
-LAYER = 2
+READOUT = Readout(2, Pool.PATCH_MEAN)
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +73,7 @@ def test_fp32_is_torch_for_any_number_of_photos(
         str(exported[0] / "model.onnx"), providers=["CPUExecutionProvider"]
     )
     logits, tokens = session.run(
-        ["logits", "cls_token"], {"pixel_values": classifier.normalise(photos).numpy()}
+        ["logits", "patch_mean"], {"pixel_values": classifier.normalise(photos).numpy()}
     )
     with torch.no_grad():
         wanted = classifier.model(classifier.normalise(photos), output_hidden_states=True)
@@ -80,7 +81,7 @@ def test_fp32_is_torch_for_any_number_of_photos(
         blocks = classifier.model.vit.layers
         before = blocks[1](wanted.hidden_states[1])
     assert np.abs(logits - wanted.logits.numpy()).max() < 1e-4
-    assert np.abs(tokens - before[:, 0].numpy()).max() < 1e-4
+    assert np.abs(tokens - before[:, 1:].mean(dim=1).numpy()).max() < 1e-4
 
 
 def test_int8_is_near_and_smaller(classifier: LeafClassifier, exported: tuple[Path, About]) -> None:
@@ -88,7 +89,7 @@ def test_int8_is_near_and_smaller(classifier: LeafClassifier, exported: tuple[Pa
     photos = photos_of(classifier, 16)
     engine = engines_of_export(classifier, folder)["onnx-int8"]
     wanted = classifier.model(classifier.normalise(photos)).logits.detach()
-    found = engine.logits_and_tokens(photos, LAYER)[0]
+    found = engine.logits_and_features(photos, READOUT)[0]
     assert 0 < float((found - wanted).abs().max()) < 0.2 * float(wanted.abs().max())
     assert (
         about.bytes["onnx-int8"] < about.bytes["onnx"]
@@ -111,7 +112,9 @@ def test_all_that_is_needed_lies_beside_it(classifier: LeafClassifier, exported:
     assert json.loads((folder / "config.json").read_text())["id2label"] == {
         str(number): label for number, label in enumerate(classifier.labels)
     }
-    assert read_about(folder) == about and about.layer == LAYER and about.weights == fingerprint(classifier)
+    assert (
+        read_about(folder) == about and about.readout == READOUT and about.weights == fingerprint(classifier)
+    )
     assert [path.name for path in folder.parent.iterdir()] == ["leaf"]
 
 
@@ -186,7 +189,7 @@ def test_a_hybrid(tiny_model: Path, tmp_path: Path) -> None:
     hybrid = LeafClassifier.open(tmp_path / "hybrid", device="cpu")
     about = export(hybrid, tmp_path / "out")
     photos = photos_of(hybrid, 4)
-    found = engines_of_export(hybrid, tmp_path / "out")["onnx"].logits_and_tokens(photos, about.layer)[0]
+    found = engines_of_export(hybrid, tmp_path / "out")["onnx"].logits_and_features(photos, about.readout)[0]
     assert np.abs(found.numpy() - hybrid.model(hybrid.normalise(photos)).logits.detach().numpy()).max() < 1e-4
 
 
@@ -216,7 +219,9 @@ def test_the_export_beside_a_model_is_used(
     assert not home.exists()
     photos = photos_of(opened, 2)
     assert torch.allclose(
-        engine.logits_and_tokens(photos, LAYER)[0], opened.model(opened.normalise(photos)).logits, atol=1e-4
+        engine.logits_and_features(photos, READOUT)[0],
+        opened.model(opened.normalise(photos)).logits,
+        atol=1e-4,
     )
 
 
@@ -225,7 +230,7 @@ def test_export_and_predict_by_command(
 ) -> None:
     model = tmp_path / "model"
     shutil.copytree(classifier.checkpoint.folder, model)
-    Abstention(LAYER, 1.5, tuple(classifier.labels), None, None).save(model)
+    Abstention(READOUT, 1.5, tuple(classifier.labels), None, None).save(model)
     assert (
         cli.main(
             ["export", "--model", str(model), "--out", str(tmp_path / "leaf"), "--json", "--device", "cpu"]
@@ -277,7 +282,7 @@ def test_an_export_is_a_model_by_itself(
     """
     model, folder = tmp_path / "model", tmp_path / "leaf"
     shutil.copytree(classifier.checkpoint.folder, model)
-    Abstention(LAYER, 1.5, tuple(classifier.labels), None, None).save(model)
+    Abstention(READOUT, 1.5, tuple(classifier.labels), None, None).save(model)
     Image.new("RGB", (60, 40), (30, 140, 50)).save(tmp_path / "leaf.png")
 
     def told(*command: str, model: Path = folder) -> dict:
@@ -341,8 +346,8 @@ def test_each_engine_is_scored_by_its_own_file(
     rows = compare(
         classifier,
         tmp_path / "leaf",
-        lambda model, name, layer: (
-            asked.append(name) or evaluate(model, open_dataset(test)["test"], layer=layer)
+        lambda model, name, readout: (
+            asked.append(name) or evaluate(model, open_dataset(test)["test"], readout=readout)
         ),
     )
     assert asked == list(rows) == ["torch", "onnx", "onnx-int8"]
@@ -364,11 +369,14 @@ def test_each_engine_is_as_silent_as_torch_on_leaves(home: Path) -> None:
         classifier.resize([test[row]["image"] for row in range(0, 128, 11)]),
         abstention_of(classifier),
     )
-    logits, tokens = classifier.logits_and_tokens(photos, fitted.layer)
+    logits, tokens = classifier.logits_and_features(photos, fitted.readout)
     wanted = fitted.judge(logits.numpy(), tokens.numpy())
     for name in ("onnx", "onnx-int8"):
         found = fitted.judge(
-            *(part.numpy() for part in open_engine(classifier, name).logits_and_tokens(photos, fitted.layer))
+            *(
+                part.numpy()
+                for part in open_engine(classifier, name).logits_and_features(photos, fitted.readout)
+            )
         )
         far = [abs(one.distance / other.distance - 1) for one, other in zip(found, wanted)]
         assert max(far) < 0.1, (name, far)

@@ -23,14 +23,15 @@ from vit_demo.model.abstention import (
     Judgement,
     calibrated,
     fit,
-    layer_of,
     load,
     prediction_set,
 )
 from vit_demo.model.checkpoints import ABSTENTION
+from vit_demo.model.readout import Pool, Readout, readout_of
 
 LABELS = ("blue", "green", "red")
 WIDTH, BLOCKS, LAYER = 6, 12, 9
+READOUT = Readout(LAYER, Pool.PATCH_MEAN)
 
 
 def drawn(rng: np.random.Generator, count: int, shift: float = 0.0, sharpness: float = 3.0) -> Answers:
@@ -56,7 +57,7 @@ def validation() -> Answers:
 
 @pytest.fixture(scope="module")
 def fitted(train: Answers, validation: Answers) -> Abstention:
-    return fit(train, validation, 1.5, LAYER, LABELS)
+    return fit(train, validation, 1.5, READOUT, LABELS)
 
 
 # The distance
@@ -102,7 +103,11 @@ def test_the_radius_holds_as_many_validation_photos_as_it_should(
 def test_a_class_without_photos_has_no_place(train: Answers, validation: Answers) -> None:
     some = train.targets != 1
     found = fit(
-        Answers(train.logits[some], train.features[some], train.targets[some]), validation, 1.0, LAYER, LABELS
+        Answers(train.logits[some], train.features[some], train.targets[some]),
+        validation,
+        1.0,
+        READOUT,
+        LABELS,
     ).known
     assert found.centres.shape == (2, WIDTH)
     other = validation.targets == 1
@@ -117,7 +122,7 @@ def test_units_of_a_feature_change_nothing(fitted: Abstention, train: Answers, v
         Answers(train.logits, train.features * units, train.targets),
         Answers(validation.logits, validation.features * units, validation.targets),
         1.5,
-        LAYER,
+        READOUT,
         LABELS,
     )
     np.testing.assert_allclose(
@@ -147,7 +152,7 @@ def test_a_feature_that_never_varies_does_no_harm(train: Answers, validation: An
             answers.targets,
         )
 
-    found = fit(still(train), still(validation), 1.0, LAYER, LABELS).known
+    found = fit(still(train), still(validation), 1.0, READOUT, LABELS).known
     assert np.isfinite(found.distances(still(validation).features)).all()
 
 
@@ -161,7 +166,7 @@ def test_new_photos_are_covered_as_promised() -> None:
     inside, within, shares = [], [], []
     for seed in range(300):
         rng = np.random.default_rng(seed)
-        found = fit(drawn(rng, 60), drawn(rng, 40), 1.0, LAYER, LABELS)
+        found = fit(drawn(rng, 60), drawn(rng, 40), 1.0, READOUT, LABELS)
         new = drawn(rng, 200)
         probabilities = calibrated(new.logits, 1.0)
         inside.append(
@@ -235,7 +240,7 @@ def test_no_photo_no_judgement(fitted: Abstention) -> None:
 
 @pytest.mark.parametrize(("count", "enough"), [(FEWEST - 1, False), (FEWEST, True)])
 def test_too_few_validation_photos_promise_nothing(train: Answers, count: int, enough: bool) -> None:
-    found = fit(train, drawn(np.random.default_rng(5), count), 1.0, LAYER, LABELS)
+    found = fit(train, drawn(np.random.default_rng(5), count), 1.0, READOUT, LABELS)
     assert (found.least is not None, found.known is not None) == (enough, enough)
     (judged,) = found.judge(np.array([[9.0, 0, 0]]), train.features[:1])
     assert (
@@ -246,14 +251,18 @@ def test_too_few_validation_photos_promise_nothing(train: Answers, count: int, e
 
 
 def test_too_few_train_photos_give_no_distance(validation: Answers) -> None:
-    found = fit(drawn(np.random.default_rng(6), 20), validation, 1.0, LAYER, LABELS)
+    found = fit(drawn(np.random.default_rng(6), 20), validation, 1.0, READOUT, LABELS)
     assert found.known is None and found.least is not None
 
 
 def test_train_photos_that_are_all_alike_give_no_distance(train: Answers, validation: Answers) -> None:
     assert (
         fit(
-            Answers(train.logits, np.ones_like(train.features), train.targets), validation, 1.0, LAYER, LABELS
+            Answers(train.logits, np.ones_like(train.features), train.targets),
+            validation,
+            1.0,
+            READOUT,
+            LABELS,
         ).known
         is None
     )
@@ -261,7 +270,7 @@ def test_train_photos_that_are_all_alike_give_no_distance(train: Answers, valida
 
 @pytest.mark.parametrize(("blocks", "layer"), [(12, 9), (24, 18), (2, 2), (1, 1), (6, 4)])
 def test_three_quarters_up(blocks: int, layer: int) -> None:
-    assert layer_of(blocks) == layer
+    assert readout_of(blocks) == Readout(layer, Pool.PATCH_MEAN)
 
 
 # Kept beside the model
@@ -281,8 +290,8 @@ def folder(fitted: Abstention, tmp_path: Path) -> Path:
 
 def test_what_was_saved_says_the_same(fitted: Abstention, folder: Path, validation: Answers) -> None:
     back = opened(folder)
-    assert (back.layer, back.temperature, back.labels, back.least, back.known.radius) == (
-        LAYER,
+    assert (back.readout, back.temperature, back.labels, back.least, back.known.radius) == (
+        READOUT,
         1.5,
         LABELS,
         fitted.least,
@@ -316,8 +325,8 @@ def test_nothing_fitted_is_no_mistake(tmp_path: Path) -> None:
 
 
 def test_too_few_photos_come_back_as_such(train: Answers, tmp_path: Path) -> None:
-    fit(train, drawn(np.random.default_rng(5), 4), 2.0, LAYER, LABELS).save(tmp_path)
-    assert opened(tmp_path) == Abstention(LAYER, 2.0, LABELS, None, None)
+    fit(train, drawn(np.random.default_rng(5), 4), 2.0, READOUT, LABELS).save(tmp_path)
+    assert opened(tmp_path) == Abstention(READOUT, 2.0, LABELS, None, None)
 
 
 @pytest.mark.parametrize(
@@ -343,11 +352,29 @@ def test_a_file_that_was_cut_is_refused(folder: Path, refusal) -> None:
 GOOD = {"layer": LAYER, "temperature": 1.5, "labels": LABELS, "least": 0.5, "radius": 2.0}
 
 
+def test_a_file_of_an_earlier_version_is_of_the_cls_token(folder: Path) -> None:
+    arrays = load_file(folder / ABSTENTION)
+    metadata = {"format": "vit_demo abstention 1", "numbers": json.dumps(GOOD)}
+    save_file(arrays, folder / ABSTENTION, metadata=metadata)
+    assert opened(folder).readout == Readout(LAYER, Pool.CLS)
+
+
+def test_changed_copies_do_not_make_up_for_photos() -> None:
+    """Of 10 photos with 3 copies each nothing can be promised; of 40 photos without copies it can."""
+    rng = np.random.default_rng(8)
+    train, few = drawn(rng, 60), drawn(rng, 40)
+    copied = Answers(few.logits, few.features, few.targets, copies=30)
+    with_copies, without = (fit(train, answers, 1.0, READOUT, LABELS) for answers in (copied, few))
+    assert with_copies.least is None and with_copies.known is None
+    assert without.least is not None and without.known is not None
+
+
 @pytest.mark.parametrize(
     "change",
     [
         {"layer": 0},
         {"layer": "many"},
+        {"pool": "corner"},
         {"temperature": 0},
         {"temperature": float("nan")},
         {"temperature": float("inf")},

@@ -19,9 +19,10 @@ from vit_demo.diagnose.diagnosis import Refusal, diagnose, diagnose_files
 from vit_demo.diagnose.memory_budget import MemoryBudget, bytes_to_open
 from vit_demo.model import classifier as vit
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.model.runtimes import OnnxEngine, engine_of
 
-LAYER = 1
+READOUT = Readout(1)
 
 
 def test_the_real_diagnosis_is_the_same(in_bf16: None, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,7 +48,7 @@ def test_the_classifier_itself_where_bf16_is_emulated_or_the_size_is_another(
     monkeypatch.setattr(vit, "bf16_is_faster", lambda device_type: True)
     tiny.processor.size = {"height": 48, "width": 48}
     assert engine_of(tiny) is tiny
-    assert tiny.logits_and_tokens(photos_of(tiny, 1), LAYER)[0].shape == (1, 3)
+    assert tiny.logits_and_features(photos_of(tiny, 1), READOUT)[0].shape == (1, 3)
 
 
 def test_files_side_by_side_are_answered_in_order_as_each_alone(
@@ -96,7 +97,7 @@ def test_whoever_wants_no_more_answers_ends_the_threads(
 def test_a_file_that_is_no_model(tiny: LeafClassifier, tmp_path: Path, refusal: Callable[..., str]) -> None:
     pytest.importorskip("onnxruntime")
     (tmp_path / "model.onnx").write_bytes(b"nothing")
-    assert "cannot be read" in refusal(OnnxEngine, tmp_path / "model.onnx", LAYER, tiny)
+    assert "cannot be read" in refusal(OnnxEngine, tmp_path / "model.onnx", READOUT, tiny)
 
 
 def test_huge_photos_are_opened_one_at_a_time(

@@ -16,8 +16,8 @@ ABOUT = """Fit when a model should say "unsure" or "not known", and write it as 
 beside its weights.
 
 The temperature, the limit of the prediction sets and the limit of the distance are set on the validation
-photos, the distance is to the train photos; give those that the model learned from. A fine-tune does the
-same at its end. Test photos are only counted."""
+photos and on copies of them as other cameras might have taken them; the distance is to the train photos; give
+those that the model learned from. A fine-tune does the same at its end. Test photos are only counted."""
 
 
 def add(parser: argparse.ArgumentParser) -> None:
@@ -37,9 +37,8 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _calibrate(options: argparse.Namespace) -> None:
     from vit_demo.data.normalise import merge_train
     from vit_demo.data.open.sources import open_dataset
-    from vit_demo.model.abstention import layer_of
-    from vit_demo.training.result.abstain import fit_abstention, tally
-    from vit_demo.training.result.calibration import fit_temperature
+    from vit_demo.model.readout import readout_of
+    from vit_demo.training.result.abstain import calibrate, fit_abstention, tally
     from vit_demo.training.result.evaluation import evaluate
 
     classifier = open_model(options)
@@ -48,12 +47,14 @@ def _calibrate(options: argparse.Namespace) -> None:
     data = open_dataset(options.data, options.data_revision)
     if options.extra_data:
         data = merge_train(data, open_dataset(options.extra_data))
-    line, layer = Line(), layer_of(classifier.blocks)
-    validation, test = (
-        evaluate(classifier, data[split], functools.partial(line, f"Scoring {split} photos"), layer)
+    line, readout = Line(), readout_of(classifier.blocks)
+    found, test = (
+        evaluate(classifier, data[split], functools.partial(line, f"Scoring {split} photos"), readout)
         for split in ("validation", "test")
     )
-    validation = validation.at_temperature(fit_temperature(validation.logits, validation.targets))
+    validation = calibrate(
+        classifier, data["validation"], found, functools.partial(line, "Looking at changed copies")
+    )
     abstention = fit_abstention(
         classifier,
         data["train"],
@@ -66,9 +67,8 @@ def _calibrate(options: argparse.Namespace) -> None:
         raise UserError(
             "error.cli.calibrate_unwritten", model=classifier.checkpoint.name, reason=error.strerror
         ) from None
-    counts = {
-        split: tally(abstention, found) for split, found in (("validation", validation), ("test", test))
-    }
+    scored = {"validation": validation.evaluation, "test": test}
+    counts = {split: tally(abstention, found) for split, found in scored.items()}
     if options.json:
         print(
             json.dumps(

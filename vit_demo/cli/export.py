@@ -49,8 +49,8 @@ def _export(options: argparse.Namespace) -> None:
     rows = compare(
         classifier,
         options.out,
-        lambda asked, name, layer: evaluate(
-            asked, test, lambda done, total: line(f"Scoring test photos with {name}", done, total), layer
+        lambda asked, name, readout: evaluate(
+            asked, test, lambda done, total: line(f"Scoring test photos with {name}", done, total), readout
         ),
     )
     if options.json:

@@ -130,13 +130,13 @@ def _evaluate(options: argparse.Namespace) -> None:
     from vit_demo.training.result.evaluation import evaluate
 
     data = open_dataset(options.data, options.data_revision)[options.split]
-    classifier, layer = open_model(options), None
+    classifier, readout = open_model(options), None
     if options.engine != "torch":
         from vit_demo.export.onnx import exported
 
         classifier = exported(classifier, options.engine)
-        layer = classifier.layer
-    result = evaluate(classifier, data, layer=layer)
+        readout = classifier.readout
+    result = evaluate(classifier, data, readout=readout)
     if result.broken:
         print(f"{result.broken} photos cannot be read and do not count.", file=sys.stderr)
     if options.json:

@@ -206,7 +206,7 @@ def _diagnoses(
             Diagnosis(name, *_ranked(classifier.labels, row))
             for name, row in zip(names, engine.probabilities(photos).double().tolist())
         ]
-    logits, features = engine.logits_and_tokens(photos, fitted.layer)
+    logits, features = engine.logits_and_features(photos, fitted.readout)
     answers = []
     for name, found in zip(names, fitted.judge(logits.numpy(), features.numpy())):
         chosen = [classifier.labels[index] for index in found.prediction_set]

@@ -43,7 +43,7 @@ def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
     """The three pictures that this photo is most like, the most alike first; none where the model has no
     pictures.
 
-    Alike is a small angle between the [CLS] tokens three quarters up the encoder.
+    Alike is a small angle between what the model sees of both three quarters up its encoder.
     Raises UserError where the pictures are broken or belong to another model.
     """
     file = pictures_file(classifier.checkpoint)
@@ -59,10 +59,10 @@ def similar(classifier: LeafClassifier, photo: Image.Image) -> list[Neighbour]:
 
 
 def _nearest(classifier: LeafClassifier, photo: Image.Image, file: Path) -> list[Neighbour]:
-    layer = neighbours.layer_in(file)
-    if not 1 <= layer <= classifier.blocks:
+    readout = neighbours.readout_in(file)
+    if not 1 <= readout.layer <= classifier.blocks:
         raise neighbours.broken()
-    _, features = classifier.logits_and_tokens([photo], layer)
+    _, features = classifier.logits_and_features([photo], readout)
     found = neighbours.nearest(file, features[0].numpy(), COUNT)
     if file != settings.EMBEDDED_SIMILAR and not all(one.jpeg for one in found):
         raise neighbours.broken()

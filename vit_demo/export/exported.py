@@ -16,6 +16,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.model import hybrid
 from vit_demo.model.checkpoints import Checkpoint
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.model.runtimes import OnnxEngine
 
 
@@ -25,11 +26,11 @@ class ExportedClassifier(LeafClassifier):
 
     ``model`` has the shape alone (on torch's meta device): nothing that needs weights can be asked of it.
     checkpoint: the folder of the export, as ``checkpoints.locate_export`` found it. file: the model in it.
-    layer: whose [CLS] token it gives. Raises UserError where the files do not fit together, or onnxruntime is
+    readout: whose features it gives. Raises UserError where the files do not fit together, or onnxruntime is
     not installed.
     """
 
-    def __init__(self, checkpoint: Checkpoint, file: Path, layer: int):
+    def __init__(self, checkpoint: Checkpoint, file: Path, readout: Readout):
         configured, kind = (ViTConfig, ViTForImageClassification)
         if checkpoint.is_hybrid:
             configured, kind = (hybrid.HybridViTConfig, hybrid.HybridViTForImageClassification)
@@ -41,7 +42,7 @@ class ExportedClassifier(LeafClassifier):
             raise UserError("error.export.files", name=checkpoint.name, error=type(error).__name__) from error
         super().__init__(model, processor, checkpoint)
         self._try_processor()
-        self.layer, self._engine = layer, OnnxEngine(file, layer, self)
+        self.readout, self._engine = readout, OnnxEngine(file, readout, self)
 
     @property
     def device(self) -> torch.device:
@@ -49,15 +50,15 @@ class ExportedClassifier(LeafClassifier):
         return torch.device("cpu")
 
     def logits(self, photos: Sequence[Image.Image] | Tensor, batch_size: int = 16) -> Tensor:
-        return self.logits_and_tokens(photos, self.layer, batch_size)[0]
+        return self.logits_and_features(photos, self.readout, batch_size)[0]
 
-    def logits_and_tokens(
-        self, photos: Sequence[Image.Image] | Tensor, layer: int, batch_size: int = 16
+    def logits_and_features(
+        self, photos: Sequence[Image.Image] | Tensor, readout: Readout, batch_size: int = 16
     ) -> tuple[Tensor, Tensor]:
-        """As of any other, of the one layer that was exported."""
+        """As of any other, of the one readout that was exported."""
         if not isinstance(photos, Tensor):
             photos = self.resize(photos)
         logits, tokens = zip(
-            *(self._engine.logits_and_tokens(batch, layer) for batch in photos.split(batch_size))
+            *(self._engine.logits_and_features(batch, readout) for batch in photos.split(batch_size))
         )
         return torch.cat(logits), torch.cat(tokens)

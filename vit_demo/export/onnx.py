@@ -3,7 +3,7 @@
 An export is a folder with ``model.onnx``, ``model-int8.onnx`` (weights of the products quantised by channel,
 activations as they come: "dynamic"), the processor's numbers, the labels, when to be silent, the notes, and a
 README that tells how to use them with onnxruntime alone. Both models take ``pixel_values`` and give
-``logits`` and ``cls_token``, what ``abstention`` judges.
+``logits`` and the features that ``abstention`` judges.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from torch import Tensor, nn
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.export.exported import ExportedClassifier
-from vit_demo.model import abstention
 from vit_demo.model.abstention import abstention_of
 from vit_demo.model.checkpoints import ABSTENTION, EXPORT, locate_export
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.model.runtimes import FILES, Engine, OnnxEngine, engine_of, onnxruntime
+from vit_demo.model.readout import Pool, Readout, readout_of
+from vit_demo.model.runtimes import FILES, OUTPUTS, Engine, OnnxEngine, engine_of, onnxruntime
 
 # By this file a folder is known to be an export.
 ABOUT = EXPORT
@@ -53,7 +53,8 @@ README = Path(__file__).with_name("export_readme.md")
 class About:
     """What is known of an export.
 
-    weights: stand for the weights it was made from. layer: ``cls_token`` is after so many blocks. difference,
+    weights: stand for the weights it was made from. layer, pool: of the readout whose features it gives.
+    difference,
     difference_int8: the largest one of a logit from torch's in fp32, over the photos it was checked with.
     bytes: of each model file, by engine.
     """
@@ -64,24 +65,29 @@ class About:
     difference_int8: float
     bytes: dict[str, int]
     format: str = FORMAT
+    pool: Pool = Pool.CLS
+
+    @property
+    def readout(self) -> Readout:
+        return Readout(self.layer, Pool(self.pool))
 
 
 class _Answers(nn.Module):
-    """Pixels (B, 3, H, W) to logits (B, C) and the [CLS] token after ``layer`` blocks (B, D)."""
+    """Pixels (B, 3, H, W) to logits (B, C) and the features of a readout (B, D)."""
 
-    def __init__(self, classifier: LeafClassifier, layer: int):
+    def __init__(self, classifier: LeafClassifier, readout: Readout):
         super().__init__()
-        self.model, self.layer = classifier.model, layer
+        self.model, self.readout = classifier.model, readout
 
     def forward(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
         vit = self.model.vit
         tokens = vit.embeddings(pixel_values)
-        kept = tokens[:, 0]
+        features = tokens[:, 0]
         for number, block in enumerate(vit.layers, start=1):
             tokens = block(tokens)
-            if number == self.layer:
-                kept = tokens[:, 0]
-        return self.model.classifier(vit.layernorm(tokens)[:, 0]), kept
+            if number == self.readout.layer:
+                features = self.readout.of(tokens)
+        return self.model.classifier(vit.layernorm(tokens)[:, 0]), features
 
 
 def export(classifier: LeafClassifier, folder: Path) -> About:
@@ -119,25 +125,30 @@ def _on_cpu(classifier: LeafClassifier) -> LeafClassifier:
 
 
 def _write(classifier: LeafClassifier, folder: Path) -> About:
-    layer = _layer(classifier)
+    readout = _readout(classifier)
     files = {engine: folder / name for engine, name in FILES.items()}
-    _trace(classifier, layer, files["onnx"])
+    _trace(classifier, readout, files["onnx"])
     _quantise(files["onnx"], files["onnx-int8"])
     photos = _noise(classifier, 5)
     with torch.inference_mode():
         wanted = classifier.forward(classifier.normalise(photos)).float().cpu()
     difference, difference_int8 = (
-        float((OnnxEngine(file, layer, classifier).logits_and_tokens(photos, layer)[0] - wanted).abs().max())
+        float(
+            (OnnxEngine(file, readout, classifier).logits_and_features(photos, readout)[0] - wanted)
+            .abs()
+            .max()
+        )
         for file in files.values()
     )
     if not difference <= TOLERANCE:
         raise UserError("error.export.differs", difference=difference)
     about = About(
         fingerprint(classifier),
-        layer,
+        readout.layer,
         difference,
         difference_int8,
         {engine: file.stat().st_size for engine, file in files.items()},
+        pool=readout.pool,
     )
     (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
     classifier.processor.save_pretrained(folder)
@@ -149,10 +160,10 @@ def _write(classifier: LeafClassifier, folder: Path) -> About:
     return about
 
 
-def _trace(classifier: LeafClassifier, layer: int, file: Path) -> None:
+def _trace(classifier: LeafClassifier, readout: Readout, file: Path) -> None:
     """Write the fp32 model, for any number of photos; the exporter follows a forward of two."""
     two = classifier.normalise(_noise(classifier, 2))
-    names = ["logits", "cls_token"]
+    names = ["logits", OUTPUTS[readout.pool]]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             # That this exporter is the older one, and that sizes in the model's own checks become fixed,
@@ -160,7 +171,7 @@ def _trace(classifier: LeafClassifier, layer: int, file: Path) -> None:
             warnings.simplefilter("ignore")
             # The newer one needs another package and takes ten times as long, for the same graph.
             torch.onnx.export(
-                _Answers(classifier, layer).eval(),
+                _Answers(classifier, readout).eval(),
                 (two,),
                 str(file),
                 input_names=["pixel_values"],
@@ -185,7 +196,7 @@ def _quantise(file: Path, quantised: Path) -> None:
     fp32.
 
     So do the products after each activation: its few large values would leave one scale for all photos and
-    tokens too coarse, which costs no class but moves the [CLS] token, so that every photo would be called not
+    tokens too coarse, which costs no class but moves the features, so that every photo would be called not
     known.
     """
     import onnx
@@ -273,7 +284,7 @@ def open_engine(classifier: LeafClassifier, name: str) -> Engine:
     if name not in FILES:
         return engine_of(classifier)
     folder = folder_of_export(classifier)
-    return OnnxEngine(folder / FILES[name], read_about(folder).layer, classifier)
+    return OnnxEngine(folder / FILES[name], read_about(folder).readout, classifier)
 
 
 def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
@@ -294,7 +305,7 @@ def open_export(folder: Path, name: str) -> ExportedClassifier:
     found, about = locate_export(folder), read_about(folder)
     if found is None or about is None or about.format != FORMAT:
         raise UserError("error.export.version", folder=str(folder))
-    return ExportedClassifier(found, found.folder / FILES[name], about.layer)
+    return ExportedClassifier(found, found.folder / FILES[name], about.readout)
 
 
 def folder_of_export(classifier: LeafClassifier) -> Path:
@@ -307,7 +318,7 @@ def folder_of_export(classifier: LeafClassifier) -> Path:
             about
             and about.format == FORMAT
             and about.weights == weights
-            and about.layer == _layer(classifier)
+            and about.readout == _readout(classifier)
         ):
             return folder
     export(classifier, kept)
@@ -328,9 +339,9 @@ def pack(folder: Path, file: Path) -> None:
         raise UserError("error.export.zip", error=error.strerror) from None
 
 
-def _layer(classifier: LeafClassifier) -> int:
+def _readout(classifier: LeafClassifier) -> Readout:
     fitted = abstention_of(classifier)
-    return fitted.layer if fitted else abstention.layer_of(classifier.blocks)
+    return fitted.readout if fitted else readout_of(classifier.blocks)
 
 
 def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Engine]:
@@ -339,16 +350,16 @@ def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Eng
 
 
 def compare(
-    classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, int], Any]
+    classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, Readout], Any]
 ) -> dict[str, dict]:
     """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's
     forward), accuracy (of n photos, with its 95 % interval; broken could not be read) and agreement, the
     share of photos for which it says the same class as torch.
 
     score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the
-    layer whose [CLS] token is exported.
+    readout whose features are exported.
     """
-    layer = read_about(folder).layer
+    readout = read_about(folder).readout
     rows, said = {}, {}
     for name, engine in engines_of_export(classifier, folder).items():
         weights = (
@@ -356,7 +367,7 @@ def compare(
             if name in FILES
             else classifier.checkpoint.folder.glob("model*.safetensors")
         )
-        found = score(engine if name in FILES else classifier, name, layer)
+        found = score(engine if name in FILES else classifier, name, readout)
         said[name] = found.logits.argmax(axis=1)
         rows[name] = {
             "bytes": sum(file.stat().st_size for file in weights),
@@ -372,10 +383,10 @@ def compare(
 
 def milliseconds(engine: Engine, classifier: LeafClassifier, rounds: int = 15) -> float:
     """Median time of the forward of one photo; the first three, in which memory is got, do not count."""
-    photo, layer = _noise(classifier, 1), _layer(classifier)
+    photo, readout = _noise(classifier, 1), _readout(classifier)
     taken = []
     for _ in range(rounds + 3):
         began = time.perf_counter()
-        engine.logits_and_tokens(photo, layer)
+        engine.logits_and_features(photo, readout)
         taken.append(1000 * (time.perf_counter() - began))
     return float(np.median(taken[3:]))

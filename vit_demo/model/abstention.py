@@ -7,8 +7,9 @@ Three things are fitted on photos of the model's own classes and kept beside its
 - prediction sets by split conformal prediction (Vovk et al. 2005) with the score "1 - probability of the true
   class" (Sadinle et al. 2019, LAC), which hold the true class of at least 95 % of new photos of the same
   kind;
-- the Mahalanobis distance to the nearest class (Lee et al. 2018) of the [CLS] token three quarters up the
-  encoder. There the model still sees what fine-tuning makes it forget further up: what else a leaf could be.
+- the Mahalanobis distance to the nearest class (Lee et al. 2018) of a vector that is read three quarters up
+  the encoder (:mod:`vit_demo.model.readout`). There the model still sees what fine-tuning makes it forget
+  further up: what else a leaf could be.
 
 Numbers in, numbers out: what a photo is, and how its logits and features come about, is
 :mod:`vit_demo.model.classifier`'s matter.
@@ -34,6 +35,7 @@ from vit_demo.common.arrays import safetensors_bytes
 from vit_demo.common.atomic import write_atomically
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import ABSTENTION
+from vit_demo.model.readout import Pool, Readout
 
 if TYPE_CHECKING:
     from vit_demo.model.classifier import LeafClassifier
@@ -55,22 +57,29 @@ class Verdict(enum.StrEnum):
 COVERAGE = 0.95
 # The fewest photos that can promise this: of n photos the ceil(0.95 (n + 1))-th has to exist.
 FEWEST = 19
-# How far up the encoder the features are taken. `benchmarks/abstention.py --layers` measures every layer.
-DEPTH = 0.75
-FORMAT = "vit_demo abstention 1"
+FORMAT = "vit_demo abstention 2"
+# Without the pool of the readout, which was always the [CLS] token.
+FORMER_FORMAT = "vit_demo abstention 1"
 MOST_BYTES = 2**27
 _ARRAYS = ("origin", "whitening", "centres")
 
 
 @dataclass(frozen=True)
 class Answers:
-    """What a model gives for N photos: logits (N, C), features (N, D), and the true class ids, targets
-    (N,).
+    """What a model gives for N photos: logits (N, C), features (N, D), and the true class ids, targets (N,).
+
+    copies: how many of the N are changed copies of others of them.
     """
 
     logits: np.ndarray
     features: np.ndarray
     targets: np.ndarray
+    copies: int = 0
+
+    @property
+    def photos(self) -> int:
+        """How many of them are no copies."""
+        return len(self.targets) - self.copies
 
 
 @dataclass(frozen=True)
@@ -121,12 +130,12 @@ class Judgement:
 class Abstention:
     """What was fitted for one model.
 
-    layer: its features are the [CLS] token after so many blocks. temperature: divides the logits. labels: of
-    the model. least: probability from which on a class belongs to the prediction set; None where fewer than
-    19 validation photos were there. known: None where they, or the train photos, were too few.
+    readout: of its features. temperature: divides the logits. labels: of the model. least: probability from
+    which on a class belongs to the prediction set; None where fewer than 19 validation photos were there.
+    known: None where they, or the train photos, were too few.
     """
 
-    layer: int
+    readout: Readout
     temperature: float
     labels: tuple[str, ...]
     least: float | None
@@ -157,7 +166,8 @@ class Abstention:
             else {}
         )
         numbers = {
-            "layer": self.layer,
+            "layer": self.readout.layer,
+            "pool": self.readout.pool,
             "temperature": self.temperature,
             "labels": self.labels,
             "least": self.least,
@@ -167,11 +177,6 @@ class Abstention:
         write_atomically(
             folder / ABSTENTION, safetensors_bytes(arrays, {"format": FORMAT, "numbers": json.dumps(numbers)})
         )
-
-
-def layer_of(blocks: int) -> int:
-    """After how many of an encoder's blocks the features are taken, at least 1: 9 of 12."""
-    return max(1, round(DEPTH * blocks))
 
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
@@ -194,17 +199,18 @@ def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int,
 
 
 def fit(
-    train: Answers, validation: Answers, temperature: float, layer: int, labels: Sequence[str]
+    train: Answers, validation: Answers, temperature: float, readout: Readout, labels: Sequence[str]
 ) -> Abstention:
     """Fit on photos of the model's own classes; temperature: fitted on the validation photos before.
 
     train: says where the classes lie; its logits are not looked at. validation: must not have been learned
-    from.
+    from. With changed copies of these photos the limits hold for photos like those and their copies together;
+    what is promised of new photos is then no longer exact, and kinder to other cameras.
     """
     own = calibrated(validation.logits, temperature)[np.arange(len(validation.targets)), validation.targets]
     # The k-th highest probability of a true class is 1 - the k-th lowest score.
-    least = -_covering(-own) if len(own) >= FEWEST else None
-    return Abstention(layer, float(temperature), tuple(labels), least, _fit_known(train, validation))
+    least = -_covering(-own) if validation.photos >= FEWEST else None
+    return Abstention(readout, float(temperature), tuple(labels), least, _fit_known(train, validation))
 
 
 def _covering(scores: np.ndarray) -> float:
@@ -219,7 +225,7 @@ def _fit_known(train: Answers, validation: Answers) -> MahalanobisDetector | Non
     suffice; None where there are too few.
     """
     present, groups = np.unique(train.targets, return_inverse=True)
-    if len(validation.targets) < FEWEST or len(train.targets) - len(present) < FEWEST:
+    if validation.photos < FEWEST or len(train.targets) - len(present) < FEWEST:
         return None
     features = train.features.astype(np.float64)
     means = np.stack([features[groups == number].mean(axis=0) for number in range(len(present))])
@@ -266,7 +272,7 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
             raise ValueError("too large")
         with safe_open(path, framework="numpy") as stored:
             metadata = stored.metadata() or {}
-            if metadata.get("format") != FORMAT:
+            if metadata.get("format") not in (FORMAT, FORMER_FORMAT):
                 raise ValueError("another format")
             found = _read(
                 json.loads(metadata["numbers"]),
@@ -284,13 +290,21 @@ def _read(numbers: dict, arrays: dict[str, np.ndarray]) -> Abstention:
         known = MahalanobisDetector(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
     least = None if numbers["least"] is None else float(numbers["least"])
     return Abstention(
-        int(numbers["layer"]), float(numbers["temperature"]), tuple(map(str, numbers["labels"])), least, known
+        Readout(int(numbers["layer"]), Pool(numbers.get("pool", Pool.CLS))),
+        float(numbers["temperature"]),
+        tuple(map(str, numbers["labels"])),
+        least,
+        known,
     )
 
 
 def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) -> None:
     """Raise ValueError unless it fits a model with these classes, features and blocks."""
-    fits = found.labels == tuple(labels) and 1 <= found.layer <= blocks and 0 < found.temperature < math.inf
+    fits = (
+        found.labels == tuple(labels)
+        and 1 <= found.readout.layer <= blocks
+        and 0 < found.temperature < math.inf
+    )
     fits = fits and (found.least is None or 0 <= found.least <= 1)
     known = found.known
     if known is not None:

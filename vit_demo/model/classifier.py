@@ -20,6 +20,7 @@ from PIL import Image
 from vit_demo import collector_paused
 from vit_demo.common.errors import UserError
 from vit_demo.model import checkpoints
+from vit_demo.model.readout import Readout
 
 with collector_paused():
     import torch
@@ -239,31 +240,30 @@ class LeafClassifier:
         return len(self.model.vit.layers)
 
     @torch.inference_mode()
-    def logits_and_tokens(
-        self, photos: Sequence[Image.Image] | torch.Tensor, layer: int, batch_size: int = 16
+    def logits_and_features(
+        self, photos: Sequence[Image.Image] | torch.Tensor, readout: Readout, batch_size: int = 16
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Logits as :meth:`logits` gives them and, from the same forward, the [CLS] token after ``layer``
-        blocks, before any last norm.
+        """Logits as :meth:`logits` gives them and, from the same forward, the features of a readout.
 
-        layer: 1 to :attr:`blocks`. Returns float32 (B, C) and (B, hidden size) on the CPU.
+        readout: after 1 to :attr:`blocks` blocks. Returns float32 (B, C) and (B, hidden size) on the CPU.
         """
-        logits, tokens = [], []
-        owner = (
-            threading.get_ident()
-        )  # the model is shared: the forward of another thread passes the same hook
+        logits: list[torch.Tensor] = []
+        features: list[torch.Tensor] = []
+        # The model is shared: the forward of another thread passes the same hook.
+        owner = threading.get_ident()
 
         def keep(_module: torch.nn.Module, _inputs: tuple, hidden: torch.Tensor) -> None:
             if threading.get_ident() == owner:
-                tokens.append(hidden[:, 0].float().cpu())
+                features.append(readout.of(hidden).cpu())
 
-        handle = self.model.vit.layers[layer - 1].register_forward_hook(keep)
+        handle = self.model.vit.layers[readout.layer - 1].register_forward_hook(keep)
         try:
             logits += [self.forward_fast(batch).cpu() for batch in self._batches(photos, batch_size)]
         finally:
             handle.remove()
         if not logits:
             return torch.empty(0, len(self.labels)), torch.empty(0, self.model.config.hidden_size)
-        return torch.cat(logits), torch.cat(tokens)
+        return torch.cat(logits), torch.cat(features)
 
     def freeze_encoder(self) -> None:
         """Let the head alone learn (a linear probe), with the encoder as in use: no dropout, no new

@@ -22,6 +22,7 @@ from vit_demo.model import classifier as vit
 from vit_demo.model import hybrid
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.encoder import Record
+from vit_demo.model.readout import Readout
 
 # Of the values of a pixel, 0 to 255.
 MIDDLE = 128
@@ -43,25 +44,29 @@ class CpuEncoder:
         self._norm = vit_model.layernorm
         self._blocks = [_Block(block) for block in vit_model.layers]
 
-    def __call__(self, tokens: Tensor, record: Record | None = None, layer: int = 0) -> tuple[Tensor, Tensor]:
-        """The [CLS] token after all blocks and the final norm, and after ``layer`` blocks without it, both
-        float32 (B, D).
+    def __call__(
+        self, tokens: Tensor, record: Record | None = None, readout: Readout | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The [CLS] token after all blocks and the final norm, and the features of the readout, both float32
+        (B, D); without a readout these are the [CLS] token before all blocks.
 
         tokens: float32 (B, T, D), as the embeddings give them. record: as in :mod:`vit_demo.model.encoder`.
         """
-        kept = tokens[:, 0]
+        features = tokens[:, 0]
         for number, block in enumerate(self._blocks, start=1):
-            tokens = block(tokens, number == len(self._blocks), record)
-            if number == layer:
-                kept = tokens[:, 0].clone()
-        return self._norm(tokens[:, 0]), kept
+            here = readout is not None and number == readout.layer
+            last = number == len(self._blocks)
+            tokens = block(tokens, last and not (here and readout.needs_all_tokens), record)
+            if here:
+                features = readout.of(tokens).clone()
+        return self._norm(tokens[:, 0]), features
 
-    def cls_after(self, tokens: Tensor, layer: int) -> Tensor:
-        """The [CLS] token after ``layer`` blocks, 1 or more, float32 (B, D); the others are not computed."""
-        *blocks, last = self._blocks[:layer]
+    def features_after(self, tokens: Tensor, readout: Readout) -> Tensor:
+        """The features of a readout, float32 (B, D); the blocks above are not computed."""
+        *blocks, last = self._blocks[: readout.layer]
         for block in blocks:
             tokens = block(tokens, False, None)
-        return last(tokens, True, None)[:, 0]
+        return readout.of(last(tokens, not readout.needs_all_tokens, None))
 
     def is_current(self) -> bool:
         """Whether no weight has changed in place since they were cast. The steps of a fused optimiser go
@@ -109,20 +114,18 @@ class CpuEngine:
 
     def probabilities(self, photos: Tensor) -> Tensor:
         """Softmax of the logits, float32 (B, C); photos: uint8 (B, 3, H, W)."""
-        return self.logits_and_tokens(photos, 1)[0].softmax(dim=-1)
+        return self.logits_and_features(photos, None)[0].softmax(dim=-1)
 
     @torch.inference_mode()
-    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, D), float32; photos: uint8 (B, 3, H,
-        W).
-        """
-        last, kept = self._encoder(self._embed(photos), layer=layer)
-        return self._classifier.model.classifier(last), kept
+    def logits_and_features(self, photos: Tensor, readout: Readout | None) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and the features of a readout (B, D), float32; photos: uint8 (B, 3, H, W)."""
+        last, features = self._encoder(self._embed(photos), readout=readout)
+        return self._classifier.model.classifier(last), features
 
     @torch.inference_mode()
-    def cls_after(self, photos: Tensor, layer: int) -> Tensor:
-        """The [CLS] token of :meth:`logits_and_tokens` alone; the blocks above are not computed."""
-        return self._encoder.cls_after(self._embed(photos), layer)
+    def features_after(self, photos: Tensor, readout: Readout) -> Tensor:
+        """The features of :meth:`logits_and_features` alone; the blocks above are not computed."""
+        return self._encoder.features_after(self._embed(photos), readout)
 
     def _embed(self, photos: Tensor) -> Tensor:
         """Patches of P x P pixels as rows (B, N, 3 P P), in the order of the convolution's weights,
@@ -251,20 +254,26 @@ def engine_of(classifier: LeafClassifier) -> CpuEngine | None:
     return found
 
 
-def logits_and_tokens(classifier: LeafClassifier, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-    """:meth:`LeafClassifier.logits_and_tokens` for many photos, uint8 (B, 3, H, W), the fastest way that
+def logits_and_features(
+    classifier: LeafClassifier, photos: Tensor, readout: Readout
+) -> tuple[Tensor, Tensor]:
+    """:meth:`LeafClassifier.logits_and_features` for many photos, uint8 (B, 3, H, W), the fastest way that
     there is here.
     """
     engine = engine_of(classifier)
     if engine is None or not len(photos):
-        return classifier.logits_and_tokens(photos, layer)
-    found = map_threads(lambda few: engine.logits_and_tokens(few, layer), photos.split(FEW), ahead=MOST_AHEAD)
-    logits, tokens = zip(*found)
-    return torch.cat(logits), torch.cat(tokens)
+        return classifier.logits_and_features(photos, readout)
+    found = map_threads(
+        lambda few: engine.logits_and_features(few, readout), photos.split(FEW), ahead=MOST_AHEAD
+    )
+    logits, features = zip(*found)
+    return torch.cat(logits), torch.cat(features)
 
 
-def cls_after(engine: CpuEngine, photos: Tensor, layer: int) -> Tensor:
-    """:meth:`CpuEngine.cls_after` for many photos, one or more."""
+def features_after(engine: CpuEngine, photos: Tensor, readout: Readout) -> Tensor:
+    """:meth:`CpuEngine.features_after` for many photos, one or more."""
     return torch.cat(
-        list(map_threads(lambda few: engine.cls_after(few, layer), photos.split(FEW), ahead=MOST_AHEAD))
+        list(
+            map_threads(lambda few: engine.features_after(few, readout), photos.split(FEW), ahead=MOST_AHEAD)
+        )
     )

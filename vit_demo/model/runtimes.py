@@ -1,7 +1,7 @@
 """Who computes the forward of a diagnosis: torch, or an exported model in onnxruntime.
 
 All engines give the same two answers as :class:`vit_demo.model.classifier.LeafClassifier`, which is one
-itself: the probabilities, or the logits with the [CLS] token that ``abstention`` judges. The class and
+itself: the probabilities, or the logits with the features that ``abstention`` judges. The class and
 :func:`engine_of` decide only how fast they come.
 """
 
@@ -16,10 +16,13 @@ from torch import Tensor
 from vit_demo.common.errors import UserError
 from vit_demo.model import cpu_engine
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Pool, Readout
 
 ENGINES = ("torch", "onnx", "onnx-int8")
 # The file of an export that each engine reads.
 FILES = {"onnx": "model.onnx", "onnx-int8": "model-int8.onnx"}
+# What an exported model calls the features of its readout.
+OUTPUTS = {Pool.CLS: "cls_token", Pool.PATCH_MEAN: "patch_mean"}
 
 
 class Engine(Protocol):
@@ -30,20 +33,18 @@ class Engine(Protocol):
     def probabilities(self, photos: Tensor) -> Tensor:
         """Softmax of the logits, float32 (B, C)."""
 
-    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        """Logits (B, C) and the [CLS] token after ``layer`` blocks (B, hidden size), both float32 on the
-        CPU.
-        """
+    def logits_and_features(self, photos: Tensor, readout: Readout) -> tuple[Tensor, Tensor]:
+        """Logits (B, C) and the features of a readout (B, hidden size), both float32 on the CPU."""
 
 
 class OnnxEngine:
     """An exported model in onnxruntime, on the CPU; threads may share it.
 
-    file: as :mod:`vit_demo.export.onnx` wrote it. layer: whose [CLS] token it gives. classifier: only
-    prepares the photos. Raises UserError where onnxruntime is not installed or the file cannot be read.
+    file: as :mod:`vit_demo.export.onnx` wrote it. readout: whose features it gives. classifier:
+    only prepares the photos. Raises UserError where onnxruntime is not installed or the file cannot be read.
     """
 
-    def __init__(self, file: Path, layer: int, classifier: LeafClassifier):
+    def __init__(self, file: Path, readout: Readout, classifier: LeafClassifier):
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -56,21 +57,22 @@ class OnnxEngine:
             raise UserError(
                 "error.model.export_unreadable", file=str(file), error=type(error).__name__
             ) from None
-        self._layer, self._classifier = layer, classifier
+        self._readout, self._classifier = readout, classifier
 
     def probabilities(self, photos: Tensor) -> Tensor:
         return self._run(photos)[0].softmax(dim=-1)
 
-    def logits_and_tokens(self, photos: Tensor, layer: int) -> tuple[Tensor, Tensor]:
-        if layer != self._layer:
+    def logits_and_features(self, photos: Tensor, readout: Readout) -> tuple[Tensor, Tensor]:
+        if readout != self._readout:
             raise UserError("error.model.export_calibration")
         return self._run(photos)
 
     def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        logits, tokens = self._session.run(
-            ["logits", "cls_token"], {"pixel_values": self._classifier.normalise(photos).cpu().numpy()}
+        logits, features = self._session.run(
+            ["logits", OUTPUTS[self._readout.pool]],
+            {"pixel_values": self._classifier.normalise(photos).cpu().numpy()},
         )
-        return torch.from_numpy(logits), torch.from_numpy(tokens)
+        return torch.from_numpy(logits), torch.from_numpy(features)
 
 
 def onnxruntime():

@@ -16,13 +16,22 @@ from tests.training.conftest import Done, Train, full_disk
 from vit_demo.cli import main as cli
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.diagnosis import diagnose
-from vit_demo.model.abstention import Abstention, abstention_of, layer_of, load
+from vit_demo.model.abstention import Abstention, abstention_of, load
 from vit_demo.model.checkpoints import ABSTENTION, NOTES
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import FILE, nearest
+from vit_demo.model.readout import Pool, Readout, readout_of
 from vit_demo.training.photos import Photos, prepare
 from vit_demo.training.result import abstain, similar
-from vit_demo.training.result.abstain import answers_of, cls_after, fit_abstention, look_at, tally
+from vit_demo.training.result.abstain import (
+    Calibrated,
+    answers_of,
+    calibrate,
+    features_after,
+    fit_abstention,
+    look_at,
+    tally,
+)
 from vit_demo.training.result.evaluation import Evaluation, evaluate
 
 pytestmark = pytest.mark.usefixtures("fp32")
@@ -46,9 +55,14 @@ def classifier(done: Done) -> LeafClassifier:
 
 
 @pytest.fixture(scope="module")
-def validation(classifier: LeafClassifier, photos: Path, done: Done) -> Evaluation:
-    found = evaluate(classifier, open_dataset(photos)["validation"], layer=layer_of(classifier.blocks))
-    return found.at_temperature(done.run.scores()["temperature"])
+def calibrated(classifier: LeafClassifier, photos: Path) -> Calibrated:
+    data = open_dataset(photos)["validation"]
+    return calibrate(classifier, data, evaluate(classifier, data, readout=readout_of(classifier.blocks)))
+
+
+@pytest.fixture(scope="module")
+def validation(calibrated: Calibrated) -> Evaluation:
+    return calibrated.evaluation
 
 
 def same(own: Abstention, other: Abstention, found: Evaluation) -> bool:
@@ -60,9 +74,9 @@ def same(own: Abstention, other: Abstention, found: Evaluation) -> bool:
 
 
 def test_a_finished_run_has_it_beside_its_weights(
-    done: Done, classifier: LeafClassifier, photos: Path, validation: Evaluation
+    done: Done, classifier: LeafClassifier, photos: Path, calibrated: Calibrated
 ) -> None:
-    fitted = abstention_of(classifier)
+    fitted, validation = abstention_of(classifier), calibrated.evaluation
     assert fitted.temperature == done.run.scores()["temperature"] and fitted.labels == (
         "greenish",
         "grey",
@@ -70,9 +84,11 @@ def test_a_finished_run_has_it_beside_its_weights(
     )
     assert fitted.least is not None and fitted.known.centres.shape == (3, 32)
     # made anew from the saved model and the train and validation photos it comes out the same
-    assert same(fitted, fit_abstention(classifier, open_dataset(photos)["train"], validation), validation)
-    counted = tally(fitted, validation)
-    assert counted.n - counted.not_known == 58  # ceil(0.95 * 61) of 60
+    assert same(fitted, fit_abstention(classifier, open_dataset(photos)["train"], calibrated), validation)
+    answers, counted = calibrated.answers, tally(fitted, validation)
+    assert (len(answers.targets), answers.photos) == (240, 60)
+    judged = fitted.judge(answers.logits, answers.features)
+    assert sum(one.verdict != "not_known" for one in judged) == 229  # ceil(0.95 * 241) of 240
     text = (done.run.model_folder / "README.md").read_text(encoding="utf-8")
     assert f"| validation | 60 | {counted.diagnosis} |" in text and str(done.run.folder) not in text
 
@@ -106,13 +122,13 @@ def test_another_kind_of_picture_is_not_known(classifier: LeafClassifier) -> Non
 
 
 def test_of_many_train_photos_a_drawn_part_is_looked_at(
-    classifier: LeafClassifier, photos: Path, validation: Evaluation, monkeypatch: pytest.MonkeyPatch
+    classifier: LeafClassifier, photos: Path, calibrated: Calibrated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(abstain, "MOST_TRAIN", 30)
     train, seen = open_dataset(photos)["train"], []
-    first = fit_abstention(classifier, train, validation, lambda done, total: seen.append((done, total)))
+    first = fit_abstention(classifier, train, calibrated, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (30, 30)
-    second = fit_abstention(classifier, train, validation)
+    second = fit_abstention(classifier, train, calibrated)
     np.testing.assert_array_equal(first.known.centres, second.known.centres)
     assert len(first.known.centres) == 3  # drawn from all of the split, which is sorted by class
 
@@ -121,9 +137,9 @@ def test_features_come_with_the_scores_only_where_they_are_asked_for(
     classifier: LeafClassifier, photos: Path
 ) -> None:
     data = open_dataset(photos)["test"]
-    plain, found = evaluate(classifier, data), evaluate(classifier, data, layer=1)
+    plain, found = evaluate(classifier, data), evaluate(classifier, data, readout=Readout(1))
     assert plain.features is None and plain == found and "features" not in found.to_dict()
-    logits, tokens = classifier.logits_and_tokens([row["image"] for row in data], 1)
+    logits, tokens = classifier.logits_and_features([row["image"] for row in data], Readout(1))
     np.testing.assert_allclose(answers_of(found).features, tokens.numpy(), atol=1e-5)
     np.testing.assert_allclose(answers_of(found).logits, logits.numpy(), atol=1e-5)
 
@@ -165,7 +181,7 @@ def test_photos_decoded_by_the_run_are_seen_as_those_decoded_anew(
     anew, kept = look_at(classifier, train), look_at(classifier, train, ready=ready)
     for name in ("features", "targets", "rows"):
         np.testing.assert_array_equal(getattr(anew, name), getattr(kept, name))
-    whole = evaluate(classifier, train, layer=layer_of(classifier.blocks))
+    whole = evaluate(classifier, train, readout=readout_of(classifier.blocks))
     np.testing.assert_allclose(kept.features, whole.features, atol=1e-5)
     np.testing.assert_array_equal(kept.targets, whole.targets)
 
@@ -186,15 +202,19 @@ def test_the_same_photos_are_drawn_where_some_are_broken(
     np.testing.assert_array_equal(anew.features, kept.features)
 
 
-def test_only_the_blocks_that_are_asked_for_are_computed(classifier: LeafClassifier, ready: Photos) -> None:
+@pytest.mark.parametrize("pool", list(Pool))
+def test_only_the_blocks_that_are_asked_for_are_computed(
+    classifier: LeafClassifier, ready: Photos, pool: Pool
+) -> None:
     pixels, blocks = torch.from_numpy(np.array(ready.pixels[:5])), list(classifier.model.vit.layers)
-    first, second = (classifier.logits_and_tokens(pixels, layer)[1] for layer in (1, 2))
-    torch.testing.assert_close(cls_after(classifier, pixels, 2), second, atol=1e-5, rtol=1e-4)
+    one, two = (Readout(layer, pool) for layer in (1, 2))
+    first, second = (classifier.logits_and_features(pixels, readout)[1] for readout in (one, two))
+    torch.testing.assert_close(features_after(classifier, pixels, two), second, atol=1e-5, rtol=1e-4)
     classifier.model.vit.layers = torch.nn.ModuleList(
         [blocks[0], torch.nn.Identity()]
     )  # which has no attention to ask for
     try:
-        torch.testing.assert_close(cls_after(classifier, pixels, 1), first, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(features_after(classifier, pixels, one), first, atol=1e-5, rtol=1e-4)
     finally:
         classifier.model.vit.layers = torch.nn.ModuleList(blocks)
 
@@ -205,7 +225,7 @@ def test_small_pictures_of_the_train_photos_stay_in_the_run_and_not_in_the_model
     assert not (done.run.model_folder / FILE).exists()
     row = 17
     photo = open_dataset(photos)["train"][row]
-    (_, features) = classifier.logits_and_tokens([photo["image"]], layer_of(classifier.blocks))
+    (_, features) = classifier.logits_and_features([photo["image"]], readout_of(classifier.blocks))
     found = nearest(done.run.folder / FILE, features[0].numpy(), 3)
     assert (
         found[0].label == ("greenish", "grey", "reddish")[photo["labels"]]

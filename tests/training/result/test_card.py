@@ -15,6 +15,7 @@ from huggingface_hub import ModelCard
 
 from vit_demo.model.abstention import Abstention, Answers, fit
 from vit_demo.model.checkpoints import Checkpoint
+from vit_demo.model.readout import Readout
 from vit_demo.training.result.card import model_card, percent, scores_json
 from vit_demo.training.result.evaluation import Evaluation, score
 from vit_demo.training.run.config import TrainingConfig
@@ -212,7 +213,7 @@ def test_the_card_holds_the_command_and_the_settings(config: TrainingConfig) -> 
 def test_the_card_says_when_the_model_keeps_silent() -> None:
     validation = SCORES["validation"]
     own = Answers(validation.logits, validation.features, validation.targets)
-    fitted = fit(own, own, 1.25, 9, LABELS)
+    fitted = fit(own, own, 1.25, Readout(9), LABELS)
     text = section(card(abstention=fitted), "When it keeps silent")
     judged = fitted.judge(SCORES["test"].logits, SCORES["test"].features)
     counts = {

@@ -214,12 +214,12 @@ def test_each_photo_is_decoded_and_seen_by_the_model_once(
 ) -> None:
     split = open_dataset(folder)["test"]
     decoded, seen = [], []
-    decode, forward = photos.decode, cpu_engine.logits_and_tokens
+    decode, forward = photos.decode, cpu_engine.logits_and_features
     monkeypatch.setattr(photos, "decode", lambda stored: decoded.append(stored["path"]) or decode(stored))
     monkeypatch.setattr(
         cpu_engine,
-        "logits_and_tokens",
-        lambda model, pixels, layer: seen.append(len(pixels)) or forward(model, pixels, layer),
+        "logits_and_features",
+        lambda model, pixels, readout: seen.append(len(pixels)) or forward(model, pixels, readout),
     )
     evaluate(classifier, split)
     assert len(decoded) == len(set(decoded)) == sum(seen) == len(split)

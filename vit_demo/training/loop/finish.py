@@ -12,13 +12,12 @@ from datasets import DatasetDict
 
 from vit_demo.common.words import Sentence
 from vit_demo.model import neighbours
-from vit_demo.model.abstention import layer_of
 from vit_demo.model.checkpoints import NOTES
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import readout_of
 from vit_demo.training.job import Progress, TrainingJob, counter
 from vit_demo.training.result import card, predictions, similar
-from vit_demo.training.result.abstain import fit_on, look_at
-from vit_demo.training.result.calibration import fit_temperature
+from vit_demo.training.result.abstain import calibrate, fit_on, look_at
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
@@ -43,10 +42,10 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
         missing_ok=True
     )  # of a run that was stopped and went on: they belong to its earlier weights
     saved = LeafClassifier.open(_save(run, classifier, config), device=config.device)
-    layer = layer_of(saved.blocks)
-    validation = evaluate(saved, data["validation"], counter(report, "validation", RunStatus.SCORING), layer)
-    temperature = fit_temperature(validation.logits, validation.targets)
-    validation = validation.at_temperature(temperature)
+    readout, scoring = readout_of(saved.blocks), counter(report, "validation", RunStatus.SCORING)
+    found = evaluate(saved, data["validation"], scoring, readout)
+    validation = calibrate(saved, data["validation"], found, scoring)
+    temperature = validation.evaluation.temperature
     seen = look_at(
         saved,
         data["train"],
@@ -56,10 +55,10 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     abstention = fit_on(seen, saved, validation)
     if not similar.keep(pictures, saved, seen, work.train):
         work.log.add("warning", **kept(Sentence("train.record.no_similar")))
-    test = evaluate(saved, data["test"], counter(report, "test", RunStatus.SCORING), layer).at_temperature(
+    test = evaluate(saved, data["test"], counter(report, "test", RunStatus.SCORING), readout).at_temperature(
         temperature
     )
-    scores = {"validation": validation, "test": test}
+    scores = {"validation": validation.evaluation, "test": test}
     result = {
         "validation_accuracy": scores["validation"].accuracy,
         "validation_interval": list(scores["validation"].interval),

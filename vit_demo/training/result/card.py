@@ -9,6 +9,7 @@ from vit_demo import __version__
 from vit_demo.data.names import BEANS, HUB_BEANS, MENDED
 from vit_demo.model.abstention import FEWEST, Abstention
 from vit_demo.model.checkpoints import Checkpoint
+from vit_demo.model.readout import Pool
 from vit_demo.training.result.abstain import tally
 from vit_demo.training.result.calibration import BINS
 from vit_demo.training.result.evaluation import Evaluation
@@ -17,6 +18,7 @@ from vit_demo.training.run.config import TrainingConfig
 
 # So many of the worst mistakes are named.
 NAMED = 10
+_READ = {Pool.CLS: "the [CLS] token", Pool.PATCH_MEAN: "the mean of the patch tokens"}
 
 
 def scores_json(scores: dict[str, dict], temperature: float, result: dict) -> str:
@@ -237,9 +239,11 @@ def _silence(abstention: Abstention, scores: dict[str, Evaluation]) -> str:
             " photos."
         )
     return (
-        f"{table}\n\n{unsure} Not known: the [CLS] token after block {abstention.layer} lies farther from"
-        " every class of the train photos than 95 % of such photos do (Mahalanobis distance). Both limits"
-        " were set on the validation photos, so their row is too kind; no other photos were used."
+        f"{table}\n\n{unsure} Not known: {_READ[abstention.readout.pool]} after block"
+        f" {abstention.readout.layer} lies farther from every class of the train photos than 95 % of such"
+        " photos do (Mahalanobis distance). Both limits were set on the validation photos and on copies of"
+        " them with slightly other colours, sharpness and compression, as another camera might have taken"
+        " them, so their row is too kind; no other photos were used."
     )
 
 

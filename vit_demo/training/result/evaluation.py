@@ -17,6 +17,7 @@ from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from vit_demo.common.errors import UserError
 from vit_demo.model import cpu_engine
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.training.photos import batches
 from vit_demo.training.result.calibration import Calibration, calibration_of
 from vit_demo.training.result.predictions import Prediction, mistakes
@@ -51,8 +52,8 @@ class Evaluation:
     photos that could not be read and do not count. classes: in the order of labels. calibration: of the
     probabilities as they are. temperature, calibrated: what the logits are divided by, and the calibration
     with it; None before :meth:`at_temperature`. predictions: of each photo. logits: float32 (N, C), targets:
-    the true class ids (N,). features: float32 (N, D), the [CLS] token after the layer that :func:`evaluate`
-    was given, if any.
+    the true class ids (N,). features: float32 (N, D), of the readout that
+    :func:`evaluate` was given, if any.
     """
 
     accuracy: float
@@ -165,11 +166,11 @@ def evaluate(
     classifier: LeafClassifier,
     data: Dataset,
     progress: Callable[[int, int], None] = lambda done, total: None,
-    layer: int | None = None,
+    readout: Readout | None = None,
 ) -> Evaluation:
     """Score a split photo by photo in bounded memory; classes are matched by name, not by number.
 
-    layer: keep the [CLS] token after so many blocks too, which costs no second forward.
+    readout: keep its features too, which costs no second forward.
     Raises UserError where the split has a class that the model does not know.
     """
     names = data.features["labels"].names
@@ -179,12 +180,12 @@ def evaluate(
     own_ids = np.array([classifier.labels.index(name) for name in names])
     logits, features, targets, places, broken = [], [], [], [], 0
     for part in batches(data, classifier):
-        said, tokens = cpu_engine.logits_and_tokens(
-            classifier, torch.from_numpy(part.pixels), layer or classifier.blocks
+        said, seen = cpu_engine.logits_and_features(
+            classifier, torch.from_numpy(part.pixels), readout or Readout(classifier.blocks)
         )
         logits.append(said)
-        if layer:
-            features.append(tokens.numpy())
+        if readout:
+            features.append(seen.numpy())
         targets.append(own_ids[part.labels])
         places += zip(part.rows, part.paths)
         broken += len(part.broken)
@@ -192,4 +193,4 @@ def evaluate(
     if not targets:
         raise UserError("error.training.split_empty")
     found = score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)
-    return dataclasses.replace(found, features=np.concatenate(features)) if layer else found
+    return dataclasses.replace(found, features=np.concatenate(features)) if readout else found

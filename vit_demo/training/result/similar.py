@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from vit_demo.model.abstention import layer_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import SIDE, Pictures
+from vit_demo.model.readout import readout_of
 from vit_demo.training.photos import Photos
 from vit_demo.training.result.abstain import Seen
 
@@ -31,7 +31,7 @@ def keep(file: Path, classifier: LeafClassifier, seen: Seen, photos: Photos) -> 
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         jpegs = list(pool.map(lambda place: _jpeg(photos.pixels[place]), places))
     try:
-        Pictures(layer_of(classifier.blocks), seen.features, seen.targets, jpegs, classifier.labels).save(
+        Pictures(readout_of(classifier.blocks), seen.features, seen.targets, jpegs, classifier.labels).save(
             file
         )
     except OSError:

@@ -18,6 +18,7 @@ from vit_demo.common.words import LANGUAGES, say, speaking
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import FILE, Pictures
+from vit_demo.model.readout import Readout
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.diagnose import one, similar
 
@@ -39,10 +40,12 @@ def run(tiny_model: Path, photo: str, tmp_path_factory: pytest.TempPathFactory) 
     others = [Image.new("RGB", (40, 40), colour) for colour in ("red", "green", "blue")]
     features = (
         LeafClassifier.open(folder, device="cpu")
-        .logits_and_tokens([Image.open(photo), *others], 1)[1]
+        .logits_and_features([Image.open(photo), *others], Readout(1))[1]
         .numpy()
     )
-    Pictures(1, features, [1, 0, 2, 0], [b"the photo", b"red", b"green", b"blue"], LABELS).save(folder / FILE)
+    Pictures(Readout(1), features, [1, 0, 2, 0], [b"the photo", b"red", b"green", b"blue"], LABELS).save(
+        folder / FILE
+    )
     return str(folder)
 
 
