@@ -69,6 +69,11 @@ def text_of(key: str, language: str | None = None, count: object = None) -> str:
     return texts.get(key + SINGULAR, texts[key]) if count == 1 else texts[key]
 
 
+def text_or_plain(text: str) -> str:
+    """The text of this key in the current language, or what is no key, as it is."""
+    return text_of(text) if text in words() else text
+
+
 def say(key: str, language: str | None = None, /, **values: Any) -> str:
     """One text with its {placeholders} filled in, by default in the current language."""
     with speaking(language) if language else contextlib.nullcontext():  # a value may be a sentence too

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from vit_demo.common.words import Sentence, text_of, words
+from vit_demo.common.words import Sentence, text_of, text_or_plain, words
 
 if TYPE_CHECKING:
     import torch
@@ -52,7 +52,7 @@ class Method:
     @property
     def title(self) -> str:
         """As people call it, in the current language."""
-        return _text(self.called)
+        return text_or_plain(self.called)
 
     @property
     def short(self) -> str:
@@ -63,7 +63,7 @@ class Method:
     @property
     def shows(self) -> str:
         """What its map shows, in the current language; {patches} is not filled in yet."""
-        return _text(self.told)
+        return text_or_plain(self.told)
 
     def function(self) -> Compute:
         """What makes the maps."""
@@ -72,11 +72,6 @@ class Method:
         module, _, name = self.compute.partition(":")
         compute: Compute = getattr(import_module(module), name)
         return compute
-
-
-def _text(key: str) -> str:
-    """A text by its key, or what is no key, as it is."""
-    return text_of(key) if key in words() else key
 
 
 METHODS: dict[str, Method] = {
