@@ -17,7 +17,8 @@ from tests.conftest import ROOT
 from vit_demo.cli.main import main
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.statistics import Numbers
-from vit_demo.data.checks.findings import Reading, find
+from vit_demo.data.checks.findings import find
+from vit_demo.data.checks.reading import Reading
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.open.sources import open_dataset

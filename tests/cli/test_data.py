@@ -11,13 +11,11 @@ from PIL import Image
 
 from tests.hub_stub import HubStub
 from vit_demo.cli import main as cli
-from vit_demo.cli.data import MEANINGS
-from vit_demo.data.checks.findings import KINDS
+from vit_demo.data.checks.checks import CHECKS
 from vit_demo.data.corrections.decided import fingerprint
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.names import MENDED
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.photos.quality import WARNINGS
 
 pytestmark = pytest.mark.usefixtures("home")
 
@@ -56,22 +54,20 @@ def path_of(photos: Path, ending: str) -> tuple[str, str]:
     )
 
 
-def test_each_kind_of_finding_has_a_sentence():
-    assert {*MEANINGS, *WARNINGS} == set(KINDS)
-
-
 def test_check_prints_what_is_wrong_and_stops_when_it_was_decided(photos, capsys):
     status, out, error = run("check", photos, capsys=capsys)
     lines = out.splitlines()
     leak = next(number for number, line in enumerate(lines) if line.startswith("leakage: 1 found"))
-    assert status == 0 and error == "" and lines[leak].endswith(MEANINGS["leakage"])
+    assert status == 0 and error == "" and lines[leak].endswith(CHECKS["leakage"].meaning)
     assert path_of(photos, "test/rust/1.png")[1] in lines[leak + 1] and lines[leak + 1].endswith(
         "(the same pixels)"
     )
     assert lines[
         lines.index("dark: 1 found. The photo is too dark. Take it again in more light.") + 1
     ].endswith("train/healthy/1.png")
-    assert lines[lines.index(f"broken: 1 found. {MEANINGS['broken']}") + 1].endswith("train/healthy/2.png")
+    assert lines[lines.index(f"broken: 1 found. {CHECKS['broken'].meaning}") + 1].endswith(
+        "train/healthy/2.png"
+    )
     for ending in ("test/rust/1.png", "train/healthy/1.png", "train/healthy/2.png"):
         journal_of(str(photos)).decide("exclude", path_of(photos, ending))
     # Decisions are about the source, however it is named.

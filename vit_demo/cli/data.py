@@ -17,25 +17,17 @@ from typing import TYPE_CHECKING, Any
 
 from vit_demo.cli.options import Line, add_model, confirmed, open_model
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import say
 
 if TYPE_CHECKING:
     from vit_demo.cli.options import Commands
-    from vit_demo.data.checks.findings import Finding
+    from vit_demo.data.checks.checks import Check
+    from vit_demo.data.checks.finding import Finding
     from vit_demo.data.corrections.journal import Decision
     from vit_demo.data.importing.gather import Files, Progress, Table
 
 SKIPPED_SHOWN = 10
 # Of each kind so many findings are printed, the surest; --json has all.
 FINDINGS_SHOWN = 20
-# What the kinds of findings mean; of photos that are bad by themselves the texts of "quality." say it.
-MEANINGS = {
-    "leakage": "Alike in two splits: a model must not be examined with a photo that it has learned.",
-    "label": "The label may be wrong: look at the leaf.",
-    "duplicate": "Twice in one split: once is enough.",
-    "unlike": "Unlike all others: leave out what does not belong here.",
-    "broken": "The file cannot be opened: leave it out.",
-}
 
 
 def add_to(commands: Commands) -> None:
@@ -230,7 +222,9 @@ def _remove(options: argparse.Namespace) -> int | None:
 
 
 def _check(options: argparse.Namespace) -> None:
-    from vit_demo.data.checks.findings import KINDS, find, rare_classes, read_photos
+    from vit_demo.data.checks.checks import CHECKS
+    from vit_demo.data.checks.findings import find, rare_classes
+    from vit_demo.data.checks.reading import read_photos
     from vit_demo.data.corrections.decided import mend
     from vit_demo.data.corrections.journal import journal_of
     from vit_demo.data.open.sources import open_dataset
@@ -255,8 +249,8 @@ def _check(options: argparse.Namespace) -> None:
             )
         )
         return
-    for kind in KINDS:
-        _print_kind(kind, [finding for finding in found if finding.kind == kind])
+    for check in CHECKS.values():
+        _print_kind(check, [finding for finding in found if finding.kind == check.kind])
     for label, count in rare.items():
         print(f"Class imbalance: {label} has only {count} train photos.")
     if not found and not rare:
@@ -268,14 +262,13 @@ def _check(options: argparse.Namespace) -> None:
         )
 
 
-def _print_kind(kind: str, found: list[Finding]) -> None:
+def _print_kind(check: Check, found: list[Finding]) -> None:
     """A kind of finding with its sentence, and its photos, the surest first."""
     if not found:
         return
     sure = sum(finding.sure for finding in found)
     rest = f", {len(found) - sure} to look at" if sure < len(found) else ""
-    meaning = MEANINGS.get(kind) or say(f"quality.{kind}")
-    print(f"{kind}: {sure} found{rest}. {meaning}")
+    print(f"{check.kind}: {sure} found{rest}. {check.meaning}")
     for finding in found[:FINDINGS_SHOWN]:
         photos = " = ".join(f"{split}: {path}" for split, path in finding.photos)
         unsure = "" if finding.sure else "  [look at it]"

@@ -7,8 +7,8 @@ import pytest
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
 
 from vit_demo.data.browse.catalogue import FINE, Catalogue, Query
-from vit_demo.data.browse.finding_columns import NAMES, add_findings, decided, name_of
-from vit_demo.data.checks.findings import DUPLICATE, LABEL, LEAKAGE, Finding
+from vit_demo.data.browse.finding_columns import add_findings, decided, name_of, names
+from vit_demo.data.checks.finding import Finding, FindingKind
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.photos.quality import WARNINGS
 
@@ -47,11 +47,11 @@ def photo(split: str, row: int) -> tuple[str, str]:
 
 
 FOUND = (
-    Finding(LEAKAGE, (photo("train", 3), photo("test", 3)), 2.0, True),
-    Finding(LEAKAGE, (photo("train", 3), photo("test", 4)), 1.0, False),
-    Finding(LABEL, (photo("train", 3),), 1.0, True, "rust"),
-    Finding(LABEL, (photo("validation", 5),), 0.1, False, "rust"),
-    Finding(DUPLICATE, (photo("train", 7), photo("train", 8)), 1.0, True),
+    Finding(FindingKind.LEAKAGE, (photo("train", 3), photo("test", 3)), 2.0, True),
+    Finding(FindingKind.LEAKAGE, (photo("train", 3), photo("test", 4)), 1.0, False),
+    Finding(FindingKind.LABEL, (photo("train", 3),), 1.0, True, "rust"),
+    Finding(FindingKind.LABEL, (photo("validation", 5),), 0.1, False, "rust"),
+    Finding(FindingKind.DUPLICATE, (photo("train", 7), photo("train", 8)), 1.0, True),
     Finding("dark", (photo("test", 9),), 1.0, True),
 )
 # Photo 39 of train was not drawn.
@@ -65,7 +65,7 @@ def places(catalogue: Catalogue, problem: str) -> list[tuple[str, int]]:
 
 def test_each_photo_has_what_was_found_of_it_and_no_other(catalogue):
     known = add_findings(catalogue, FOUND, LOOKED)
-    for name in NAMES:
+    for name in names():
         wanted = {photo for finding in FOUND if name_of(finding) == name for photo in finding.photos}
         assert [photo(*place) for place in places(known, name)] == sorted(
             wanted, key=lambda one: (list(SIZES).index(one[0]), int(one[1][:-4]))
@@ -93,7 +93,9 @@ def test_it_stands_beside_what_was_measured(catalogue):
     assert ("train", 39) in fine and ("train", 0) not in fine and ("test", 9) not in fine, "by both"
     # A measurement that ends after the check takes nothing of it away.
     later = add_findings(catalogue, FOUND, LOOKED).knowing(problems=measured, problem_names=tuple(WARNINGS))
-    assert places(later, "dark") == places(known, "dark") and places(later, LABEL) == [("train", 3)]
+    assert places(later, "dark") == places(known, "dark") and places(later, FindingKind.LABEL) == [
+        ("train", 3)
+    ]
 
 
 def test_a_check_that_found_nothing(catalogue):

@@ -15,8 +15,12 @@ from PIL import Image as PillowImage
 from PIL import ImageFilter
 
 from vit_demo.common.jobs import Job
-from vit_demo.data.checks import checkup, findings
-from vit_demo.data.checks.findings import KINDS, Finding, Reading, find, rare_classes, read_photos
+from vit_demo.data.checks import checkup
+from vit_demo.data.checks import reading as reading_module
+from vit_demo.data.checks.checks import CHECKS
+from vit_demo.data.checks.finding import Finding
+from vit_demo.data.checks.findings import find, rare_classes
+from vit_demo.data.checks.reading import Reading, read_photos
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.model.classifier import LeafClassifier
 
@@ -99,7 +103,9 @@ def test_each_planted_fault_is_found_first_of_its_kind(planted, reading):
     assert [finding.photos for finding in of_kind(found, "broken")] == [
         (("validation", "validation/broken.jpg"),)
     ]
-    assert [finding.kind for finding in found] == sorted((finding.kind for finding in found), key=KINDS.index)
+    assert [finding.kind for finding in found] == sorted(
+        (finding.kind for finding in found), key=list(CHECKS).index
+    )
 
 
 def test_what_was_decided_is_not_found_again_and_an_undone_decision_is(planted, reading):
@@ -140,7 +146,7 @@ def test_a_reading_is_the_same_from_its_arrays_and_what_is_no_reading_is_none(re
 
 
 def test_of_many_photos_a_draw_over_all_splits_is_read(planted, monkeypatch: pytest.MonkeyPatch, tiny_model):
-    monkeypatch.setattr(findings, "MOST_PHOTOS", 20)
+    monkeypatch.setattr(reading_module, "MOST_PHOTOS", 20)
     seen = read_photos(planted, LeafClassifier.open(tiny_model, device="cpu"))
     assert (
         len(seen.photos) == len(set(seen.photos)) == 20

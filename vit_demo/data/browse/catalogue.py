@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from datasets import DatasetDict
     from PIL import Image
 
-    from vit_demo.data.checks.findings import Finding
+    from vit_demo.data.checks.finding import Finding
 
 # Numbers that may be known of a photo, to sort by: of what a model said (0 to 1), in pixels, 0 to 1, and as
 # quality.sharpness has it.
@@ -64,7 +64,7 @@ class PhotoNotes:
 
     said: int32 (N,), a number in ``said_names``, -1 where no model said anything. numbers: by one of NUMBERS,
     float32 (N,), NaN where it is not known. problems: int16 (N,), bit i is set where ``problem_names[i]`` is
-    so, -1 where nobody looked. found, found_names: the same of what a check found, int32 (N,). findings:
+    so, -1 where nobody looked. found, found_names: the same of what a check found, int64 (N,). findings:
     those of the photo (split, path). turn: another number for each check.
     """
 

@@ -10,13 +10,18 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from vit_demo.data.browse.catalogue import Catalogue
-from vit_demo.data.checks.findings import KINDS, Finding
+from vit_demo.data.checks.checks import CHECKS
+from vit_demo.data.checks.finding import Finding
 from vit_demo.data.corrections.journal import Decision
 
 # Behind a kind: candidates that are not claimed, for a person to look at.
 MAYBE = "?"
-NAMES = tuple(name for kind in KINDS for name in (kind, kind + MAYBE))
 _turns = itertools.count(1)
+
+
+def names() -> tuple[str, ...]:
+    """What photos can be found by: each kind, and its candidates."""
+    return tuple(name for kind in CHECKS for name in (kind, kind + MAYBE))
 
 
 def add_findings(
@@ -29,19 +34,20 @@ def add_findings(
     for finding in found:
         for photo in finding.photos:
             by_photo[photo].append(finding)
+    found_names = names()
     bits = [
-        sum(1 << NAMES.index(name) for name in {name_of(finding) for finding in those})
+        sum(1 << found_names.index(name) for name in {name_of(finding) for finding in those})
         for those in by_photo.values()
     ]
     numbers = catalogue.lookup(*(zip(*by_photo) if by_photo else ((), ())))
     # Number -1, of a photo that was not looked at, is the last.
-    column = np.array([*bits, -1], dtype=np.int32)[numbers]
+    column = np.array([*bits, -1], dtype=np.int64)[numbers]
     findings = {photo: tuple(those) for photo, those in by_photo.items() if those}
-    return catalogue.knowing(found=column, found_names=NAMES, findings=findings, turn=next(_turns))
+    return catalogue.knowing(found=column, found_names=found_names, findings=findings, turn=next(_turns))
 
 
 def name_of(finding: Finding) -> str:
-    """One of NAMES."""
+    """One of :func:`names`."""
     return finding.kind if finding.sure else finding.kind + MAYBE
 
 

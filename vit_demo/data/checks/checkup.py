@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from vit_demo.common.arrays import ArrayCache, stamp
 from vit_demo.common.jobs import Job, Jobs
-from vit_demo.data.checks.findings import MOST_PHOTOS, Reading, read_photos
+from vit_demo.data.checks.reading import MOST_PHOTOS, Reading, read_photos
 from vit_demo.model.classifier import LeafClassifier
 
 if TYPE_CHECKING:

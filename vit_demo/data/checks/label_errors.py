@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve, cholesky, solve_triangular
 
+from vit_demo.common.words import Sentence
+from vit_demo.data.checks.finding import Finding, FindingKind, Photos
 from vit_demo.data.copies.duplicates import standardised
 
 # exp(-WIDTH * mean squared difference of a feature), and how much the regression is held back.
@@ -25,6 +27,8 @@ WIDTH, RIDGE = 1.0, 0.1
 LANDMARKS = 2000
 # Below this share of a class's photos nothing can be said of it: at least two others have to speak for it.
 FEWEST = 3
+# With fewer photos nothing is said of any label.
+ENOUGH = 10
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,23 @@ class Suspects:
     def order(self) -> np.ndarray:
         """All photos, the most suspicious first, (N,)."""
         return np.argsort(self.margins, kind="stable")
+
+
+def wrong_labels(photos: Photos) -> list[Finding]:
+    """Photos that look more like another class than like their own, the most suspicious first."""
+    rows, names = np.flatnonzero(photos.readable & (photos.labels >= 0)), photos.names
+    if len(rows) < ENOUGH:
+        return []
+    suspects = find_suspects(photos.reading.features.all[rows], photos.labels[rows], len(names))
+    order = [at for at in suspects.order if suspects.margins[at] < 0]
+    return [_finding(photos.reading.photos[rows[at]], suspects, at, names) for at in order]
+
+
+def _finding(photo: tuple[str, str], suspects: Suspects, at: int, names: list[str]) -> Finding:
+    label, other = names[suspects.labels[at]], names[suspects.suggested[at]]
+    margin = -float(suspects.margins[at])
+    note = Sentence("data.note.label", {"label": label, "other": other, "margin": margin})
+    return Finding(FindingKind.LABEL, (photo,), margin, bool(suspects.suspect[at]), other, note)
 
 
 def find_suspects(features: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0) -> Suspects:

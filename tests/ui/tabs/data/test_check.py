@@ -21,7 +21,8 @@ from tests.training.conftest import squares
 from vit_demo.common.errors import UserError
 from vit_demo.data.browse import statistics
 from vit_demo.data.checks import checkup
-from vit_demo.data.checks.findings import BROKEN, KINDS, LABEL, LEAKAGE, Finding
+from vit_demo.data.checks.checks import CHECKS
+from vit_demo.data.checks.finding import Finding, FindingKind
 from vit_demo.data.corrections.decided import fingerprint
 from vit_demo.data.corrections.journal import Decision, journal_of
 from vit_demo.data.open.sources import open_dataset
@@ -117,7 +118,10 @@ def test_what_spoils_an_examination_comes_first_and_leaving_a_copy_out_shows_the
         "test/green/copy.png",
         "train/green/003.png",
     ]
-    assert page.title.startswith("Two photos with the same pixels, in ") and page.asked["kind"] == LEAKAGE
+    assert (
+        page.title.startswith("Two photos with the same pixels, in ")
+        and page.asked["kind"] == FindingKind.LEAKAGE
+    )
     assert page.parts["one"].count("data:image/jpeg") == 2 and "Keep both" in page.parts["one"]
     number = paths(page).index("test/green/copy.png")
     before, pair = page.parts["kinds"], page.asked["photos"]
@@ -131,19 +135,19 @@ def test_what_spoils_an_examination_comes_first_and_leaving_a_copy_out_shows_the
 
 
 def test_a_wrong_label_is_given_the_class_that_was_suggested_and_is_not_asked_about_again(page, folder):
-    page.press("kind", to=LABEL)
+    page.press("kind", to=FindingKind.LABEL)
     assert paths(page) == ["train/blue/wrong.png"] and page.title == "Called Blue, looks more like Red"
     assert '<option value="red" selected>Red</option>' in page.parts["one"]
     # Another class than the suggested one: a person has looked, and that counts.
     page.press("relabel", to="green")
     assert paths(page) != ["train/blue/wrong.png"]
-    page.press("kind", to=LABEL)
+    page.press("kind", to=FindingKind.LABEL)
     assert paths(page) != ["train/blue/wrong.png"]
     page.press("undo")
     assert paths(page) == ["train/blue/wrong.png"]
     page.press("relabel", to="red")
     decision = journal_of(str(folder)).decisions()[-1]
-    assert (decision.action, decision.to, decision.why) == ("relabel", "red", LABEL)
+    assert (decision.action, decision.to, decision.why) == ("relabel", "red", FindingKind.LABEL)
 
 
 def test_a_pair_that_is_kept_hides_no_other_copy_of_its_photos(page, folder):
@@ -161,7 +165,9 @@ def test_a_pair_that_is_moved_into_one_split_is_no_leakage_any_more(page):
     number = paths(page).index("test/green/copy.png")
     other = page.asked["photos"][1 - number][0]
     page.press("move", photo=number, to=other)
-    assert page.asked["kind"] == LEAKAGE and "same pixels" not in page.title  # candidates are left
+    assert (
+        page.asked["kind"] == FindingKind.LEAKAGE and "same pixels" not in page.title
+    )  # candidates are left
     page.press("kind", to="duplicate")
     assert (
         page.title == "Two photos with the same pixels, both in train"
@@ -170,10 +176,10 @@ def test_a_pair_that_is_moved_into_one_split_is_no_leakage_any_more(page):
 
 
 def test_a_broken_file_is_shown_as_such(page):
-    page.press("kind", to=BROKEN)
+    page.press("kind", to=FindingKind.BROKEN)
     assert paths(page) == ["validation/red/000.png"] and 'class="browse-broken"' in page.parts["one"]
     page.press("exclude")
-    assert f'data-to="{BROKEN}"' not in page.parts["kinds"]
+    assert f'data-to="{FindingKind.BROKEN}"' not in page.parts["kinds"]
 
 
 def test_back_and_next_stay_within_the_kind(page):
@@ -190,7 +196,7 @@ def test_back_and_next_stay_within_the_kind(page):
 
 def test_each_decision_can_be_taken_back_and_the_fingerprint_is_that_of_the_mended_set(page, folder):
     page.press("exclude", photo=0)
-    page.press("kind", to=LABEL)
+    page.press("kind", to=FindingKind.LABEL)
     page.press("relabel", to="red")
     assert "2 decisions" in page.parts["journal"] and "data-mark" not in page.parts["journal"]
     page.press("journal", open=True)
@@ -273,45 +279,48 @@ def test_browse_finds_photos_by_what_is_wrong_with_them_and_tells_what_was_decid
     assert not any(field["name"] == "problem" for field in fresh["fields"]) and facts(page, source) == []
     page._take(check.show(source, page.model))  # as who goes to the Check view
     assert browse.news(source)["known"] != fresh["known"]
-    shown = look(page, source, problem=LEAKAGE)
+    shown = look(page, source, problem=FindingKind.LEAKAGE)
     (problem,) = [field["options"] for field in shown["fields"] if field["name"] == "problem"]
     assert (
-        [LEAKAGE, "same photo in two splits"] in map(list, problem)
+        [FindingKind.LEAKAGE, "same photo in two splits"] in map(list, problem)
         and "broken" in dict(problem)
         and "unlike?" not in dict(problem)
     )
     (found,) = opened._learned.values()
     leaking = {
-        photo for finding in found if finding.kind == LEAKAGE and finding.sure for photo in finding.photos
+        photo
+        for finding in found
+        if finding.kind == FindingKind.LEAKAGE and finding.sure
+        for photo in finding.photos
     }
     assert (
         f", {len(leaking)} photos" in shown["where"]
         and 2 <= len(leaking) < 37
         and "copy.png" in {Path(path).name for _, path in leaking}
     )
-    assert [row["name"] for row in look(page, source, problem=LABEL)["rows"]] == ["wrong.png"]
-    assert [row["name"] for row in look(page, source, problem=BROKEN)["rows"]] == ["000.png"]
-    told = facts(page, source, problem=LABEL)
+    assert [row["name"] for row in look(page, source, problem=FindingKind.LABEL)["rows"]] == ["wrong.png"]
+    assert [row["name"] for row in look(page, source, problem=FindingKind.BROKEN)["rows"]] == ["000.png"]
+    told = facts(page, source, problem=FindingKind.LABEL)
     assert ("The check found", "probably wrong labels, looks more like Red") in told
     assert ("The check found", "same photo in two splits: green/copy.png in test") in facts(
         page, source, text="train/green/003.png"
     )
     assert (
-        facts(page, source, problem=LEAKAGE)[-1][1].startswith("and ")
-        and len(facts(page, source, problem=LEAKAGE)) == browse.MOST_TOLD + 1
+        facts(page, source, problem=FindingKind.LEAKAGE)[-1][1].startswith("and ")
+        and len(facts(page, source, problem=FindingKind.LEAKAGE)) == browse.MOST_TOLD + 1
     )
     # Decided: it is no problem any more, and the photo's page says what was done.
-    page.press("kind", to=LABEL)
+    page.press("kind", to=FindingKind.LABEL)
     page.press("relabel", to="red")
-    mended = look(page, source, problem=LABEL)
-    assert mended["rows"] == [] and LABEL in [
+    mended = look(page, source, problem=FindingKind.LABEL)
+    assert mended["rows"] == [] and FindingKind.LABEL in [
         value for field in mended["fields"] if field["name"] == "problem" for value, _ in field["options"]
     ]
     assert ("Decided", "it is Red (probably wrong labels)") in facts(page, source, text="wrong.png")
     assert facts(page, f"mended:{source}", text="wrong.png") == [
         ("Decided", "it is Red (probably wrong labels)")
     ]
-    page.press("kind", to=LEAKAGE)
+    page.press("kind", to=FindingKind.LEAKAGE)
     page.press("exclude", photo=paths(page).index("test/green/copy.png"))
     assert facts(page, source, problem="fine") == [
         ("The check found", "nothing"),
@@ -335,9 +344,9 @@ def test_what_is_learned_of_the_numbers_costs_no_second_search(page, monkeypatch
         opened.open_source(page.asked["source"]),
         statistics.measure(opened.open_source(page.asked["source"]).catalogue),
     )
-    page.press("kind", to=LABEL)
+    page.press("kind", to=FindingKind.LABEL)
     assert page.title == "Called Blue, looks more like Red" and searched == []
-    shown = look(page, page.asked["source"], problem=LABEL, sort="brightness")
+    shown = look(page, page.asked["source"], problem=FindingKind.LABEL, sort="brightness")
     assert [row["name"] for row in shown["rows"]] == ["wrong.png"]
 
 
@@ -361,25 +370,24 @@ def test_photos_that_cannot_be_checked_are_refused_in_the_place_of_the_findings(
 
 
 def test_every_kind_has_its_words_and_names_are_escaped():
-    assert set(check_html.TITLES) == set(KINDS)
     evil = "<img src=x onerror=alert(1)>"
     photo = Shown("train", evil, "healthy", "")
-    for kind in KINDS:
-        shown = [photo, photo] if kind in (LEAKAGE, "duplicate") else [photo]
+    for kind in CHECKS:
+        shown = [photo, photo] if kind in (FindingKind.LEAKAGE, "duplicate") else [photo]
         html = check_html.finding_html(
             Finding(kind, (("train", evil),) * len(shown), 1.0, True, "bean_rust", evil), 0, 1, shown, CHOICES
         )
         assert evil not in html and html.count("<figure>") == len(shown)
-    journal = check_html.journal_html([Decision(1, "relabel", "train", evil, evil, LABEL)], True)
+    journal = check_html.journal_html([Decision(1, "relabel", "train", evil, evil, FindingKind.LABEL)], True)
     assert evil not in journal + check_html.undo_html([Decision(1, "exclude", "train", evil)])
 
 
 def test_counts_and_rare_classes_are_said_in_words():
-    found = [Finding(LABEL, (("train", str(number)),), 1.0, number < 3) for number in range(14)]
+    found = [Finding(FindingKind.LABEL, (("train", str(number)),), 1.0, number < 3) for number in range(14)]
     assert "3, and 11 to look at" in check_html.kinds_html(
-        found, LABEL, 20, 20
-    ) and "drawn by chance" not in check_html.kinds_html(found, LABEL, 20, 20)
-    assert "20 of 30 photos were looked at" in check_html.kinds_html(found[3:], LABEL, 20, 30)
+        found, FindingKind.LABEL, 20, 20
+    ) and "drawn by chance" not in check_html.kinds_html(found, FindingKind.LABEL, 20, 20)
+    assert "20 of 30 photos were looked at" in check_html.kinds_html(found[3:], FindingKind.LABEL, 20, 30)
     told = check_html.imbalance({"bean_rust": 40}, ("healthy", 400))
     assert "Bean rust 40, while Healthy has 400" in told and check_html.imbalance({}, ("healthy", 400)) == ""
 

@@ -27,7 +27,9 @@ from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence, say
 from vit_demo.data.checks import checkup
-from vit_demo.data.checks.findings import KINDS, LEAKAGE, Finding, find, rare_classes
+from vit_demo.data.checks.checks import CHECKS
+from vit_demo.data.checks.finding import Finding
+from vit_demo.data.checks.findings import find, rare_classes
 from vit_demo.data.corrections.decided import fingerprint, mend
 from vit_demo.data.corrections.journal import Decision, Journal, journal_of
 from vit_demo.data.names import BEANS, MENDED, REVIEW
@@ -337,7 +339,7 @@ def _chosen(found: Sequence[Finding], asked: dict) -> tuple[Finding | None, int,
     kind = (
         asked["kind"]
         if asked["kind"] in kinds
-        else next((kind for kind in KINDS if kind in (sure or kinds)), LEAKAGE)
+        else next((kind for kind in CHECKS if kind in (sure or kinds)), "")
     )
     of_kind = [finding for finding in found if finding.kind == kind]
     if not of_kind:

@@ -10,17 +10,11 @@ from pathlib import PurePath
 
 from vit_demo.common.words import Sentence, current_language, joined, label_title, say
 from vit_demo.data.browse.finding_columns import MAYBE, name_of
-from vit_demo.data.checks.findings import BROKEN, DUPLICATE, KINDS, LABEL, LEAKAGE, UNLIKE, Finding
+from vit_demo.data.checks.checks import CHECKS
+from vit_demo.data.checks.finding import Finding, FindingKind
 from vit_demo.data.corrections.journal import Decision
 from vit_demo.ui.shared.html import render
 
-# Of each kind the keys of what it is called in the list, and of what a person should do about it; another
-# hint is for how a photo was taken.
-TITLES = {kind: f"data.kind.{kind}" for kind in KINDS}
-HINTS = {
-    kind: f"data.hint.{kind if kind in (LEAKAGE, LABEL, DUPLICATE, UNLIKE, BROKEN) else 'quality'}"
-    for kind in KINDS
-}
 # Decisions that are listed, the newest.
 LISTED = 100
 
@@ -62,9 +56,9 @@ def progress_html(done: int, total: int) -> str:
 
 def kinds_html(found: Sequence[Finding], chosen: str, read: int, total: int) -> str:
     """The list of kinds that were found, with how many of each; what else was looked for in one line."""
-    by_kind = {kind: [finding for finding in found if finding.kind == kind] for kind in KINDS}
+    by_kind = {kind: [finding for finding in found if finding.kind == kind] for kind in CHECKS}
     clean = listed(within(kind) for kind, those in by_kind.items() if not those)
-    rows = [(kind, _counted(those)) for kind, those in by_kind.items() if those]
+    rows = [(kind, CHECKS[kind].title, _counted(those)) for kind, those in by_kind.items() if those]
     return render("data/check#kinds", rows=rows, chosen=chosen, clean=clean, read=read, total=total)
 
 
@@ -99,7 +93,7 @@ def finding_html(
     return render(
         "data/check#finding",
         reason=reason(finding, photos),
-        hint=say(HINTS[finding.kind]),
+        hint=CHECKS[finding.kind].advice,
         at=at,
         total=count,
         cards=cards,
@@ -108,10 +102,10 @@ def finding_html(
 
 def reason(finding: Finding, photos: Sequence[Shown]) -> str:
     """Why it is shown, in a sentence."""
-    if finding.kind == LABEL:
+    if finding.kind == FindingKind.LABEL:
         key = "data.reason.label" if finding.sure else "data.reason.label_maybe"
         return say(key, label=label_title(photos[0].label), other=label_title(finding.suggestion))
-    if finding.kind in (LEAKAGE, DUPLICATE):
+    if finding.kind in (FindingKind.LEAKAGE, FindingKind.DUPLICATE):
         note = finding.note if isinstance(finding.note, Sentence) else Sentence(finding.note)
         what = "same" if note.key == "data.note.same" else "alike"
         # The other numbers are for who reads the code.
@@ -121,13 +115,13 @@ def reason(finding: Finding, photos: Sequence[Shown]) -> str:
             first=photos[0].split,
             second=photos[1].split,
         )
-    title = say(TITLES[finding.kind])
+    title = CHECKS[finding.kind].title
     return say("data.reason.noted", kind=title, note=finding.note) if finding.note else title
 
 
 def within(kind: str) -> str:
     """What a kind is called within a sentence."""
-    return say(f"data.within.{kind}")
+    return CHECKS[kind].within
 
 
 def listed(names) -> str:
@@ -136,7 +130,7 @@ def listed(names) -> str:
 
 
 def found_title(name: str) -> str:
-    """Of one of ``data.found.NAMES``."""
+    """Of one of ``finding_columns.names``."""
     title = within(name.removesuffix(MAYBE))
     return say("data.within_maybe", kind=title) if name.endswith(MAYBE) else title
 
@@ -171,7 +165,7 @@ def _to(decision: Decision) -> str:
 
 
 def _with_why(what: str, decision: Decision) -> str:
-    return say("data.decided.why", what=what, why=within(decision.why)) if decision.why in TITLES else what
+    return say("data.decided.why", what=what, why=within(decision.why)) if decision.why in CHECKS else what
 
 
 def short(path: str) -> str:
@@ -198,9 +192,8 @@ def _card(finding: Finding, photo: Shown, photos: Sequence[Shown], choices: Choi
         "chosen": next((name for name in splits if name != photo.split), ""),
     }
     # What the finding is about stands open, the rest is a fold away.
-    near, far = {LABEL: ([label], [split]), LEAKAGE: ([split], [label])}.get(
-        finding.kind, ([], [label, split])
-    )
+    near = {str(FindingKind.LABEL): [label], str(FindingKind.LEAKAGE): [split]}.get(finding.kind, [])
+    far = [one for one in (label, split) if one not in near]
     return {"photo": photo, "short": short(photo.path), "near": near, "far": far}
 
 

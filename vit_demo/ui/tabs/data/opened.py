@@ -16,7 +16,7 @@ from vit_demo.common.words import say
 from vit_demo.data.browse import statistics
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.finding_columns import add_findings
-from vit_demo.data.checks.findings import Finding
+from vit_demo.data.checks.finding import Finding
 from vit_demo.data.corrections.review_source import review_to_look_at
 from vit_demo.data.importing import imports
 from vit_demo.data.names import BEANS, HUB_BEANS, REVIEW
