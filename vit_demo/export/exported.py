@@ -10,11 +10,10 @@ from pathlib import Path
 import torch
 from PIL import Image
 from torch import Tensor
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
+from transformers import ViTImageProcessorPil
 
 from vit_demo.common.errors import UserError
-from vit_demo.model import hybrid
-from vit_demo.model.checkpoints import Checkpoint
+from vit_demo.model.checkpoints import KINDS, Checkpoint
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.readout import Readout
 from vit_demo.model.runtimes import OnnxEngine
@@ -31,12 +30,10 @@ class ExportedClassifier(LeafClassifier):
     """
 
     def __init__(self, checkpoint: Checkpoint, file: Path, readout: Readout):
-        configured, kind = (ViTConfig, ViTForImageClassification)
-        if checkpoint.is_hybrid:
-            configured, kind = (hybrid.HybridViTConfig, hybrid.HybridViTForImageClassification)
+        kind = KINDS[checkpoint.kind].model_class()
         try:
             with torch.device("meta"):
-                model = kind(configured.from_pretrained(checkpoint.folder, local_files_only=True))
+                model = kind(kind.config_class.from_pretrained(checkpoint.folder, local_files_only=True))
             processor = ViTImageProcessorPil.from_pretrained(checkpoint.folder, local_files_only=True)
         except Exception as error:  # as in vit: a config made by others can trip transformers anywhere
             raise UserError("error.export.files", name=checkpoint.name, error=type(error).__name__) from error

@@ -9,14 +9,20 @@ no code from a checkpoint is run.
 from __future__ import annotations
 
 import json
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError, safe_open
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
+
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification
 
 CONFIG = "config.json"
 PROCESSOR = "preprocessor_config.json"
@@ -45,13 +51,45 @@ HUB_MODELS = (
 
 
 @dataclass(frozen=True)
+class Kind:
+    """One kind of checkpoint. model_type: in its config, by which it is told.
+
+    opened_by: "module:name" of the class that reads it, a ViTForImageClassification with the same encoder;
+    it is imported when it is needed. holds: (key in the config, model_type) of each model within.
+    """
+
+    model_type: str
+    opened_by: str
+    holds: tuple[tuple[str, str], ...] = ()
+
+    def model_class(self) -> type[ViTForImageClassification]:
+        """The class that reads it."""
+        found: type[ViTForImageClassification] = resolve_name(self.opened_by)
+        return found
+
+
+# A new one is a class in a file of its own and one entry here.
+KINDS = {
+    kind.model_type: kind
+    for kind in (
+        Kind("vit", "transformers:ViTForImageClassification"),
+        Kind(
+            HYBRID_TYPE,
+            "vit_demo.model.hybrid:HybridViTForImageClassification",
+            holds=(("backbone_config", "resnet"),),
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """A checkpoint that was found and looked at, but not yet loaded.
 
     folder: holds config, weights and processor. name: what a person calls it.
     revision: the Hub commit it was read from, or None for a local one.
     labels: class names in the order of the logits; empty where there is no trained head.
-    kind: its model_type, "vit", :data:`HYBRID_TYPE` or "resnet".
+    kind: its model_type, one of KINDS or "resnet".
     """
 
     folder: Path
@@ -75,11 +113,11 @@ class Checkpoint:
 class _Wanted:
     """What is looked for. kinds: model_types. otherwise: key of the error for another kind."""
 
-    kinds: tuple[str, ...]
+    kinds: Container[str]
     otherwise: str
 
 
-_VIT = _Wanted(("vit", HYBRID_TYPE), "error.model.not_vit")
+_VIT = _Wanted(KINDS, "error.model.not_vit")
 _RESNET = _Wanted(("resnet",), "error.model.not_resnet")
 
 
@@ -196,17 +234,14 @@ def is_hub_name(text: str) -> bool:
 
 
 def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
-    kind = config.get("model_type")
-    parts = [config]
-    if kind == HYBRID_TYPE:
-        parts.append(config["backbone_config"] if isinstance(config.get("backbone_config"), dict) else {})
-    if any(part.get("auto_map") for part in parts):
+    kind = str(config.get("model_type") or "")
+    holds = KINDS[kind].holds if kind in KINDS else ()
+    held = [config[key] if isinstance(config.get(key), dict) else {} for key, _ in holds]
+    if any(part.get("auto_map") for part in (config, *held)):
         raise UserError("error.model.own_code", name=name)
     if kind not in wanted.kinds:
-        raise UserError(
-            wanted.otherwise, name=name, kind=str(kind) if kind else Sentence("error.model.unknown_type")
-        )
-    if kind == HYBRID_TYPE and parts[1].get("model_type") != "resnet":
+        raise UserError(wanted.otherwise, name=name, kind=kind or Sentence("error.model.unknown_type"))
+    if any(part.get("model_type") != wants for part, (_, wants) in zip(held, holds)):
         raise _broken(CONFIG, name)
 
 

@@ -355,7 +355,7 @@ def _load(
     keep its own.
     """
     options = _new_labels(labels) if labels is not None else {}
-    kind = hybrids.HybridViTForImageClassification if found.is_hybrid else ViTForImageClassification
+    kind = checkpoints.KINDS[found.kind].model_class()
     try:
         model, loading = kind.from_pretrained(
             found.folder,

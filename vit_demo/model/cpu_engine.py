@@ -19,7 +19,7 @@ from transformers.activations import GELUActivation
 from vit_demo.common.compat import GELU_AFTER, NOTHING_AFTER, laid_out, linear_then, onednn_fuses
 from vit_demo.common.threads import map_threads
 from vit_demo.model import classifier as vit
-from vit_demo.model import hybrid
+from vit_demo.model.checkpoints import KINDS
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.encoder import Record
 from vit_demo.model.readout import Readout
@@ -103,7 +103,7 @@ class CpuEngine:
         own_size = model.config.image_size
         own_size = tuple(own_size) if isinstance(own_size, (list, tuple)) else (own_size, own_size)
         return (
-            not isinstance(model.config, hybrid.HybridViTConfig)
+            type(model) is KINDS["vit"].model_class()
             and own_size == classifier.image_size
             and is_faster(model)
         )
