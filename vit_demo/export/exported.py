@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -30,7 +31,7 @@ class ExportedClassifier(LeafClassifier):
     """
 
     def __init__(self, checkpoint: Checkpoint, file: Path, readout: Readout):
-        kind = KINDS[checkpoint.kind].model_class()
+        kind: Any = KINDS[checkpoint.kind].model_class()
         try:
             with torch.device("meta"):
                 model = kind(kind.config_class.from_pretrained(checkpoint.folder, local_files_only=True))

@@ -33,7 +33,9 @@ def numbered_seven(photos: Photos) -> Iterator[Finding]:
 def added(home: Path) -> Iterator[Check]:
     checkup.JOBS.clear()
     opened._opened.clear()
-    yield register(Check("seven", numbered_seven, "Photos of number 7", "Give it <another> number."))
+    yield register(
+        Check("seven", numbered_seven, "It is a 7.", "Photos of number 7", "Give it <another> number.")
+    )
     del CHECKS["seven"]
 
 
@@ -61,7 +63,7 @@ def test_an_added_check_is_on_the_command_line(
     words = ["data", "check", str(folder), "--model", str(tiny_model)]
     assert main(words) == 0
     lines = capsys.readouterr().out.splitlines()
-    at = lines.index("seven: 0 found, 3 to look at. Give it <another> number.")
+    at = lines.index("seven: 0 found, 3 to look at. It is a 7.")
     assert lines[at + 1].endswith("/007.png  (it is 7)  [look at it]")
     assert main([*words, "--json"]) == 0
     found = [one for one in json.loads(capsys.readouterr().out)["findings"] if one["kind"] == "seven"]

@@ -20,22 +20,22 @@ from vit_demo.photos.quality import WARNINGS
 @dataclass(frozen=True)
 class Check:
     """One check. kind: of all its findings, as files, journals and the command line name it. find: looks for
-    them.
+    them. told: on the command line, what they mean.
 
-    called: as people call what it finds. hint: what a person should do about it. told: the same on the
-    command line, by default the hint. Each is a key of vit_demo/text, or a plain text.
+    called: as people call what it finds. hint: what a person should do about it; by default the texts of
+    vit_demo/text for the kind. Each is a key of these texts, or a plain text.
     """
 
     kind: str
     find: Callable[[Photos], Iterable[Finding]]
-    called: str
-    hint: str
-    told: str = ""
+    told: str
+    called: str = ""
+    hint: str = ""
 
     @property
     def title(self) -> str:
         """What it finds, in the current language."""
-        return text_or_plain(self.called)
+        return text_or_plain(self.called or f"data.kind.{self.kind}")
 
     @property
     def within(self) -> str:
@@ -46,12 +46,12 @@ class Check:
     @property
     def advice(self) -> str:
         """What to do about a finding, in the current language."""
-        return text_or_plain(self.hint)
+        return text_or_plain(self.hint or f"data.hint.{self.kind}")
 
     @property
     def meaning(self) -> str:
-        """The same, as the command line has it."""
-        return text_or_plain(self.told or self.hint)
+        """What its findings mean, as the command line has it."""
+        return text_or_plain(self.told)
 
 
 # First what spoils an examination, then what spoils the lesson, then the photos themselves.
@@ -61,47 +61,15 @@ CHECKS: dict[str, Check] = {
         Check(
             FindingKind.LEAKAGE,
             leakage,
-            "data.kind.leakage",
-            "data.hint.leakage",
             "Alike in two splits: a model must not be examined with a photo that it has learned.",
         ),
-        Check(
-            FindingKind.LABEL,
-            wrong_labels,
-            "data.kind.label",
-            "data.hint.label",
-            "The label may be wrong: look at the leaf.",
-        ),
-        Check(
-            FindingKind.DUPLICATE,
-            duplicates,
-            "data.kind.duplicate",
-            "data.hint.duplicate",
-            "Twice in one split: once is enough.",
-        ),
-        Check(
-            FindingKind.UNLIKE,
-            unlike,
-            "data.kind.unlike",
-            "data.hint.unlike",
-            "Unlike all others: leave out what does not belong here.",
-        ),
-        Check(
-            FindingKind.BROKEN,
-            broken,
-            "data.kind.broken",
-            "data.hint.broken",
-            "The file cannot be opened: leave it out.",
-        ),
+        Check(FindingKind.LABEL, wrong_labels, "The label may be wrong: look at the leaf."),
+        Check(FindingKind.DUPLICATE, duplicates, "Twice in one split: once is enough."),
+        Check(FindingKind.UNLIKE, unlike, "Unlike all others: leave out what does not belong here."),
+        Check(FindingKind.BROKEN, broken, "The file cannot be opened: leave it out."),
         *(
-            Check(
-                problem,
-                partial(faulty, problem=problem),
-                f"data.kind.{problem}",
-                "data.hint.quality",
-                f"quality.{problem}",
-            )
-            for problem in WARNINGS
+            Check(kind, partial(faulty, problem=kind), f"quality.{kind}", hint="data.hint.quality")
+            for kind in WARNINGS
         ),
     )
 }
