@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -186,7 +187,8 @@ def existing_path(text: str) -> Path | None:
 
 def is_hub_name(text: str) -> bool:
     """Whether this could be "owner/name" on the Hugging Face Hub."""
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it is documented there
 
     try:
         validate_repo_id(text)
@@ -195,7 +197,7 @@ def is_hub_name(text: str) -> bool:
     return text.count("/") == 1
 
 
-def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
+def _refuse_foreign(config: dict[str, Any], name: str, wanted: _Wanted) -> None:
     kind = config.get("model_type")
     parts = [config]
     if kind == HYBRID_TYPE:
@@ -210,7 +212,7 @@ def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
         raise _broken(CONFIG, name)
 
 
-def _read_json(path: Path, name: str) -> dict:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -231,7 +233,7 @@ def incomplete(name: str, count: int) -> UserError:
     return UserError("error.model.incomplete", name=name, count=count)
 
 
-def _labels(config: dict, name: str) -> tuple[str, ...]:
+def _labels(config: dict[str, Any], name: str) -> tuple[str, ...]:
     try:
         names = {int(index): str(label) for index, label in (config.get("id2label") or {}).items()}
     except (AttributeError, ValueError):
@@ -272,7 +274,7 @@ def _weight_keys(folder: Path, name: str) -> set[str]:
 def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
     """Download the few files a model needs, the small config first so that a wrong model costs little."""
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # its HTTPError is of another library
         EntryNotFoundError,
         HFValidationError,
         HTTPError,
