@@ -31,7 +31,8 @@ class ExportedClassifier(LeafClassifier):
     """
 
     def __init__(self, checkpoint: Checkpoint, file: Path, readout: Readout):
-        configured, kind = (ViTConfig, ViTForImageClassification)
+        configured: type[ViTConfig] = ViTConfig
+        kind: type[ViTForImageClassification] = ViTForImageClassification
         if checkpoint.is_hybrid:
             configured, kind = (hybrid.HybridViTConfig, hybrid.HybridViTForImageClassification)
         try:
@@ -59,6 +60,6 @@ class ExportedClassifier(LeafClassifier):
         if not isinstance(photos, Tensor):
             photos = self.resize(photos)
         logits, tokens = zip(
-            *(self._engine.logits_and_features(batch, readout) for batch in photos.split(batch_size))
+            *(self._engine.logits_and_features(batch, readout) for batch in torch.split(photos, batch_size))
         )
         return torch.cat(logits), torch.cat(tokens)
