@@ -80,11 +80,11 @@ def _calibrate(options: argparse.Namespace) -> None:
         )
         return
     print(f"Temperature: {abstention.temperature:.3f}")
-    for split, found in counts.items():
-        right = f" ({found.right} right)" if found.diagnosis else ""
+    for split, counted in counts.items():
+        right = f" ({counted.right} right)" if counted.diagnosis else ""
         print(
-            f"Of {found.n} {split} photos: diagnosis {found.diagnosis}{right}, unsure {found.unsure}, not"
-            f" known {found.not_known}"
+            f"Of {counted.n} {split} photos: diagnosis {counted.diagnosis}{right}, unsure {counted.unsure},"
+            f" not known {counted.not_known}"
         )
     if abstention.known is None:
         print(

@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from PIL import Image
@@ -48,7 +49,7 @@ class Diagnosis:
     distance: float | None = None
     quality: list[str] = field(default_factory=list)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def in_words(self) -> str:
@@ -60,7 +61,7 @@ class Diagnosis:
                 f" {self.distance:.2f}, above 1 is not known)"
             )
         if self.verdict == Verdict.UNSURE:
-            return f"unsure, {' or '.join(self.prediction_set)}; most likely {sure}"
+            return f"unsure, {' or '.join(self.prediction_set or ())}; most likely {sure}"
         return sure
 
 
@@ -93,11 +94,11 @@ class Refusal:
             return UserError(self.sentence.key, **self.sentence.values)
         return UserError(self.error)
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For programs and files, in English."""
         return {"photo": self.photo, "error": self.error}
 
-    def as_json(self) -> dict:
+    def as_json(self) -> dict[str, Any]:
         """As the page keeps it, to say it in another language later."""
         return {
             **self.to_dict(),
@@ -105,7 +106,7 @@ class Refusal:
         }
 
     @classmethod
-    def from_json(cls, kept: dict) -> Refusal:
+    def from_json(cls, kept: dict[str, Any]) -> Refusal:
         """What :meth:`as_json` or :meth:`to_dict` gave."""
         sentence = kept.get("sentence")
         return cls(kept["photo"], kept["error"], Sentence.from_json(sentence) if sentence else None)
@@ -132,8 +133,10 @@ def diagnose_files(
         yield from _diagnose_batch(classifier, [_prepared(classifier, path) for path in first], engine)
         return
     paths = itertools.chain(first, paths)
-    answered = _side_by_side if isinstance(engine, CpuEngine) else _batch_by_batch
-    yield from answered(classifier, paths, size, engine)
+    if isinstance(engine, CpuEngine):
+        yield from _side_by_side(classifier, paths, size, engine)
+    else:
+        yield from _batch_by_batch(classifier, paths, size, engine)
 
 
 def _batch_by_batch(
@@ -185,7 +188,7 @@ def _diagnose_batch(
 ) -> list[Diagnosis | Refusal]:
     good = [found for found in batch if isinstance(found, _Prepared)]
     if not good:
-        return batch
+        return [found for found in batch if isinstance(found, Refusal)]
     answers = iter(
         _diagnoses(
             classifier, torch.cat([found.resized for found in good]), [found.name for found in good], engine

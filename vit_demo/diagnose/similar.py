@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 from pathlib import Path
+from typing import Any, cast
 
 from PIL import Image
 
@@ -79,9 +80,9 @@ def _of_beans(found: list[Neighbour]) -> list[Neighbour]:
     return [dataclasses.replace(one, jpeg=_small(train[one.number]["image"])) for one in found]
 
 
-def _small(stored: dict) -> bytes:
+def _small(stored: dict[str, Any]) -> bytes:
     """A small JPEG of a photo of a data set, as it is stored there."""
-    photo = decode(stored)
+    photo = cast("Image.Image", decode(stored))  # they come with the program and can be opened
     photo.thumbnail((neighbours.SIDE, neighbours.SIDE))
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=QUALITY)

@@ -57,6 +57,6 @@ class ExportedClassifier(LeafClassifier):
         if not isinstance(photos, Tensor):
             photos = self.resize(photos)
         logits, tokens = zip(
-            *(self._engine.logits_and_features(batch, readout) for batch in photos.split(batch_size))
+            *(self._engine.logits_and_features(batch, readout) for batch in torch.split(photos, batch_size))
         )
         return torch.cat(logits), torch.cat(tokens)

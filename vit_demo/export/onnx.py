@@ -21,7 +21,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -273,6 +273,11 @@ def read_about(folder: Path) -> About | None:
         return None
 
 
+def _about(folder: Path) -> About:
+    """What is known of an export that this version has made."""
+    return cast("About", read_about(folder))
+
+
 def open_engine(classifier: LeafClassifier, name: str) -> Engine:
     """One of ``engines.ENGINES`` for this model.
 
@@ -284,7 +289,7 @@ def open_engine(classifier: LeafClassifier, name: str) -> Engine:
     if name not in FILES:
         return engine_of(classifier)
     folder = folder_of_export(classifier)
-    return OnnxEngine(folder / FILES[name], read_about(folder).readout, classifier)
+    return OnnxEngine(folder / FILES[name], _about(folder).readout, classifier)
 
 
 def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
@@ -351,7 +356,7 @@ def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Eng
 
 def compare(
     classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, Readout], Any]
-) -> dict[str, dict]:
+) -> dict[str, dict[str, Any]]:
     """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's
     forward), accuracy (of n photos, with its 95 % interval; broken could not be read) and agreement, the
     share of photos for which it says the same class as torch.
@@ -359,15 +364,17 @@ def compare(
     score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the
     readout whose features are exported.
     """
-    readout = read_about(folder).readout
-    rows, said = {}, {}
+    readout = _about(folder).readout
+    rows: dict[str, dict[str, Any]] = {}
+    said: dict[str, np.ndarray] = {}
     for name, engine in engines_of_export(classifier, folder).items():
         weights = (
             [folder / FILES[name]]
             if name in FILES
             else classifier.checkpoint.folder.glob("model*.safetensors")
         )
-        found = score(engine if name in FILES else classifier, name, readout)
+        # All but torch's are models too.
+        found = score(cast("ExportedClassifier", engine) if name in FILES else classifier, name, readout)
         said[name] = found.logits.argmax(axis=1)
         rows[name] = {
             "bytes": sum(file.stat().st_size for file in weights),

@@ -24,7 +24,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -107,7 +107,8 @@ class MahalanobisDetector:
         eq. 2).
         """
         whitened = (np.asarray(features, dtype=np.float64) - self.origin) @ self.whitening.astype(np.float64)
-        return cdist(whitened, self.centres.astype(np.float64)).min(axis=1)
+        nearest: np.ndarray = cdist(whitened, self.centres.astype(np.float64)).min(axis=1)
+        return nearest
 
 
 @dataclass(frozen=True)
@@ -181,7 +182,8 @@ class Abstention:
 
 def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
     """Probabilities (N, C) of logits (N, C) divided by the temperature."""
-    return softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    probabilities: np.ndarray = softmax(np.asarray(logits, dtype=np.float64) / temperature, axis=1)
+    return probabilities
 
 
 def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int, ...]:
@@ -255,7 +257,8 @@ def _whitening(residuals: np.ndarray) -> np.ndarray | None:
     scale = np.where(scale > 0, scale, scale.max())
     covariance, _ = ledoit_wolf(residuals / scale, assume_centered=True)
     values, vectors = np.linalg.eigh(covariance)
-    return (vectors / np.sqrt(np.maximum(values, 1e-6 * values.max())) / scale[:, None]).astype(np.float32)
+    whitening: np.ndarray = vectors / np.sqrt(np.maximum(values, 1e-6 * values.max())) / scale[:, None]
+    return whitening.astype(np.float32)
 
 
 def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int) -> Abstention | None:
@@ -284,10 +287,11 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
     return found
 
 
-def _read(numbers: dict, arrays: dict[str, np.ndarray]) -> Abstention:
+def _read(numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> Abstention:
     known = None
     if numbers["radius"] is not None:
-        known = MahalanobisDetector(*(arrays[name] for name in _ARRAYS), float(numbers["radius"]))
+        origin, whitening, centres = (arrays[name] for name in _ARRAYS)
+        known = MahalanobisDetector(origin, whitening, centres, float(numbers["radius"]))
     least = None if numbers["least"] is None else float(numbers["least"])
     return Abstention(
         Readout(int(numbers["layer"]), Pool(numbers.get("pool", Pool.CLS))),

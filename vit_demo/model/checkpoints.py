@@ -13,7 +13,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from pkgutil import resolve_name
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
 
@@ -224,7 +224,8 @@ def existing_path(text: str) -> Path | None:
 
 def is_hub_name(text: str) -> bool:
     """Whether this could be "owner/name" on the Hugging Face Hub."""
-    from huggingface_hub.utils import HFValidationError, validate_repo_id
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # it is documented there
 
     try:
         validate_repo_id(text)
@@ -233,7 +234,7 @@ def is_hub_name(text: str) -> bool:
     return text.count("/") == 1
 
 
-def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
+def _refuse_foreign(config: dict[str, Any], name: str, wanted: _Wanted) -> None:
     kind = str(config.get("model_type") or "")
     holds = KINDS[kind].holds if kind in KINDS else ()
     held = [config[key] if isinstance(config.get(key), dict) else {} for key, _ in holds]
@@ -245,7 +246,7 @@ def _refuse_foreign(config: dict, name: str, wanted: _Wanted) -> None:
         raise _broken(CONFIG, name)
 
 
-def _read_json(path: Path, name: str) -> dict:
+def _read_json(path: Path, name: str) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -266,7 +267,7 @@ def incomplete(name: str, count: int) -> UserError:
     return UserError("error.model.incomplete", name=name, count=count)
 
 
-def _labels(config: dict, name: str) -> tuple[str, ...]:
+def _labels(config: dict[str, Any], name: str) -> tuple[str, ...]:
     try:
         names = {int(index): str(label) for index, label in (config.get("id2label") or {}).items()}
     except (AttributeError, ValueError):
@@ -307,7 +308,7 @@ def _weight_keys(folder: Path, name: str) -> set[str]:
 def _from_hub(name: str, revision: str | None, wanted: _Wanted) -> Checkpoint:
     """Download the few files a model needs, the small config first so that a wrong model costs little."""
     from huggingface_hub import hf_hub_download, snapshot_download
-    from huggingface_hub.errors import (
+    from huggingface_hub.errors import (  # type: ignore[attr-defined]  # its HTTPError is of another library
         EntryNotFoundError,
         HFValidationError,
         HTTPError,

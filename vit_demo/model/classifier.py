@@ -13,6 +13,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -58,7 +59,7 @@ class LeafClassifier:
         processor: ViTImageProcessorPil,
         checkpoint: checkpoints.Checkpoint,
     ):
-        self.model = model.eval()
+        self.model: ViTForImageClassification = model.eval()
         self.processor = processor
         self.checkpoint = checkpoint
 
@@ -97,12 +98,13 @@ class LeafClassifier:
             if hybrid:
                 model = hybrids.make_hybrid(model, processor, resnet)
         if fresh_head:
-            torch.nn.init.zeros_(model.classifier.weight)
-            torch.nn.init.zeros_(model.classifier.bias)
+            head = cast("torch.nn.Linear", model.classifier)
+            torch.nn.init.zeros_(head.weight)
+            torch.nn.init.zeros_(head.bias)
             if head_init == "normal":
-                torch.nn.init.normal_(model.classifier.weight, std=0.02)
+                torch.nn.init.normal_(head.weight, std=0.02)
         try:
-            model.to(device or best_device())
+            cast("torch.nn.Module", model).to(device or best_device())
         except (AssertionError, RuntimeError, NotImplementedError):  # torch has one for each backend it lacks
             raise UserError("error.model.device", device=str(device)) from None
         opened = cls(model, processor, found)
@@ -116,13 +118,13 @@ class LeafClassifier:
     @property
     def labels(self) -> list[str]:
         """Class names in the order of the logits."""
-        id2label = self.model.config.id2label
+        id2label = cast("dict[int, str]", self.model.config.id2label)  # as every config turns it into
         return [id2label[index] for index in range(len(id2label))]
 
     @property
     def patch_size(self) -> int:
         """Side of a patch in pixels."""
-        return int(self.model.config.patch_size)
+        return int(cast("int", self.model.config.patch_size))
 
     @property
     def feature_channels(self) -> int | None:
@@ -189,9 +191,10 @@ class LeafClassifier:
         At another size than the model's own the position embeddings are interpolated in 2D
         (Dosovitskiy et al. 2021, section 3.2).
         """
-        return self.model(
+        logits: torch.Tensor = self.model(
             pixel_values, interpolate_pos_encoding=self.needs_interpolation(pixel_values)
         ).logits
+        return logits
 
     @torch.inference_mode()
     def forward_fast(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -201,8 +204,8 @@ class LeafClassifier:
 
     def needs_interpolation(self, pixel_values: torch.Tensor) -> bool:
         """Whether these pixels are of another size than the position embeddings were learned for."""
-        own = self.model.config.image_size
-        own = tuple(own) if isinstance(own, (list, tuple)) else (own, own)
+        size = self.model.config.image_size
+        own = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
         return tuple(pixel_values.shape[-2:]) != own
 
     @torch.inference_mode()
@@ -252,7 +255,7 @@ class LeafClassifier:
         # The model is shared: the forward of another thread passes the same hook.
         owner = threading.get_ident()
 
-        def keep(_module: torch.nn.Module, _inputs: tuple, hidden: torch.Tensor) -> None:
+        def keep(_module: torch.nn.Module, _inputs: tuple[torch.Tensor, ...], hidden: torch.Tensor) -> None:
             if threading.get_ident() == owner:
                 features.append(readout.of(hidden).cpu())
 
@@ -302,7 +305,8 @@ class LeafClassifier:
         not square.
         """
         try:
-            fits = self.processor.do_resize and not self.processor.do_center_crop
+            # do_center_crop: every processor has it, though this class does not name it.
+            fits = self.processor.do_resize and not cast("Any", self.processor).do_center_crop
             fits = fits and min(self.image_size) >= self.patch_size and self.model.config.num_channels == 3
             pixel_values = self.preprocess([Image.new("RGB", (48, 32))])
             fits = (
@@ -334,14 +338,14 @@ def best_device() -> str:
 def bf16_is_faster(device_type: str) -> bool:
     """Whether bfloat16 has hardware of its own here: emulated, it is slower than fp32."""
     if device_type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device_type == "cpu":
         abilities = torch.cpu.get_capabilities()
         return bool(abilities.get("avx512_bf16") or abilities.get("amx_bf16") or abilities.get("bf16"))
     return False
 
 
-def autocast(device: torch.device) -> torch.autocast | contextlib.nullcontext:
+def autocast(device: torch.device) -> torch.autocast | contextlib.nullcontext[None]:
     """bf16 autocast where it is faster, else nothing."""
     if bf16_is_faster(device.type):
         return torch.autocast(device.type, dtype=torch.bfloat16)
@@ -357,15 +361,18 @@ def _load(
     options = _new_labels(labels) if labels is not None else {}
     kind = checkpoints.KINDS[found.kind].model_class()
     try:
-        model, loading = kind.from_pretrained(
-            found.folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            ignore_mismatched_sizes=bool(options),
-            local_files_only=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **options,
+        model, loading = cast(
+            "tuple[ViTForImageClassification, dict[str, Any]]",  # with output_loading_info
+            kind.from_pretrained(
+                found.folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                ignore_mismatched_sizes=bool(options),
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            ),
         )
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)
     except (
@@ -380,7 +387,7 @@ def _load(
     return model, processor
 
 
-def _new_labels(labels: Sequence[str]) -> dict:
+def _new_labels(labels: Sequence[str]) -> dict[str, Any]:
     if len(labels) < 2:
         raise UserError("error.model.two_classes")
     return {

@@ -10,6 +10,7 @@ Nothing keeps a state between calls, so threads may share it.
 from __future__ import annotations
 
 import weakref
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,8 +22,12 @@ from vit_demo.common.threads import map_threads
 from vit_demo.model import classifier as vit
 from vit_demo.model.checkpoints import KINDS
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.model.encoder import Record
+from vit_demo.model.encoder import Record, layers_of
 from vit_demo.model.readout import Readout
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ViTModel
+    from transformers.models.vit.modeling_vit import ViTLayer
 
 # Of the values of a pixel, 0 to 255.
 MIDDLE = 128
@@ -38,11 +43,11 @@ class CpuEncoder:
     in bfloat16, without gradients.
     """
 
-    def __init__(self, vit_model: nn.Module):
+    def __init__(self, vit_model: ViTModel):
         self._parameters = list(vit_model.parameters())
         self._stamp = self._versions()
         self._norm = vit_model.layernorm
-        self._blocks = [_Block(block) for block in vit_model.layers]
+        self._blocks = [_Block(block) for block in layers_of(vit_model)]
 
     def __call__(
         self, tokens: Tensor, record: Record | None = None, readout: Readout | None = None
@@ -54,11 +59,11 @@ class CpuEncoder:
         """
         features = tokens[:, 0]
         for number, block in enumerate(self._blocks, start=1):
-            here = readout is not None and number == readout.layer
+            here = readout if readout is not None and number == readout.layer else None
             last = number == len(self._blocks)
-            tokens = block(tokens, last and not (here and readout.needs_all_tokens), record)
+            tokens = block(tokens, last and not (here and here.needs_all_tokens), record)
             if here:
-                features = readout.of(tokens).clone()
+                features = here.of(tokens).clone()
         return self._norm(tokens[:, 0]), features
 
     def features_after(self, tokens: Tensor, readout: Readout) -> Tensor:
@@ -100,8 +105,8 @@ class CpuEngine:
     def fits(classifier: LeafClassifier) -> bool:
         """Whether this model, where it is, can be computed so, and faster."""
         model = classifier.model
-        own_size = model.config.image_size
-        own_size = tuple(own_size) if isinstance(own_size, (list, tuple)) else (own_size, own_size)
+        size = model.config.image_size
+        own_size = tuple(size) if isinstance(size, (list, tuple)) else (size, size)
         return (
             type(model) is KINDS["vit"].model_class()
             and own_size == classifier.image_size
@@ -133,11 +138,8 @@ class CpuEngine:
         """
         side, count = self._classifier.patch_size, len(photos)
         rows, columns = (length // side for length in photos.shape[2:])
-        cut = (
-            photos[..., : rows * side, : columns * side]
-            .unflatten(3, (columns, side))
-            .unflatten(2, (rows, side))
-        )
+        cut = torch.unflatten(photos[..., : rows * side, : columns * side], 3, (columns, side))
+        cut = torch.unflatten(cut, 2, (rows, side))
         cut = cut.permute(0, 2, 4, 1, 3, 5).reshape(count, rows * columns, -1).to(torch.bfloat16).sub_(MIDDLE)
         patches = self._patches(cut)
         return torch.cat([self._first.expand(count, -1, -1), patches + self._positions], dim=1)
@@ -148,7 +150,7 @@ class _Block:
     bfloat16.
     """
 
-    def __init__(self, block: nn.Module):
+    def __init__(self, block: ViTLayer):
         attention, mlp = block.attention, block.mlp
         parts = (attention.q_proj, attention.k_proj, attention.v_proj)
         # The queries' share comes scaled, so that no product has to be.
@@ -170,7 +172,7 @@ class _Block:
     def __call__(self, tokens: Tensor, cls_only: bool, record: Record | None) -> Tensor:
         """The new tokens, (B, T, D); with ``cls_only`` the first of them, (B, 1, D)."""
         projected = self.inwards(_normed(self.before, tokens))
-        query, key, value = projected.unflatten(-1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
+        query, key, value = torch.unflatten(projected, -1, (3, -1, self.head_dim)).permute(2, 0, 3, 1, 4)
         if cls_only:
             query, tokens = query[:, :, :1], tokens[:, :1]
         # Plain, since fused attention is slower on CPUs at these sizes.
@@ -225,22 +227,22 @@ def _normed(norm: nn.LayerNorm, tokens: Tensor) -> Tensor:
     return layer_norm(tokens, norm.normalized_shape, norm.weight, norm.bias, norm.eps).to(torch.bfloat16)
 
 
-def is_faster(model: nn.Module) -> bool:
+def is_faster(model: PreTrainedModel) -> bool:
     """Whether a packed encoder is faster for this model where it is: on a CPU with bfloat16 of its own."""
     return model.device.type == "cpu" and vit.bf16_is_faster("cpu")
 
 
-_encoders: weakref.WeakKeyDictionary[nn.Module, CpuEncoder] = weakref.WeakKeyDictionary()
+_encoders: weakref.WeakKeyDictionary[PreTrainedModel, CpuEncoder] = weakref.WeakKeyDictionary()
 _engines: weakref.WeakKeyDictionary[LeafClassifier, CpuEngine] = weakref.WeakKeyDictionary()
 
 
-def encoder_of(model: nn.Module) -> CpuEncoder:
+def encoder_of(model: PreTrainedModel) -> CpuEncoder:
     """Of a ``ViTForImageClassification`` or hybrid on the CPU; made once, and anew where its weights have
     changed.
     """
     found = _encoders.get(model)
     if found is None or not found.is_current():
-        found = _encoders[model] = CpuEncoder(model.base_model)
+        found = _encoders[model] = CpuEncoder(cast("ViTModel", model.base_model))
     return found
 
 
@@ -264,7 +266,7 @@ def logits_and_features(
     if engine is None or not len(photos):
         return classifier.logits_and_features(photos, readout)
     found = map_threads(
-        lambda few: engine.logits_and_features(few, readout), photos.split(FEW), ahead=MOST_AHEAD
+        lambda few: engine.logits_and_features(few, readout), torch.split(photos, FEW), ahead=MOST_AHEAD
     )
     logits, features = zip(*found)
     return torch.cat(logits), torch.cat(features)
@@ -274,6 +276,8 @@ def features_after(engine: CpuEngine, photos: Tensor, readout: Readout) -> Tenso
     """:meth:`CpuEngine.features_after` for many photos, one or more."""
     return torch.cat(
         list(
-            map_threads(lambda few: engine.features_after(few, readout), photos.split(FEW), ahead=MOST_AHEAD)
+            map_threads(
+                lambda few: engine.features_after(few, readout), torch.split(photos, FEW), ahead=MOST_AHEAD
+            )
         )
     )

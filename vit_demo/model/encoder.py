@@ -18,6 +18,7 @@ It sets no hook and changes nothing in the model, which other threads may use at
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +26,10 @@ from torch.nn.functional import dropout, layer_norm, linear
 from transformers.activations import GELUActivation
 
 from vit_demo.common.compat import GELU_AFTER, linear_then, onednn_fuses
+
+if TYPE_CHECKING:
+    from transformers import ViTModel
+    from transformers.models.vit.modeling_vit import ViTAttention, ViTLayer, ViTMLP
 
 # With fewer tokens than this in a batch, to put three weights together takes longer than one product in the
 # place of three saves.
@@ -35,21 +40,27 @@ FEW_TOKENS = 600
 Record = Callable[[Tensor], object]
 
 
-def encode(vit: nn.Module, tokens: Tensor, dtype: torch.dtype, record: Record | None = None) -> Tensor:
+def layers_of(vit: ViTModel) -> list[ViTLayer]:
+    """The blocks of the encoder, the first one first."""
+    return cast("list[ViTLayer]", list(vit.layers))
+
+
+def encode(vit: ViTModel, tokens: Tensor, dtype: torch.dtype, record: Record | None = None) -> Tensor:
     """The [CLS] token after all blocks and the final layer norm, float32 (B, D); keeps gradients.
 
-    vit: a ``ViTModel``. tokens: float32 (B, T, D), as its embeddings give them. dtype: of the products,
-    float32 or bfloat16. record: is called with the attention of each block, the first block first.
+    tokens: float32 (B, T, D), as the embeddings give them. dtype: of the products, float32 or bfloat16.
+    record: is called with the attention of each block, the first block first.
     """
-    *blocks, last = vit.layers
+    *blocks, last = layers_of(vit)
     for block in blocks:
         tokens = encoder_block(block, tokens, dtype, record)
     tokens = encoder_block(last, tokens, dtype, record, cls_only=True)
-    return vit.layernorm(tokens[:, 0])
+    cls_token: Tensor = vit.layernorm(tokens[:, 0])
+    return cls_token
 
 
 def encoder_block(
-    block: nn.Module, tokens: Tensor, dtype: torch.dtype, record: Record | None = None, cls_only: bool = False
+    block: ViTLayer, tokens: Tensor, dtype: torch.dtype, record: Record | None = None, cls_only: bool = False
 ) -> Tensor:
     """One block on float32 tokens (B, T, D); with ``cls_only`` only the first of the new tokens, (B, 1,
     D).
@@ -59,17 +70,18 @@ def encoder_block(
 
 
 def block_after_norm(
-    block: nn.Module, tokens: Tensor, normed: Tensor, record: Record | None = None, cls_only: bool = False
+    block: ViTLayer, tokens: Tensor, normed: Tensor, record: Record | None = None, cls_only: bool = False
 ) -> Tensor:
     """The rest of a block whose first layer norm gave ``normed`` (B, T, D), in the type of the products."""
     mlp = block.mlp
     mixed = _attend(block.attention, normed, record, cls_only)
     tokens = (tokens[:, :1] if cls_only else tokens) + block.dropout(mixed)
     hidden = _activated(mlp, _norm(block.layernorm_after, tokens, normed.dtype))
-    return tokens + block.dropout(_project([mlp.fc2], hidden))
+    added: Tensor = block.dropout(_project([mlp.fc2], hidden))
+    return tokens + added
 
 
-def _attend(attention: nn.Module, tokens: Tensor, record: Record | None, cls_only: bool) -> Tensor:
+def _attend(attention: ViTAttention, tokens: Tensor, record: Record | None, cls_only: bool) -> Tensor:
     """Self-attention (Vaswani et al. 2017, eq. 1) of tokens (B, T, D), for all of them or for the first
     alone.
     """
@@ -86,18 +98,19 @@ def _attend(attention: nn.Module, tokens: Tensor, record: Record | None, cls_onl
     return _project([attention.o_proj], (weights @ value).transpose(1, 2).flatten(2))
 
 
-def _activated(mlp: nn.Module, values: Tensor) -> Tensor:
+def _activated(mlp: ViTMLP, values: Tensor) -> Tensor:
     """The first product of an MLP and its activation."""
     fuses = values.dtype == torch.bfloat16 and values.device.type == "cpu" and not torch.is_grad_enabled()
     if fuses and isinstance(mlp.activation_fn, GELUActivation) and onednn_fuses():
         bias = None if mlp.fc1.bias is None else mlp.fc1.bias.to(values.dtype)
         return linear_then(values, mlp.fc1.weight.to(values.dtype), bias, GELU_AFTER)
-    return mlp.activation_fn(_project([mlp.fc1], values))
+    activated: Tensor = mlp.activation_fn(_project([mlp.fc1], values))
+    return activated
 
 
 def _heads(projected: Tensor, parts: int, head_dim: int) -> Tensor:
     """(B, T, parts * heads * head_dim) as (parts, B, heads, T, head_dim), contiguous."""
-    return projected.unflatten(-1, (parts, -1, head_dim)).permute(2, 0, 3, 1, 4).contiguous()
+    return torch.unflatten(projected, -1, (parts, -1, head_dim)).permute(2, 0, 3, 1, 4).contiguous()
 
 
 def _norm(norm: nn.LayerNorm, tokens: Tensor, dtype: torch.dtype) -> Tensor:

@@ -15,7 +15,8 @@ shifts learn.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +30,9 @@ from transformers import (
 
 from vit_demo.common.errors import UserError
 from vit_demo.model.checkpoints import HYBRID_TYPE, Checkpoint, incomplete
+
+if TYPE_CHECKING:
+    from transformers.models.vit.modeling_vit import ViTPatchEmbeddings
 
 NEW = "new"
 NORMS = ("group", "batch")
@@ -54,13 +58,13 @@ class HybridViTConfig(ViTConfig):
 
     model_type: ClassVar[str] = HYBRID_TYPE
 
-    backbone_config: dict | ResNetConfig | None = None
+    backbone_config: dict[str, Any] | ResNetConfig | None = None
     backbone_norm: str = "group"
 
-    def __post_init__(self, **kwargs):
+    def __post_init__(self, **kwargs: Any) -> None:
         if isinstance(self.backbone_config, dict):
             self.backbone_config = ResNetConfig(**self.backbone_config)
-        super().__post_init__(**kwargs)
+        super().__post_init__(**kwargs)  # type: ignore[no-untyped-call]  # the library has no types here
 
 
 class ResNetStem(nn.Module):
@@ -74,7 +78,8 @@ class ResNetStem(nn.Module):
         self.embedder, self.encoder = resnet.embedder, resnet.encoder
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.encoder(self.embedder(pixel_values)).last_hidden_state
+        features: Tensor = self.encoder(self.embedder(pixel_values)).last_hidden_state
+        return features
 
 
 class HybridPatchEmbeddings(nn.Module):
@@ -83,27 +88,33 @@ class HybridPatchEmbeddings(nn.Module):
     def __init__(self, config: HybridViTConfig):
         super().__init__()
         resnet = config.backbone_config
-        if total_stride(resnet) != config.patch_size or config.backbone_norm not in NORMS:
+        if (
+            not isinstance(resnet, ResNetConfig)
+            or total_stride(resnet) != config.patch_size
+            or config.backbone_norm not in NORMS
+        ):
             raise ValueError("the ResNet does not fit the ViT")
         self.patch_size = config.patch_size
         self.fixed_statistics = config.backbone_norm == "batch"
         self.backbone = ResNetStem(ResNetBackbone(resnet))
         if config.backbone_norm == "group":
             _use_group_norm(self.backbone)
-        self.projection = nn.Conv2d(resnet.hidden_sizes[-1], config.hidden_size, kernel_size=1)
+        self.projection = nn.Conv2d(_stages_in(resnet)[1][-1], config.hidden_size, kernel_size=1)
         # As transformers starts the projection of a plain ViT.
         nn.init.trunc_normal_(self.projection.weight, std=config.initializer_range)
-        nn.init.zeros_(self.projection.bias)
+        nn.init.zeros_(cast("Tensor", self.projection.bias))
 
     def feature_map(self, pixel_values: Tensor) -> Tensor:
         """What is projected, (B, channels, H // P, W // P); a remainder of pixels gives no token, as in a
         plain ViT.
         """
         rows, columns = (side // self.patch_size for side in pixel_values.shape[-2:])
-        return self.backbone(pixel_values)[..., :rows, :columns]
+        features: Tensor = self.backbone(pixel_values)
+        return features[..., :rows, :columns]
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        return self.projection(self.feature_map(pixel_values)).flatten(2).transpose(1, 2)
+        projected: Tensor = self.projection(self.feature_map(pixel_values))
+        return projected.flatten(2).transpose(1, 2)
 
     def train(self, mode: bool = True) -> HybridPatchEmbeddings:
         """As in torch, except that fixed statistics stay fixed."""
@@ -120,7 +131,8 @@ class HybridViTForImageClassification(ViTForImageClassification):
 
     def __init__(self, config: HybridViTConfig):
         super().__init__(config)
-        self.vit.embeddings.patch_embeddings = HybridPatchEmbeddings(config)
+        # Whoever looks into them tells by the config that they are of the other kind.
+        self.vit.embeddings.patch_embeddings = cast("ViTPatchEmbeddings", HybridPatchEmbeddings(config))
 
 
 def make_hybrid(
@@ -132,10 +144,11 @@ def make_hybrid(
     processor takes over how a pretrained ResNet learned to see pixels. Raises UserError where the two do not
     fit.
     """
+    patch_size = cast("int", model.config.patch_size)  # all that are opened have square patches
     if pretrained is None:
-        resnet, config = None, new_config(model.config.patch_size)
+        resnet, config = None, new_config(patch_size)
     else:
-        resnet, own_processor = _load_resnet(pretrained, model.config.patch_size)
+        resnet, own_processor = _load_resnet(pretrained, patch_size)
         config = resnet.config
         for name in PIXEL_SETTINGS:
             setattr(processor, name, getattr(own_processor, name))
@@ -176,7 +189,14 @@ def new_config(patch_size: int) -> ResNetConfig:
 
 def total_stride(config: ResNetConfig) -> int:
     """Pixels from one place of the last feature map to the next."""
-    return FIRST_STRIDE * (2 if config.downsample_in_first_stage else 1) * 2 ** (len(config.depths) - 1)
+    depths, _ = _stages_in(config)
+    stride: int = FIRST_STRIDE * (2 if config.downsample_in_first_stage else 1) * 2 ** (len(depths) - 1)
+    return stride
+
+
+def _stages_in(config: ResNetConfig) -> tuple[Sequence[int], Sequence[int]]:
+    """How many blocks each stage has, and how many channels; ResNetConfig itself fails without them."""
+    return cast("Sequence[int]", config.depths), cast("Sequence[int]", config.hidden_sizes)
 
 
 def _stages(patch_size: int, first: int) -> int | None:
@@ -191,27 +211,23 @@ def _load_resnet(found: Checkpoint, patch_size: int) -> tuple[ResNetBackbone, Vi
     try:
         config = ResNetConfig.from_pretrained(found.folder, local_files_only=True)
         stages = _stages(patch_size, first=FIRST_STRIDE * (2 if config.downsample_in_first_stage else 1))
-        fits = (
-            stages is not None
-            and stages <= len(config.depths) == len(config.hidden_sizes)
-            and config.num_channels == 3
-        )
+        depths, channels = _stages_in(config)
+        fits = stages is not None and stages <= len(depths) == len(channels) and config.num_channels == 3
         if fits:
-            cut = {
-                **config.to_dict(),
-                "depths": config.depths[:stages],
-                "hidden_sizes": config.hidden_sizes[:stages],
-            }
+            cut = {**config.to_dict(), "depths": depths[:stages], "hidden_sizes": channels[:stages]}
             for name in ("stage_names", "out_features", "out_indices"):
                 cut.pop(name, None)
-            resnet, loading = ResNetBackbone.from_pretrained(
-                found.folder,
-                config=ResNetConfig.from_dict(cut),
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
+            resnet, loading = cast(
+                "tuple[ResNetBackbone, dict[str, Any]]",  # with output_loading_info
+                ResNetBackbone.from_pretrained(
+                    found.folder,
+                    config=ResNetConfig.from_dict(cut),
+                    dtype=torch.float32,
+                    use_safetensors=True,
+                    local_files_only=True,
+                    trust_remote_code=False,
+                    output_loading_info=True,
+                ),
             )
         # Of any ResNet's processor only the PIXEL_SETTINGS are used, which all processors share.
         processor = ViTImageProcessorPil.from_pretrained(found.folder, local_files_only=True)

@@ -13,6 +13,8 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -125,8 +127,8 @@ class _Jpegs:
     file holds none.
     """
 
-    def __init__(self, stored):
-        self.count = None
+    def __init__(self, stored: safe_open):
+        self.count: int | None = None
         names = set(stored.keys())
         if not names & {"jpegs", "ends"}:
             return
@@ -151,18 +153,20 @@ class _opened:
     def __init__(self, file: Path):
         self.file = file
 
-    def __enter__(self):
+    def __enter__(self) -> safe_open:
         try:
             if self.file.stat().st_size > MOST_BYTES:
                 raise broken()
-            self.stored = safe_open(self.file, framework="numpy").__enter__()
+            self.stored = cast("safe_open", safe_open(self.file, framework="numpy").__enter__())
             if (self.stored.metadata() or {}).get("format") not in (FORMAT, FORMER_FORMAT):
                 raise broken()
             return self.stored
         except (OSError, SafetensorError):
             raise broken() from None
 
-    def __exit__(self, kind, error, trace) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stored.__exit__(kind, error, trace)
         if isinstance(
             error,

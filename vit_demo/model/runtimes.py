@@ -8,6 +8,7 @@ itself: the probabilities, or the logits with the features that ``abstention`` j
 from __future__ import annotations
 
 from pathlib import Path
+from types import ModuleType
 from typing import Protocol
 
 import torch
@@ -75,13 +76,14 @@ class OnnxEngine:
         return torch.from_numpy(logits), torch.from_numpy(features)
 
 
-def onnxruntime():
+def onnxruntime() -> ModuleType:
     """The module, or UserError with what to do where it is not installed."""
     try:
         import onnxruntime
     except ImportError:
         raise UserError("error.model.no_onnxruntime") from None
-    return onnxruntime
+    module: ModuleType = onnxruntime
+    return module
 
 
 def engine_of(classifier: LeafClassifier) -> Engine:

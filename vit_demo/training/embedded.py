@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
 
@@ -29,13 +30,14 @@ from vit_demo.model.neighbours import Pictures
 from vit_demo.model.readout import readout_of
 from vit_demo.training.result import card
 from vit_demo.training.result.abstain import calibrate, fit_on, look_at, tally
+from vit_demo.training.result.calibration import Calibration
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import THOROUGH, TrainingConfig
 from vit_demo.training.run.runs import Run, create
 from vit_demo.training.worker import execute
 
 # How it was chosen: docs/recipe.md.
-RECIPE = {
+RECIPE: dict[str, Any] = {
     **THOROUGH,
     "small_first": False,
     "resolutions": (96, 128, 160, 224),
@@ -57,7 +59,8 @@ def train(model: str, seed: int, folder: Path) -> Run:
 
 def validation_loss(run: Run) -> float:
     """Of the model that the run saved, in nats."""
-    return run.scores()["validation"]["loss"]
+    loss: float = run.scores()["validation"]["loss"]
+    return loss
 
 
 def mean_of(models: Sequence[LeafClassifier]) -> LeafClassifier:
@@ -87,7 +90,7 @@ def embed(classifier: LeafClassifier, model: Path, similar: Path, seconds: float
     readout = readout_of(saved.blocks)
     found = evaluate(saved, data["validation"], readout=readout)
     validation = calibrate(saved, data["validation"], found)
-    temperature = validation.evaluation.temperature
+    temperature = validation.temperature
     seen = look_at(saved, data["train"])
     abstention = fit_on(seen, saved, validation)
     abstention.save(model)
@@ -99,7 +102,7 @@ def embed(classifier: LeafClassifier, model: Path, similar: Path, seconds: float
         card.scores_json(details, temperature, {"seconds": round(seconds, 1)}), encoding="utf-8"
     )
     counts = tally(abstention, test)
-    error = test.calibrated.expected_calibration_error
+    error = cast("Calibration", test.calibrated).expected_calibration_error
     return (
         f"Test: {card.percent(test)}. Diagnosis {counts.diagnosis} ({counts.right} right), "
         f"unsure {counts.unsure}, not known {counts.not_known}; expected calibration error {error:.4f}."

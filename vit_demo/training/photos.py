@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from datasets import Dataset
@@ -48,11 +49,11 @@ def batches(
     stored = data.cast_column("image", ImageFeature(decode=False))
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
 
-        def prepare(row: dict) -> np.ndarray | None:
+        def prepare(row: dict[str, Any]) -> np.ndarray | None:
             photo = decode(row["image"])
             return None if photo is None else classifier.resize([photo], size)[0].numpy()
 
-        def begin(start: int) -> tuple[list[dict], Iterator[np.ndarray | None]]:
+        def begin(start: int) -> tuple[list[dict[str, Any]], Iterator[np.ndarray | None]]:
             rows = [stored[index] for index in range(start, min(start + CHUNK, len(stored)))]
             return rows, pool.map(prepare, rows)  # all of them are begun here
 
@@ -63,7 +64,7 @@ def batches(
             following = begin(start + CHUNK)
             good = [index for index, photo in enumerate(pixels) if photo is not None]
             yield Photos(
-                pixels=np.stack([pixels[index] for index in good])
+                pixels=np.stack([photo for photo in pixels if photo is not None])
                 if good
                 else np.empty((0, 3, *(size or classifier.image_size)), np.uint8),
                 labels=np.array([rows[index]["labels"] for index in good], dtype=np.int64),
@@ -86,7 +87,10 @@ def prepare(
     """
     pixels = np.lib.format.open_memmap(file, mode="w+", dtype=np.uint8, shape=(len(data), 3, *size))
     _reserve(file)
-    labels, paths, broken, rows = [], [], [], []
+    labels: list[np.ndarray] = []
+    paths: list[str] = []
+    broken: list[str] = []
+    rows: list[int] = []
     for part in batches(data, classifier, size):
         pixels[len(paths) : len(paths) + len(part)] = part.pixels
         labels.append(part.labels)

@@ -10,8 +10,8 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 from filelock import FileLock
 
@@ -23,6 +23,11 @@ from vit_demo.training.run.notes import kept
 from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import RunStatus
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+    from vit_demo.training.job import Listener
+
 UNEXPECTED = "error.training.unexpected"
 
 # The page must stay quick while a run takes all cores.
@@ -31,7 +36,7 @@ NICENESS = 5
 SETTLE_SECONDS = 300
 
 
-def execute(run: Run, listener: Callable | None = None) -> dict:
+def execute(run: Run, listener: Listener | None = None) -> dict[str, Any]:
     """Do the run at once in this process; its state says how it ended, also when it failed.
 
     Who starts a run in a terminal does not want to wait in the queue; those who wait there let it end first.
@@ -59,7 +64,7 @@ def _heed_signals(run: Run) -> None:
         signal.signal(getattr(signal, name), stop)
 
 
-def _work(run: Run, listener: Callable | None = None) -> dict:
+def _work(run: Run, listener: Listener | None = None) -> dict[str, Any]:
     try:
         # Imported only now: claim and queue must not wait for torch.
         with collector_paused():
@@ -104,11 +109,11 @@ def _refusal(error: Exception) -> UserError:
 class _Output(io.FileIO):
     """The worker's log: what a full disk does not take is left out, since it must not end the run."""
 
-    def write(self, data) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         try:
             return super().write(data)
         except OSError:
-            return len(data)
+            return len(cast("bytes", data))  # or a view of them
 
 
 def main() -> int:

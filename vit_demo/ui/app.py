@@ -22,6 +22,7 @@ from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import runs
 from vit_demo.ui.shared import models
+from vit_demo.ui.shared.events import serve_each
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import QUIET, Speech, Told
 from vit_demo.ui.tabs import data, finetune
@@ -76,6 +77,7 @@ def build() -> gr.Blocks:
         page.load(open_linked_run, None, [fine_tune.run, tabs, *fine_tune.timers], **QUIET).then(
             None, None, None, js=SHOW_LINKED_RUN
         )
+    serve_each(page)
     return page
 
 

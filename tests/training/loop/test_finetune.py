@@ -15,8 +15,10 @@ from tests.training.conftest import Done, Train
 from vit_demo.common.errors import UserError
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import readout_of
 from vit_demo.training.loop import finish
 from vit_demo.training.result import predictions
+from vit_demo.training.result.abstain import calibrate
 from vit_demo.training.result.calibration import fit_temperature
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.runs import Run
@@ -75,7 +77,7 @@ def test_the_scores_beside_the_model_are_those_of_the_model(learned: Done, colou
         assert len(predictions.read(learned.run.model_folder, split)) == 18
 
 
-def test_the_temperature_is_fitted_on_validation_alone(
+def test_the_temperature_is_fitted_on_validation_photos_and_their_copies_alone(
     train: Train, make_squares: Callable[..., Path], tmp_path: Path
 ) -> None:
     alike = {
@@ -86,12 +88,15 @@ def test_the_temperature_is_fitted_on_validation_alone(
     make_squares(tmp_path, validation=12, test=12, colours=alike)
     unsure = train(data=str(tmp_path), epochs=4)
     classifier, data = LeafClassifier.open(unsure.run.folder, device="cpu"), open_dataset(tmp_path)
-    own, other = (evaluate(classifier, data[split]) for split in ("validation", "test"))
-    temperature = unsure.run.scores()["temperature"]
-    assert own.accuracy < 1 and temperature == pytest.approx(
-        fit_temperature(own.logits, own.targets), rel=1e-3
+    own, other = (
+        calibrate(classifier, data[split], evaluate(classifier, data[split], readout=readout_of(2)))
+        for split in ("validation", "test")
     )
-    assert temperature != pytest.approx(fit_temperature(other.logits, other.targets), rel=0.02)
+    temperature = unsure.run.scores()["temperature"]
+    assert own.evaluation.accuracy < 1
+    assert temperature == pytest.approx(own.evaluation.temperature, rel=1e-3)
+    assert temperature == pytest.approx(fit_temperature(own.answers.logits, own.answers.targets), rel=1e-3)
+    assert temperature != pytest.approx(other.evaluation.temperature, rel=0.02)
 
 
 def test_the_card_names_the_scores_and_the_run(learned: Done) -> None:

@@ -59,7 +59,8 @@ class Frame:
         1/255 of their range.
         """
         low, high = self.low[:, None, None], self.high[:, None, None]
-        return low + (high - low) * (self.maps / 255)
+        values: np.ndarray = low + (high - low) * (self.maps / 255)
+        return values
 
 
 @dataclass(frozen=True)
@@ -157,4 +158,5 @@ def thinned(steps: list[int], most: int) -> list[int]:
     wanted = np.linspace(every[0], every[-1], most)
     after = np.searchsorted(every, wanted).clip(1, len(every) - 1)
     nearest = np.where(wanted - every[after - 1] <= every[after] - wanted, after - 1, after)
-    return every[np.unique(nearest)].tolist()
+    kept: list[int] = every[np.unique(nearest)].tolist()
+    return kept

@@ -48,7 +48,8 @@ class Film:
         self._work = work
         rows = choose_photos(work.validation.labels, work.config.film)
         self._pixels = np.stack([work.validation.pixels[row] for row in rows])
-        self._grid = PatchGrid(*self._pixels.shape[2:], work.classifier.patch_size)
+        height, width = self._pixels.shape[2:]
+        self._grid = PatchGrid(height, width, work.classifier.patch_size)
         self._folder = work.run.folder / reader.FOLDER
         photos = [
             {"name": _file_name(work.validation.paths[row]), "label": int(work.validation.labels[row])}
@@ -73,7 +74,7 @@ class Film:
             if self._steps is None:
                 self._steps = self._begin()
             if not self._steps or step > self._steps[-1]:
-                self._add(step)
+                self._add(step, self._steps)
         except OSError as error:
             if not self._warned:
                 self._work.log.add(
@@ -93,15 +94,15 @@ class Film:
             write_atomically(self._folder / reader.ABOUT, json.dumps(self._about))
         return list(reader.frame_lines(self._folder))
 
-    def _add(self, step: int) -> None:
+    def _add(self, step: int, steps: list[int]) -> None:
         maps, probabilities = self._look()
         if not (np.isfinite(maps).all() and np.isfinite(probabilities).all()):
             return  # the loss then says what is wrong
         with open(self._folder / reader.FRAMES, "ab+") as file:
             torn = file.seek(0, io.SEEK_END) and file.seek(-1, io.SEEK_END) >= 0 and file.read(1) != b"\n"
             file.write(("\n" * torn + reader.encode(step, maps, probabilities) + "\n").encode())
-        self._steps.append(step)
-        if len(self._steps) > KEPT_FRAMES:
+        steps.append(step)
+        if len(steps) > KEPT_FRAMES:
             self._thin()
 
     def _thin(self) -> None:

@@ -37,10 +37,12 @@ def mirrored(photos: torch.Tensor, turn: bool) -> torch.Tensor:
     Of any type: kornia would want floats, which here take five times as long.
     """
     choices = (torch.rand(3, len(photos)) < 0.5).to(photos.device).view(3, -1, 1, 1, 1)
-    for choice, other in zip(
-        choices,
-        (lambda now: now.flip(-1), lambda now: now.flip(-2), lambda now: now.transpose(-1, -2))[: 2 + turn],
-    ):
+    changes: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = (
+        lambda now: now.flip(-1),
+        lambda now: now.flip(-2),
+        lambda now: now.transpose(-1, -2),
+    )
+    for choice, other in zip(choices, changes[: 2 + turn]):
         photos = torch.where(choice, other(photos), photos)
     return photos
 

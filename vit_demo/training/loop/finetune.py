@@ -7,8 +7,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ LEARNED_BY_EMBEDDED = {
 KNOWN_ALREADY = Sentence("train.record.known_already", {"model": PRETRAINED})
 
 
-def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> dict:
+def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> dict[str, Any]:
     """Do the run: prepare the photos, train, keep the best model by validation loss, save and score it.
 
     Returns what the run's state holds as ``result``. Raises UserError for what a person can mend.
@@ -72,14 +73,18 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
             if run:
                 _warn_of_broken(log, train, validation)
                 _warn_of_known(log, classifier, train)
-            work = TrainingJob(run, config, classifier, train, validation, sides, log, report)
+            # Without one in a helping process, where the engines ask nothing of it.
+            work = TrainingJob(cast("Run", run), config, classifier, train, validation, sides, log, report)
             stopped = _engine(config)(work)
+            result: dict[str, Any]
             if run is None:
-                return group.tell()
+                result = group.tell()
+                return result
             result = finish(work, data, started=started - curves_of(run).earlier, stopped=stopped)
         if not stopped:
             checkpoint.remove(run)
-        return group.tell(result)
+        result = group.tell(result)
+        return result
     finally:
         log.close()
         if run:
@@ -94,14 +99,14 @@ class _Silence(EventLog):
     def __init__(self) -> None:
         pass
 
-    def add(self, kind: str, **values) -> None:
+    def add(self, kind: str, **values: Any) -> None:
         pass
 
     def close(self) -> None:
         pass
 
 
-def _engine(config: TrainingConfig):
+def _engine(config: TrainingConfig) -> Callable[[TrainingJob], bool]:
     if config.engine == "trainer":
         from vit_demo.training.loop import trainer  # Trainer takes a second to import
 

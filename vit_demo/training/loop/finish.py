@@ -6,10 +6,12 @@ import os
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import torch
 from datasets import DatasetDict
 
+from vit_demo.common.atomic import write_atomically
 from vit_demo.common.words import Sentence
 from vit_demo.model import neighbours
 from vit_demo.model.checkpoints import NOTES
@@ -21,13 +23,13 @@ from vit_demo.training.result.abstain import calibrate, fit_on, look_at
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
-from vit_demo.training.run.runs import Run, write_atomically
+from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import RunStatus
 
 KNOWN = Sentence("train.record.learning_known")
 
 
-def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict:
+def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict[str, Any]:
     """Save the model, open what was saved, and score that on validation and then on test.
 
     The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos;
@@ -45,7 +47,7 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     readout, scoring = readout_of(saved.blocks), counter(report, "validation", RunStatus.SCORING)
     found = evaluate(saved, data["validation"], scoring, readout)
     validation = calibrate(saved, data["validation"], found, scoring)
-    temperature = validation.evaluation.temperature
+    temperature = validation.temperature
     seen = look_at(
         saved,
         data["train"],

@@ -37,7 +37,11 @@ def forward_of(classifier: LeafClassifier, precision: str) -> Forward:
         keep_memory()
         lower = bf16_is_faster("cpu") if precision == "auto" else precision == "bf16"
         dtype = torch.bfloat16 if lower else torch.float32
-        return lambda photos, kept=None: cpu_forward(classifier, photos, kept, dtype)
+
+        def on_cpu(photos: Tensor, kept: Tensor | None = None) -> Tensor:
+            return cpu_forward(classifier, photos, kept, dtype)
+
+        return on_cpu
 
     def forward(photos: Tensor, kept: Tensor | None = None) -> Tensor:
         with _precision(precision, device), _patches_left_out(classifier, kept):
@@ -66,7 +70,8 @@ def cpu_forward(
             ).float()
     else:
         tokens = _embed_some(classifier, photos, kept, dtype)
-    return classifier.model.classifier(encode(vit, tokens, dtype))
+    logits: Tensor = classifier.model.classifier(encode(vit, tokens, dtype))
+    return logits
 
 
 def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype: torch.dtype) -> Tensor:
@@ -75,7 +80,8 @@ def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype:
     """
     embeddings, size = classifier.model.vit.embeddings, classifier.patch_size
     rows, columns = (side // size for side in photos.shape[-2:])
-    patches = photos.unflatten(3, (columns, size)).unflatten(2, (rows, size)).permute(0, 2, 4, 1, 3, 5)
+    patches = torch.unflatten(torch.unflatten(photos, 3, (columns, size)), 2, (rows, size))
+    patches = patches.permute(0, 2, 4, 1, 3, 5)
     chosen = patches[torch.arange(len(photos))[:, None], kept // columns, kept % columns]
     pixels = classifier.normalise(chosen.flatten(0, 1)).flatten(1)
     projection = (
@@ -86,7 +92,7 @@ def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype:
         projection.weight.flatten(1).to(dtype),
         None if projection.bias is None else projection.bias.to(dtype),
     )
-    positions = embeddings.position_embeddings
+    positions: Tensor = embeddings.position_embeddings
     if classifier.needs_interpolation(photos):
         positions = embeddings.interpolate_pos_encoding(
             positions.new_empty(1, rows * columns + 1, positions.shape[-1]), *photos.shape[-2:]
@@ -94,9 +100,9 @@ def _embed_some(classifier: LeafClassifier, photos: Tensor, kept: Tensor, dtype:
     cls_token = (embeddings.cls_token + positions[:, :1]).expand(len(photos), -1, -1)
     # embedding and not positions[0, 1:][kept]: the gradients of that one are added up in the order in which
     # the threads come.
-    return embeddings.dropout(
-        torch.cat([cls_token, embedded.unflatten(0, kept.shape) + embedding(kept, positions[0, 1:])], dim=1)
-    )
+    placed = torch.unflatten(embedded, 0, kept.shape) + embedding(kept, positions[0, 1:])
+    tokens: Tensor = embeddings.dropout(torch.cat([cls_token, placed], dim=1))
+    return tokens
 
 
 @contextlib.contextmanager
@@ -108,7 +114,7 @@ def _patches_left_out(classifier: LeafClassifier, kept: Tensor | None) -> Iterat
         yield
         return
 
-    def keep(_module: nn.Module, _inputs: tuple, tokens: Tensor) -> Tensor:
+    def keep(_module: nn.Module, _inputs: tuple[Tensor, ...], tokens: Tensor) -> Tensor:
         places = (kept.to(tokens.device) + 1).unsqueeze(-1).expand(-1, -1, tokens.shape[-1])
         return torch.cat([tokens[:, :1], tokens.gather(1, places)], dim=1)
 
@@ -134,7 +140,7 @@ def keep_memory() -> None:
         library.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def _precision(precision: str, device: torch.device) -> contextlib.AbstractContextManager:
+def _precision(precision: str, device: torch.device) -> torch.autocast | contextlib.nullcontext[None]:
     if precision == "auto":
         return autocast(device)
     return (

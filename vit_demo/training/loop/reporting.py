@@ -5,7 +5,7 @@ The trackers are optional: each is imported only where a run asks for it. Light 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
@@ -72,7 +72,7 @@ class KeptLog(EventLog):
         self._events = 0
         self._curves: Curves | None = None
 
-    def add(self, kind: str, **values) -> None:
+    def add(self, kind: str, **values: Any) -> None:
         super().add(kind, **values)
         self._events += 1
         if self._events % DIGEST_EVENTS == 0:
@@ -98,7 +98,7 @@ class TrackedLog(KeptLog):
             "validation": before.last_validation.get("step", -1),
         }
 
-    def add(self, kind: str, **values) -> None:
+    def add(self, kind: str, **values: Any) -> None:
         super().add(kind, **values)
         names, step = DRAWN.get(kind), values.get("step", -1)
         if self._tracker is None or names is None or step <= self._last[kind]:

@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -29,6 +30,11 @@ from vit_demo.training.run import checkpoint as checkpoints
 from vit_demo.training.run.checkpoint import Checkpoint
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
+
+if TYPE_CHECKING:
+    from transformers import ViTForImageClassification
+
+    from vit_demo.training.film.recorder import Film
 
 GRADIENT_NORM = 1.0
 # AdamW's memory of squared gradients is 50 steps, not the usual 1,000: a run may have only a hundred.
@@ -126,7 +132,7 @@ class _Loop:
                 self._evaluate(step)
             elif step in self.frames:
                 self._show(step)
-            tired = self.config.patience and self.best.since >= self.config.patience
+            tired = self.config.patience > 0 and self.best.since >= self.config.patience
             if (stopped or self._saves.due(step)) and step < work.total_steps:
                 self._save(step)
             if stopped or out_of_time or tired:
@@ -189,11 +195,13 @@ class _Loop:
     def _share_gradients(self, loss: torch.Tensor) -> None:
         if self.group.size == 1:
             return
-        learning = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        for parameter in learning:
-            if parameter.grad is None:
-                parameter.grad = torch.zeros_like(parameter)
-        self.group.sum([*(parameter.grad for parameter in learning), loss])
+        gradients = []
+        for parameter in self.model.parameters():
+            if parameter.requires_grad:
+                if parameter.grad is None:
+                    parameter.grad = torch.zeros_like(parameter)
+                gradients.append(parameter.grad)
+        self.group.sum([*gradients, loss])
 
     def _evaluate(self, step: int, side: int | None = None) -> None:
         """Score the validation photos at the size of this part of the run; only at the last size it counts
@@ -253,7 +261,7 @@ class _Loop:
         parts = [torch.empty(0, len(self.classifier.labels))]
         for start in range(0, len(photos), VALIDATION_BATCH):
             batch = at(photos[start : start + VALIDATION_BATCH], side)
-            parts.append(self.forward(batch.to(self.device)).cpu())
+            parts.append(self.forward(batch.to(self.device), None).cpu())
         return torch.cat(parts)
 
     def _show(self, step: int) -> None:
@@ -301,7 +309,9 @@ class _Loop:
             return
         began = time.monotonic()
         self.meter.flush()
-        names = {parameter: name for name, parameter in self.model.named_parameters()}
+        names: dict[torch.Tensor, str] = {
+            parameter: name for name, parameter in self.model.named_parameters()
+        }
         moments = {
             f"{moment}.{names[parameter]}": state[moment]
             for parameter, state in self.optimizer.state.items()
@@ -334,8 +344,8 @@ class _Loop:
 
     def _resume(self) -> int:
         """Take up the checkpoint where there is one; returns the number of the next step."""
-        found = checkpoints.load(self.work.run) if self.group.main else None
-        found = self.group.tell(found)
+        own = checkpoints.load(self.work.run) if self.group.main else None
+        found: Checkpoint | None = self.group.tell(own)
         if found is None:
             if self.group.main and checkpoints.exists(self.work.run):
                 self._warn(Sentence("train.record.checkpoint_unread"))
@@ -358,7 +368,7 @@ class _Average:
     t) / (10 + t)).
     """
 
-    def __init__(self, decay: float, model: torch.nn.Module):
+    def __init__(self, decay: float, model: ViTForImageClassification):
         self.decay, self.model = decay, model
         self.weights: dict[str, torch.Tensor] = {}
 
@@ -422,7 +432,7 @@ def _seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _optimizer(config: TrainingConfig, model: torch.nn.Module) -> torch.optim.AdamW:
+def _optimizer(config: TrainingConfig, model: ViTForImageClassification) -> torch.optim.AdamW:
     """AdamW whose learning rate falls by ``layer_decay`` with each layer down from the head (Clark et al.
     2020; Bao et al. 2022).
     """
@@ -468,7 +478,7 @@ def _set_moments(optimizer: torch.optim.AdamW, model: torch.nn.Module, found: Ch
             }
 
 
-def _film(work: TrainingJob):
+def _film(work: TrainingJob) -> Film | None:
     if not work.config.film:
         return None
     from vit_demo.training.film.recorder import Film

@@ -12,6 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -19,6 +20,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import (
     EvalPrediction,
+    PreTrainedModel,
     PrinterCallback,
     Trainer,
     TrainerCallback,
@@ -78,7 +80,7 @@ def train(work: TrainingJob) -> bool:
     trainer.save_metrics("eval", scores)
     # Trainer leaves its mixed precision in the model's forward, for which the classifier has its own.
     trainer.accelerator.unwrap_model(trainer.model_wrapped, keep_fp32_wrapper=False)
-    trainer.model.eval()
+    cast("PreTrainedModel", trainer.model).eval()
     work.log.add("best", step=watcher.chosen, loss=scores["eval_loss"])
     return watcher.stopped and trainer.state.global_step < trainer.state.max_steps
 
@@ -87,7 +89,7 @@ def _arguments(config: TrainingConfig, device: torch.device, folder: Path, group
     """The tutorial's. fp16 needs a GPU: a CPU takes bf16 where it has it in hardware."""
     if config.batch_size % group.size:
         raise UserError("error.training.batch_not_shared", size=config.batch_size, processes=group.size)
-    every = config.evaluate_every or TUTORIAL["evaluate_every"]
+    every: int = config.evaluate_every or TUTORIAL["evaluate_every"]
     cpu = device.type == "cpu"
     arguments = TrainingArguments(
         output_dir=str(folder),
@@ -117,7 +119,7 @@ def _arguments(config: TrainingConfig, device: torch.device, folder: Path, group
     return arguments
 
 
-class _Rows(torch.utils.data.Dataset):
+class _Rows(torch.utils.data.Dataset[tuple[np.ndarray, int]]):
     """Prepared photos, one a row."""
 
     def __init__(self, photos: Photos):
@@ -143,19 +145,21 @@ class _Collate:
         )["pixel_values"]
         self._table = prepared[0].reshape(3, 256).to(classifier.device)
 
-    def __call__(self, rows: list[tuple[np.ndarray, int]]) -> dict:
+    def __call__(self, rows: list[tuple[np.ndarray, int]]) -> dict[str, Any]:
         values = torch.from_numpy(np.stack([pixels for pixels, _ in rows])).to(
             self._table.device, torch.int64
         )
         pixels = torch.stack([table[values[:, channel]] for channel, table in enumerate(self._table)], dim=1)
-        batch = {"pixel_values": pixels, "labels": torch.tensor([int(label) for _, label in rows])}
+        labels = torch.tensor([int(label) for _, label in rows])
+        batch: dict[str, Any] = {"pixel_values": pixels, "labels": labels}
         if self._classifier.needs_interpolation(pixels):
             batch["interpolate_pos_encoding"] = True
         return batch
 
 
 def _accuracy(prediction: EvalPrediction) -> dict[str, float]:
-    return {"accuracy": float((prediction.predictions.argmax(axis=-1) == prediction.label_ids).mean())}
+    logits = cast("np.ndarray", prediction.predictions)  # a ViT gives nothing beside them
+    return {"accuracy": float((logits.argmax(axis=-1) == prediction.label_ids).mean())}
 
 
 class _Trainer(Trainer):
@@ -165,14 +169,19 @@ class _Trainer(Trainer):
 
     work: TrainingJob
 
+    @property
+    def _folder(self) -> Path:
+        return Path(cast("str", self.args.output_dir))
+
     def _load_from_checkpoint(
         self, resume_from_checkpoint: str, model: torch.nn.Module | None = None
     ) -> None:
-        _load_weights(self.model, Path(resume_from_checkpoint))
+        _load_weights(cast("PreTrainedModel", self.model), Path(resume_from_checkpoint))
 
     def _load_best_model(self) -> None:
         # By its name alone: the folder of the run may have moved since.
-        _load_weights(self.model, Path(self.args.output_dir) / Path(self.state.best_model_checkpoint).name)
+        name = Path(cast("str", self.state.best_model_checkpoint)).name
+        _load_weights(cast("PreTrainedModel", self.model), self._folder / name)
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: object) -> None:
         state, planned = (
@@ -188,7 +197,7 @@ class _Trainer(Trainer):
         except (OSError, SafetensorError, RuntimeError) as error:
             if self.args.world_size > 1 or not _disk_failed(error):
                 raise
-            torn = Path(self.args.output_dir) / f"checkpoint-{state.global_step}"
+            torn = self._folder / f"checkpoint-{state.global_step}"
             shutil.rmtree(torn, ignore_errors=True)
             if checkpoint.step_of(state.best_model_checkpoint) == state.global_step:
                 state.best_model_checkpoint = None
@@ -219,7 +228,7 @@ class _Watcher(TrainerCallback):
         self.chosen: int | None = None
 
     def on_train_begin(
-        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         work = self._work
         if self._resumed:
@@ -235,12 +244,12 @@ class _Watcher(TrainerCallback):
             )
 
     def on_step_begin(
-        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         self._since = time.perf_counter()
 
     def on_step_end(
-        self, arguments: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: object
     ) -> None:
         group = self._group
         if group.size == 1 or state.global_step % AGREE_STEPS == 0:
@@ -251,10 +260,10 @@ class _Watcher(TrainerCallback):
 
     def on_log(
         self,
-        arguments: TrainingArguments,
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict | None = None,
+        logs: dict[str, float] | None = None,
         **_: object,
     ) -> None:
         if not logs or "loss" not in logs:
@@ -273,14 +282,14 @@ class _Watcher(TrainerCallback):
 
     def on_evaluate(
         self,
-        arguments: TrainingArguments,
+        args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        metrics: dict | None = None,
+        metrics: dict[str, float] | None = None,
         **_: object,
     ) -> None:
         step = state.global_step
-        if step <= self._last_validation or self.chosen not in (None, step):
+        if metrics is None or step <= self._last_validation or self.chosen not in (None, step):
             return  # the last look, at weights of an earlier step
         loss, accuracy = metrics["eval_loss"], metrics["eval_accuracy"]
         finite(loss)
@@ -309,7 +318,7 @@ def _going_on(folder: Path) -> str | None:
     return str(newest) if newest else None
 
 
-def _load_weights(model: torch.nn.Module, folder: Path) -> None:
+def _load_weights(model: PreTrainedModel, folder: Path) -> None:
     """The weights of a checkpoint, by the names that they have in memory.
 
     transformers writes them by the names of older versions. Trainer looks for those in the model, and

@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.model import cpu_engine
 from vit_demo.model.abstention import Abstention, Answers, Verdict, fit
 from vit_demo.model.classifier import LeafClassifier, autocast, bf16_is_faster
-from vit_demo.model.encoder import encoder_block
+from vit_demo.model.encoder import encoder_block, layers_of
 from vit_demo.model.readout import Readout, readout_of
 from vit_demo.photos.camera_shifts import mildly_changed
 from vit_demo.training.photos import CHUNK, Photos, batches
@@ -74,6 +75,11 @@ class Calibrated:
 
     evaluation: Evaluation
     answers: Answers
+
+    @property
+    def temperature(self) -> float:
+        """The one that was fitted."""
+        return cast("float", self.evaluation.temperature)
 
 
 def calibrate(
@@ -138,7 +144,7 @@ def fit_on(seen: Seen, classifier: LeafClassifier, validation: Calibrated) -> Ab
     return fit(
         Answers(nothing, seen.features, seen.targets),
         validation.answers,
-        validation.evaluation.temperature,
+        validation.temperature,
         readout_of(classifier.blocks),
         classifier.labels,
     )
@@ -207,7 +213,7 @@ def features_after(classifier: LeafClassifier, resized: Tensor, readout: Readout
     if engine is not None and len(resized):
         return cpu_engine.features_after(engine, resized, readout)
     vit, features = classifier.model.vit, []
-    *blocks, last = vit.layers[: readout.layer]
+    *blocks, last = layers_of(vit)[: readout.layer]
     dtype = torch.bfloat16 if bf16_is_faster(classifier.device.type) else torch.float32
     for batch in resized.split(BATCH):
         pixel_values = classifier.normalise(batch)
@@ -224,12 +230,16 @@ def features_after(classifier: LeafClassifier, resized: Tensor, readout: Readout
 
 def answers_of(found: Evaluation) -> Answers:
     """What the model gave for the photos of a split that was evaluated with a readout."""
-    return Answers(found.logits, found.features, found.targets)
+    return Answers(found.logits, _features(found), found.targets)
+
+
+def _features(found: Evaluation) -> np.ndarray:
+    return cast("np.ndarray", found.features)  # of the readout
 
 
 def tally(abstention: Abstention, found: Evaluation) -> Tally:
     """Count the verdicts on a split that was evaluated with the readout of ``abstention``."""
-    judgements = abstention.judge(found.logits, found.features)
+    judgements = abstention.judge(found.logits, _features(found))
     counts = Counter(judgement.verdict for judgement in judgements)
     right = sum(
         one.verdict == Verdict.DIAGNOSIS and one.prediction_set == (target,)

@@ -55,7 +55,11 @@ def calibration_of(logits: np.ndarray, targets: np.ndarray, temperature: float =
         _bin(low, high, confidence[place == number], right[place == number])
         for number, (low, high) in enumerate(zip(edges, edges[1:]))
     ]
-    gaps = sum(found.count * abs(found.accuracy - found.confidence) for found in bins if found.count)
+    gaps = sum(
+        found.count * abs(found.accuracy - found.confidence)
+        for found in bins
+        if found.accuracy is not None and found.confidence is not None
+    )
     return Calibration(gaps / len(targets), _loss(log_probabilities, targets), bins)
 
 

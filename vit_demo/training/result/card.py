@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from vit_demo import __version__
 from vit_demo.data.names import BEANS, HUB_BEANS, MENDED
@@ -21,7 +23,7 @@ NAMED = 10
 _READ = {Pool.CLS: "the [CLS] token", Pool.PATCH_MEAN: "the mean of the patch tokens"}
 
 
-def scores_json(scores: dict[str, dict], temperature: float, result: dict) -> str:
+def scores_json(scores: dict[str, dict[str, Any]], temperature: float, result: dict[str, Any]) -> str:
     """The scores of each split, the temperature fitted on validation, and of the result the time of the whole
     run in seconds and the photos' fingerprint.
     """
@@ -46,7 +48,7 @@ def model_card(
     config: TrainingConfig,
     origin: Checkpoint,
     scores: dict[str, Evaluation],
-    result: dict,
+    result: dict[str, Any],
     abstention: Abstention,
 ) -> str:
     """The README.md of a model folder, in the Hub's format."""
@@ -150,8 +152,8 @@ def _plain(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
 
 
-def _table(header: list[str], rows: list[list[object]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
+def _table(header: list[str], rows: Sequence[Sequence[object]]) -> str:
+    lines: list[Sequence[object]] = [header, ["---"] * len(header), *rows]
     return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,7 @@ class Evaluation:
             self, temperature=temperature, calibrated=calibration_of(self.logits, self.targets, temperature)
         )
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """What goes to JSON: of single photos only the worst mistakes, so that it stays small however large
         the split.
         """
@@ -178,7 +179,8 @@ def evaluate(
     if unknown:
         raise UserError("error.training.unknown_class", label=unknown[0], labels=", ".join(classifier.labels))
     own_ids = np.array([classifier.labels.index(name) for name in names])
-    logits, features, targets, places, broken = [], [], [], [], 0
+    logits, features, targets, broken = [], [], [], 0
+    places: list[tuple[int, str]] = []
     for part in batches(data, classifier):
         said, seen = cpu_engine.logits_and_features(
             classifier, torch.from_numpy(part.pixels), readout or Readout(classifier.blocks)

@@ -15,7 +15,7 @@ import os
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vit_demo.common.atomic import read_object
 from vit_demo.training.run.runs import Run
@@ -98,7 +98,7 @@ def load(run: Run) -> Checkpoint | None:
     for folder in _folders(run):
         try:
             numbers = json.loads((folder / NUMBERS).read_text(encoding="utf-8"))
-            tensors = {
+            tensors: dict[str, Any] = {
                 part: load_file(folder / f"{part}.safetensors")
                 for part in PARTS
                 if (folder / f"{part}.safetensors").is_file()
@@ -121,7 +121,7 @@ def newest_of_trainer(folder: Path) -> Path | None:
     return next((found[step] for step in sorted(found, reverse=True) if _is_whole(found[step], step)), None)
 
 
-def step_of(checkpoint: str | os.PathLike | None) -> int:
+def step_of(checkpoint: str | os.PathLike[str] | None) -> int:
     """Of a checkpoint of Trainer's: 100 for ".../checkpoint-100", 0 for what has no such name."""
     number = Path(checkpoint).name.removeprefix("checkpoint-") if checkpoint else ""
     return int(number) if number.isdecimal() else 0

@@ -7,6 +7,7 @@ import json
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common.errors import UserError
 from vit_demo.training.run.trackers import TRACKERS
@@ -130,7 +131,7 @@ class TrainingConfig:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise UserError("error.training.whole_number", name=name, low=low, high=high, value=value)
-        for name, low, high in (
+        for name, least, most in (
             ("learning_rate", 1e-8, 1.0),
             ("warmup", 0.0, 0.9),
             ("weight_decay", 0.0, 1.0),
@@ -142,8 +143,8 @@ class TrainingConfig:
             ("time_limit", 0.0, 1e6),
         ):
             value = getattr(self, name)
-            if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
-                raise UserError("error.training.number", name=name, low=low, high=high, value=value)
+            if not isinstance(value, (int, float)) or isinstance(value, bool) or not least <= value <= most:
+                raise UserError("error.training.number", name=name, low=least, high=most, value=value)
         sides = self.resolutions
         if not isinstance(sides, tuple) or any(
             not isinstance(side, int) or not 16 <= side <= 2048 for side in sides
@@ -224,8 +225,8 @@ def _flag(name: str, value: str) -> list[str]:
 
 # What a recipe decides: all else is the user's own. Every recipe names all of these, so that choosing one
 # leaves nothing of another.
-_DEFAULTS = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
-FAST = {
+_DEFAULTS: dict[str, Any] = {field.name: field.default for field in dataclasses.fields(TrainingConfig)}
+FAST: dict[str, Any] = {
     name: _DEFAULTS[name]
     for name in (
         "engine",
@@ -250,7 +251,7 @@ FAST = {
 }
 # Longer, with all weights and all patches, for when a percent is worth some minutes. How these were chosen
 # stands in docs/recipe.md.
-THOROUGH = {
+THOROUGH: dict[str, Any] = {
     **FAST,
     "attention_only": False,
     "learning_rate": 3e-4,
@@ -259,7 +260,7 @@ THOROUGH = {
     "overshoot": 0.0,
 }
 # The tutorial's own settings: a look at validation each 10 steps, nothing mirrored, no warm-up.
-TUTORIAL = {
+TUTORIAL: dict[str, Any] = {
     **FAST,
     "engine": "trainer",
     "attention_only": False,
@@ -275,7 +276,7 @@ TUTORIAL = {
     "film": 0,
 }
 # The encoder as it is, and a new head on what it sees.
-PROBE = {
+PROBE: dict[str, Any] = {
     **FAST,
     "freeze": True,
     "attention_only": False,
@@ -285,7 +286,12 @@ PROBE = {
     "patch_dropout": 0.0,
     "overshoot": 0.0,
 }
-RECIPES = {"fast": FAST, "thorough": THOROUGH, "tutorial": TUTORIAL, "probe": PROBE}
+RECIPES: dict[str, dict[str, Any]] = {
+    "fast": FAST,
+    "thorough": THOROUGH,
+    "tutorial": TUTORIAL,
+    "probe": PROBE,
+}
 # What may be changed in the tutorial's recipe.
 TRAINER_SETTINGS = (
     "data",

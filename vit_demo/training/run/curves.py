@@ -13,6 +13,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common.atomic import write_atomically
 from vit_demo.common.words import Sentence
@@ -73,11 +74,11 @@ class Series:
         points = self._points + ([_mean(self._waiting)] if self._waiting[0] else [])
         return [step for step, _ in points], [value for _, value in points]
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         return {"limit": self._limit, "group": self._group, "waiting": self._waiting, "points": self._points}
 
     @classmethod
-    def from_dict(cls, values: dict) -> Series:
+    def from_dict(cls, values: dict[str, Any]) -> Series:
         """The inverse of :meth:`to_dict`; ValueError, KeyError or TypeError where the values are of something
         else.
         """
@@ -119,13 +120,13 @@ class Curves:
         self.train_loss = Series()
         self.validation_loss = Series()
         self.validation_accuracy = Series()
-        self.begin: dict = {}
-        self.since: dict = {}
+        self.begin: dict[str, Any] = {}
+        self.since: dict[str, Any] = {}
         self.earlier = 0.0
         self.latest = 0.0
-        self.last_train: dict = {}
-        self.last_validation: dict = {}
-        self._warnings: list[dict] = []
+        self.last_train: dict[str, Any] = {}
+        self.last_validation: dict[str, Any] = {}
+        self._warnings: list[dict[str, Any]] = []
         self._mark = b""
 
     @property
@@ -208,7 +209,7 @@ class Curves:
             self.offset += len(data)
             self._mark = (self._mark + data[-MARK:])[-MARK:]
 
-    def _take(self, event: dict) -> None:
+    def _take(self, event: dict[str, Any]) -> None:
         kind = event.get("kind")
         if kind in ("begin", "resumed"):
             self.earlier += self.latest - self.since.get("time", self.latest)

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from pathlib import Path
+from typing import Any
 
 from vit_demo.common.words import Sentence
 from vit_demo.training.run.notes import kept
@@ -26,7 +27,7 @@ class EventLog:
         self._unwritten = bytearray() if _ends_whole(run.events_file) else bytearray(b"\n")
         self._warned = False
 
-    def add(self, kind: str, **values) -> None:
+    def add(self, kind: str, **values: Any) -> None:
         """Append one event; it reaches the file before this returns, where the disk takes it."""
         self._unwritten += _line(kind, values)
         self._write()
@@ -48,7 +49,7 @@ class EventLog:
                 self._warned = True
 
 
-def _line(kind: str, values: dict) -> bytes:
+def _line(kind: str, values: dict[str, Any]) -> bytes:
     return (json.dumps({"kind": kind, "time": round(time.time(), 3), **values}) + "\n").encode()
 
 

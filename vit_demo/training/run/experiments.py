@@ -8,6 +8,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from vit_demo.common.errors import UserError
 from vit_demo.training.run import queue, runs
@@ -35,7 +36,7 @@ class Summary:
     interval: tuple[float, float] | None = None
     accuracies: tuple[float, ...] = ()
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         """For JSON."""
         return dataclasses.asdict(self)
 

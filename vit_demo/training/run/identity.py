@@ -23,7 +23,8 @@ def birth(pid: int) -> str | float:
         ticks = (PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[19]
         return f"{boot} {ticks}"
     except (OSError, IndexError):
-        return psutil.Process(pid).create_time()
+        started: float = psutil.Process(pid).create_time()
+        return started
 
 
 def lives(pid: object, born: object) -> bool:

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -103,7 +104,7 @@ def _same_but_seed(run: Run, config: TrainingConfig) -> bool:
         return False
 
 
-def _refusal(error: Exception) -> UserError:
+def _refusal(error: OSError | UserError) -> UserError:
     if isinstance(error, UserError):
         return error
     return UserError("error.training.not_started", reason=error.strerror or str(error))
@@ -128,7 +129,7 @@ def _enqueue(run: Run) -> None:
     spawn(run)
 
 
-def _waiting(device: str, before: int) -> dict:
+def _waiting(device: str, before: int) -> dict[str, Any]:
     """What the state of a waiting run says of its place."""
     key = "train.record.waits_for_processor" if device == "cpu" else "train.record.waits_for_gpu"
     return {"place": before, **kept(Sentence(key, {"count": before}) if before else "")}
@@ -147,12 +148,11 @@ def _is_taken(device: str) -> bool:
 
 def spawn(run: Run) -> None:
     """Start the run's worker, detached from this process."""
-    windows = os.name == "nt"
-    detached = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
-        if windows
-        else {"start_new_session": True}
-    )
+    detached: dict[str, Any]
+    if sys.platform == "win32":
+        detached = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.DETACHED_PROCESS}
+    else:
+        detached = {"start_new_session": True}
     with open(run.folder / "worker.log", "ab") as log:
         subprocess.Popen(
             [sys.executable, "-m", "vit_demo.training.worker", str(run.folder)],
@@ -224,7 +224,7 @@ def _take(lock: FileLock) -> bool:
         return False
 
 
-def _waits_before(run: Run, state: dict, device: str, ticket: int) -> bool:
+def _waits_before(run: Run, state: dict[str, Any], device: str, ticket: int) -> bool:
     if (
         state.get("status") != RunStatus.WAITING
         or state.get("device") != device
@@ -232,16 +232,16 @@ def _waits_before(run: Run, state: dict, device: str, ticket: int) -> bool:
         or state["ticket"] >= ticket
     ):
         return False
-    return run.state()["status"] == RunStatus.WAITING  # its process lives
+    return bool(run.state()["status"] == RunStatus.WAITING)  # its process lives
 
 
 class _States:
     """What stands in the state files of all runs; each is read again only when it is another file."""
 
     def __init__(self) -> None:
-        self._known: dict[Path, tuple[tuple[int, int], dict]] = {}
+        self._known: dict[Path, tuple[tuple[int, int], dict[str, Any]]] = {}
 
-    def read(self) -> list[tuple[Run, dict]]:
+    def read(self) -> list[tuple[Run, dict[str, Any]]]:
         known = {}
         for file in settings.load().runs.glob("[!.]*/state.json"):
             try:
@@ -285,9 +285,11 @@ def best_device() -> str:
 def _torch_build() -> set[str]:
     """Which of cuda and hip the installed torch was built for."""
     found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return set()
     try:
         text = (Path(found.origin).parent / "version.py").read_text(encoding="utf-8")
-    except (AttributeError, TypeError, OSError):
+    except OSError:
         return set()
     return set(re.findall(r"^(cuda|hip)\b[^=\n]*=\s*['\"]", text, re.MULTILINE))
 

@@ -27,6 +27,7 @@ import time
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock
 
@@ -68,7 +69,7 @@ class Run:
         self.folder = Path(folder)
         # Of the worker alone: a signal to end, and what a full disk did not take yet.
         self.told_to_stop = False
-        self._unsaved: dict = {}
+        self._unsaved: dict[str, Any] = {}
 
     @property
     def id(self) -> str:
@@ -98,7 +99,7 @@ class Run:
         except OSError as error:
             raise UserError("error.training.settings_unread", run=self.id, reason=error.strerror) from None
 
-    def state(self) -> dict:
+    def state(self) -> dict[str, Any]:
         """The worker's last word, with ``status`` put right where the worker is gone without one."""
         state = self._read_state()
         while state["status"] in GOING and not _alive(state):
@@ -146,11 +147,11 @@ class Run:
     def has_model(self) -> bool:
         return (self.model_folder / "config.json").is_file()
 
-    def scores(self) -> dict:
+    def scores(self) -> dict[str, Any]:
         """What the finished model reached, {} before that."""
         return read_object(self.model_folder / "scores.json")
 
-    def read_events(self, offset: int = 0) -> tuple[list[dict], int]:
+    def read_events(self, offset: int = 0) -> tuple[list[dict[str, Any]], int]:
         """Events from a byte offset on, and the offset to go on from; a line still being written waits."""
         try:
             with open(self.events_file, "rb") as file:
@@ -213,14 +214,14 @@ class Run:
             {**values, **note, "command": config.command(), "config": dataclasses.asdict(config)}, indent=2
         )
 
-    def _meta(self) -> dict:
+    def _meta(self) -> dict[str, str]:
         return {
             key: value
             for key, value in read_object(self.folder / "meta.json").items()
             if isinstance(value, str)
         }
 
-    def _read_state(self) -> dict:
+    def _read_state(self) -> dict[str, Any]:
         state = read_object(self.folder / "state.json")
         return (
             state
@@ -230,13 +231,13 @@ class Run:
 
     # Written by the worker, and before it is there by whoever starts it.
 
-    def put_state(self, **values) -> None:
+    def put_state(self, **values: Any) -> None:
         """A new state.json in place of the old one; OSError where it cannot be written."""
         write_atomically(
             self.folder / "state.json", json.dumps({**values, "changed": time.time()}), durable=True
         )
 
-    def set_state(self, **changes) -> None:
+    def set_state(self, **changes: Any) -> None:
         """Change some fields of state.json; a reader sees the old file or the new one, never a half.
 
         What a full disk does not take is written with the next change: it must not end a run. UserError
@@ -280,7 +281,7 @@ def create(config: TrainingConfig, folder: str | Path | None = None) -> Run:
         refuse_former_sample(source)
     own = folder is None
     try:
-        folder = _free_folder(settings.load().runs) if own else _full(Path(folder))
+        folder = _free_folder(settings.load().runs) if folder is None else _full(Path(folder))
         if folder.is_dir() and any(folder.iterdir()):
             raise UserError("error.training.folder_not_empty", folder=str(folder))
         folder.mkdir(parents=True, exist_ok=True)
@@ -424,7 +425,7 @@ def changing_runs() -> Iterator[None]:
         lock.release()
 
 
-def _alive(state: dict) -> bool:
+def _alive(state: dict[str, Any]) -> bool:
     """Whether the process that claimed the run still is that process."""
     if state.get("pid") is not None:
         return lives(state["pid"], state.get("pid_started"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
+from typing import Any, cast
 
 # What our runs are called in all of them.
 PROJECT = "vit_demo"
@@ -21,14 +22,14 @@ class TrackerKind:
 
     name: str
     title: str
-    place: str | Callable
+    place: str | Callable[..., Any]
 
-    def opener(self) -> Callable:
+    def opener(self) -> Callable[..., Any]:
         """The class, see ``training.loop.reporting.Tracker``."""
         if not isinstance(self.place, str):
             return self.place
         module, _, name = self.place.partition(":")
-        return getattr(import_module(module), name)
+        return cast("Callable[..., Any]", getattr(import_module(module), name))
 
 
 _ROOM = "vit_demo.training.loop.trackers"

@@ -18,7 +18,8 @@ from vit_demo.common.words import say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.export.onnx import compare, folder_of_export, pack
 from vit_demo.model.classifier import LeafClassifier
-from vit_demo.training.result.evaluation import evaluate
+from vit_demo.model.readout import Readout
+from vit_demo.training.result.evaluation import Evaluation, evaluate
 from vit_demo.training.run import runs
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told
@@ -87,9 +88,9 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
     classifier = LeafClassifier.open(run.folder, device="cpu")
     folder = folder_of_export(classifier)
 
-    def score(asked: LeafClassifier, name: str, layer: int):
+    def score(asked: LeafClassifier, name: str, readout: Readout) -> Evaluation:
         words: dict[str, Any] = {"desc": say(f"train.away.scoring.{name}"), "unit": say("train.away.unit")}
-        return evaluate(asked, test, lambda done, total: progress((done, total), **words), layer)
+        return evaluate(asked, test, lambda done, total: progress((done, total), **words), readout)
 
     file = _folder() / f"vit_demo-{run.id}.zip"
     said: Callable[[], str]

@@ -10,9 +10,9 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import current_language, label_title, percent, say
 from vit_demo.training.film import reader
 from vit_demo.training.film.reader import FilmReel, Frame
-from vit_demo.training.run import runs
 from vit_demo.training.run.curves import Curves, Series, curves_of
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import GOING
 
 # Points of a curve in the small figure beside the film.
 CURVE_POINTS = 150
@@ -49,7 +49,7 @@ def _view(run: Run | None) -> dict:
     film = reader.read(run)
     status = run.state()["status"]
     if film is None:
-        note = _why_none(run, status in runs.GOING)
+        note = _why_none(run, status in GOING)
         return {"note": note, "seen": f"{run.id}:{note}"}
     curves = curves_of(run)
     frames = film.frames

@@ -19,6 +19,7 @@ from vit_demo.training.result import predictions
 from vit_demo.training.result.predictions import Prediction, mistakes
 from vit_demo.training.run import runs
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import ENDED
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import away, result_html
@@ -270,16 +271,14 @@ def _scores(run: Run | None) -> dict:
     """The scores of a run that has ended, else {}: while it goes on those of an earlier sitting would
     mislead.
     """
-    return run.scores() if run is not None and run.state()["status"] in runs.ENDED else {}
+    return run.scores() if run is not None and run.state()["status"] in ENDED else {}
 
 
 def _stamp(run: Run | None, split: str) -> str:
     """Changes with what is known of this split of the run."""
     if run is None:
         return "none"
-    return (
-        f"{run.id}:{split}:{run.state()['status'] in runs.ENDED}:{_changed(run.model_folder / 'scores.json')}"
-    )
+    return f"{run.id}:{split}:{run.state()['status'] in ENDED}:{_changed(run.model_folder / 'scores.json')}"
 
 
 def _told(stamp: str) -> str:

@@ -14,6 +14,7 @@ from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
 from vit_demo.training.run.notes import told
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import ENDED, GOING
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.runtext import duration, settings_of, status_word
 from vit_demo.ui.tabs.finetune.curves_figure import curves_plot
@@ -75,7 +76,7 @@ def view_of(run: Run) -> RunView:
     state = run.state()
     status = state["status"]
     curves = curves_of(run)
-    scores = run.scores() if status in runs.ENDED else {}
+    scores = run.scores() if status in ENDED else {}
     going = run.is_going()
     stopping = run.stop_requested() and going
     # Time left counts down by itself, so a going run is told anew each second; an ended one once.
@@ -142,7 +143,7 @@ def _progress_text(state: dict, curves: Curves) -> str:
         )
     if status in ("finished", "stopped") and state.get("result"):
         return say("train.run.in", time=duration(state["result"]["seconds"]))
-    if status in runs.GOING and state.get("total", 1) > 1:
+    if status in GOING and state.get("total", 1) > 1:
         return say("train.run.part", done=state["done"], total=state["total"])
     return ""
 

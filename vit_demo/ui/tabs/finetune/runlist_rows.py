@@ -12,6 +12,7 @@ from vit_demo.common.words import current_language
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
+from vit_demo.training.run.status import ENDED, GOING
 from vit_demo.ui.shared.runtext import settings_in_short, settings_or_refusal, status_word
 
 # Files of a run that a row is made from.
@@ -35,7 +36,7 @@ class Row:
 
     @property
     def going(self) -> bool:
-        return self.status in runs.GOING
+        return self.status in GOING
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def _changed(file: Path) -> int:
 def _read(run: Run) -> tuple[Row, TrainingConfig | UserError]:
     state = run.state()
     # The scores of one that goes on again after a stop are those of the stop.
-    test = (run.scores().get("test") or {}) if state["status"] in runs.ENDED else {}
+    test = (run.scores().get("test") or {}) if state["status"] in ENDED else {}
     row = Row(
         id=run.id,
         name=run.name,

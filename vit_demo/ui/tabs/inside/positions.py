@@ -146,8 +146,8 @@ def _build_resolution(tab: gr.Tab, scene: Scene, place: gr.Number) -> tuple[list
     asked = [scene.photo, scene.model, side], [side, plot, said, said_file]
     scene.draw(tab, show_resized, [place, side], resized[1], Again(still=pictures))
     scene.draw(tab, show_answers, [side], asked[1])
-    side.input(polite(show_resized), *resized, **QUIET)
-    side.input(polite(show_answers), *asked, **QUIET)
+    # One after the other: two that listen to one slider would each be asked at each place it passes.
+    side.input(polite(show_resized), *resized, **QUIET).then(polite(show_answers), *asked, **QUIET)
     ask.click(polite(ask_all), *asked, **QUIET)
     return resized
 
