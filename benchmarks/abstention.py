@@ -126,7 +126,7 @@ Measure = Callable[[Answers], np.ndarray]
 
 
 def mahalanobis(train: Answers, validation: Answers) -> Measure:
-    known = fit(train, validation, 1.0, Readout(1), range(train.logits.shape[1])).known
+    known = fit(train, validation, 1.0, Readout(1), range(train.logits.shape[1])).detector
     return lambda answers: known.distances(answers.features)
 
 

@@ -86,9 +86,9 @@ def slow_distances(train: Answers, features: np.ndarray) -> np.ndarray:
 
 def test_the_distance_is_that_of_the_paper(fitted: Abstention, train: Answers, validation: Answers) -> None:
     expected = slow_distances(train, validation.features)
-    np.testing.assert_allclose(fitted.known.to_nearest(validation.features), expected, rtol=1e-3)
+    np.testing.assert_allclose(fitted.detector.to_nearest(validation.features), expected, rtol=1e-3)
     np.testing.assert_allclose(
-        fitted.known.distances(validation.features), expected / np.sort(expected)[127], rtol=1e-3
+        fitted.detector.distances(validation.features), expected / np.sort(expected)[127], rtol=1e-3
     )
 
 
@@ -96,7 +96,7 @@ def test_the_radius_holds_as_many_validation_photos_as_it_should(
     fitted: Abstention, validation: Answers
 ) -> None:
     # ceil(0.95 * 134) = 128 of 133, and the farthest of them lies on the limit itself
-    distances = fitted.known.distances(validation.features)
+    distances = fitted.detector.distances(validation.features)
     assert (distances <= 1).sum() == 128 and np.sort(distances)[127] == pytest.approx(1, abs=1e-8)
 
 
@@ -108,7 +108,7 @@ def test_a_class_without_photos_has_no_place(train: Answers, validation: Answers
         1.0,
         READOUT,
         LABELS,
-    ).known
+    ).detector
     assert found.centres.shape == (2, WIDTH)
     other = validation.targets == 1
     assert np.median(found.to_nearest(validation.features[other])) > 1.5 * np.median(
@@ -126,8 +126,8 @@ def test_units_of_a_feature_change_nothing(fitted: Abstention, train: Answers, v
         LABELS,
     )
     np.testing.assert_allclose(
-        other.known.distances(validation.features * units),
-        fitted.known.distances(validation.features),
+        other.detector.distances(validation.features * units),
+        fitted.detector.distances(validation.features),
         rtol=1e-3,
     )
 
@@ -139,7 +139,7 @@ def test_fewer_photos_than_features_still_give_a_distance() -> None:
         classes = np.arange(count) % 2
         return Answers(np.eye(2)[classes], rng.normal(size=(count, 100)) + shift, classes)
 
-    found = fit(wide(24), wide(40), 1.0, 1, ("a", "b")).known
+    found = fit(wide(24), wide(40), 1.0, 1, ("a", "b")).detector
     assert np.isfinite(found.whitening).all() and (found.distances(wide(100).features) <= 1).mean() > 0.8
     assert (found.distances(wide(100, 5).features) > 1).all()
 
@@ -152,7 +152,7 @@ def test_a_feature_that_never_varies_does_no_harm(train: Answers, validation: An
             answers.targets,
         )
 
-    found = fit(still(train), still(validation), 1.0, READOUT, LABELS).known
+    found = fit(still(train), still(validation), 1.0, READOUT, LABELS).detector
     assert np.isfinite(found.distances(still(validation).features)).all()
 
 
@@ -170,13 +170,18 @@ def test_new_photos_are_covered_as_promised() -> None:
         new = drawn(rng, 200)
         probabilities = calibrated(new.logits, 1.0)
         inside.append(
-            np.mean([probabilities[row, target] >= found.least for row, target in enumerate(new.targets)])
+            np.mean(
+                [
+                    probabilities[row, target] >= found.conformal_threshold
+                    for row, target in enumerate(new.targets)
+                ]
+            )
         )
-        within.append(np.mean(found.known.distances(new.features) <= 1))
+        within.append(np.mean(found.detector.distances(new.features) <= 1))
         shares.append(
             np.mean(
                 [
-                    target in prediction_set(row, found.least)
+                    target in prediction_set(row, found.conformal_threshold)
                     for row, target in zip(probabilities, new.targets)
                 ]
             )
@@ -192,8 +197,8 @@ def test_the_limit_of_the_sets_is_the_rank_of_the_paper(fitted: Abstention, vali
     exponent = np.exp(validation.logits.astype(float) / 1.5)
     true = [row[target] / row.sum() for row, target in zip(exponent, validation.targets)]
     scores = sorted(1 - value for value in true)
-    assert fitted.least == pytest.approx(1 - scores[127], abs=1e-12)
-    assert sum(value >= fitted.least for value in true) == 128
+    assert fitted.conformal_threshold == pytest.approx(1 - scores[127], abs=1e-12)
+    assert sum(value >= fitted.conformal_threshold for value in true) == 128
 
 
 @pytest.mark.parametrize(
@@ -217,7 +222,7 @@ def test_prediction_sets(probabilities: list[float], least: float | None, expect
 
 
 def test_the_three_verdicts(fitted: Abstention, validation: Answers) -> None:
-    near = validation.features[fitted.known.distances(validation.features).argmin()]
+    near = validation.features[fitted.detector.distances(validation.features).argmin()]
     far = near + np.float32(1000)
     sure, torn = [9, 0, 0], [1, 1.01, -9]
     first, second, third = fitted.judge(np.array([sure, torn, sure]), np.stack([near, near, far]))
@@ -241,7 +246,7 @@ def test_no_photo_no_judgement(fitted: Abstention) -> None:
 @pytest.mark.parametrize(("count", "enough"), [(FEWEST - 1, False), (FEWEST, True)])
 def test_too_few_validation_photos_promise_nothing(train: Answers, count: int, enough: bool) -> None:
     found = fit(train, drawn(np.random.default_rng(5), count), 1.0, READOUT, LABELS)
-    assert (found.least is not None, found.known is not None) == (enough, enough)
+    assert (found.conformal_threshold is not None, found.detector is not None) == (enough, enough)
     (judged,) = found.judge(np.array([[9.0, 0, 0]]), train.features[:1])
     assert (
         isinstance(judged, Judgement)
@@ -252,7 +257,7 @@ def test_too_few_validation_photos_promise_nothing(train: Answers, count: int, e
 
 def test_too_few_train_photos_give_no_distance(validation: Answers) -> None:
     found = fit(drawn(np.random.default_rng(6), 20), validation, 1.0, READOUT, LABELS)
-    assert found.known is None and found.least is not None
+    assert found.detector is None and found.conformal_threshold is not None
 
 
 def test_train_photos_that_are_all_alike_give_no_distance(train: Answers, validation: Answers) -> None:
@@ -263,7 +268,7 @@ def test_train_photos_that_are_all_alike_give_no_distance(train: Answers, valida
             1.0,
             READOUT,
             LABELS,
-        ).known
+        ).detector
         is None
     )
 
@@ -290,12 +295,12 @@ def folder(fitted: Abstention, tmp_path: Path) -> Path:
 
 def test_what_was_saved_says_the_same(fitted: Abstention, folder: Path, validation: Answers) -> None:
     back = opened(folder)
-    assert (back.readout, back.temperature, back.labels, back.least, back.known.radius) == (
+    assert (back.readout, back.temperature, back.labels, back.conformal_threshold, back.detector.radius) == (
         READOUT,
         1.5,
         LABELS,
-        fitted.least,
-        fitted.known.radius,
+        fitted.conformal_threshold,
+        fitted.detector.radius,
     )
     for own, other in zip(
         fitted.judge(validation.logits, validation.features),
@@ -365,8 +370,8 @@ def test_changed_copies_do_not_make_up_for_photos() -> None:
     train, few = drawn(rng, 60), drawn(rng, 40)
     copied = Answers(few.logits, few.features, few.targets, copies=30)
     with_copies, without = (fit(train, answers, 1.0, READOUT, LABELS) for answers in (copied, few))
-    assert with_copies.least is None and with_copies.known is None
-    assert without.least is not None and without.known is not None
+    assert with_copies.conformal_threshold is None and with_copies.detector is None
+    assert without.conformal_threshold is not None and without.detector is not None
 
 
 @pytest.mark.parametrize(
@@ -392,7 +397,7 @@ def test_changed_copies_do_not_make_up_for_photos() -> None:
 def test_numbers_that_make_no_sense_are_refused(folder: Path, refusal, change: dict) -> None:
     arrays = load_file(folder / ABSTENTION)
     save_file(arrays, folder / ABSTENTION, metadata={"format": FORMAT, "numbers": json.dumps(GOOD)})
-    assert opened(folder).least == 0.5
+    assert opened(folder).conformal_threshold == 0.5
     save_file(arrays, folder / ABSTENTION, metadata={"format": FORMAT, "numbers": json.dumps(GOOD | change)})
     refusal(opened, folder)
 

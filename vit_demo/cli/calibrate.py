@@ -86,7 +86,7 @@ def _calibrate(options: argparse.Namespace) -> None:
             f"Of {counted.n} {split} photos: diagnosis {counted.diagnosis}{right}, unsure {counted.unsure},"
             f" not known {counted.not_known}"
         )
-    if abstention.known is None:
+    if abstention.detector is None:
         print(
             "Which photos the model does not know cannot be told: it needs at least 19 validation photos and"
             " more train photos."

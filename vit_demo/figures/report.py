@@ -25,7 +25,7 @@ from vit_demo.explain.attribution.target import Target
 from vit_demo.explain.internals.costs import Encoder
 from vit_demo.explain.internals.distance import attention_distance, even_distance
 from vit_demo.explain.internals.filters import embedding_filters
-from vit_demo.explain.internals.heads import looks, patch_maps
+from vit_demo.explain.internals.heads import attention_from, patch_maps
 from vit_demo.explain.internals.lens import layer_similarity, logit_lens, mutual_similarity
 from vit_demo.explain.internals.norms import artefact_patches, outliers, token_norms
 from vit_demo.explain.internals.positions import (
@@ -299,7 +299,7 @@ def _attention(scene: _Scene, show: Showcase) -> None:
     show.arrays(
         "attention",
         "what [CLS] pays to each token (token 0 is [CLS]), by layer and head.",
-        cls_attention=looks(attention),
+        cls_attention=attention_from(attention),
     )
 
 

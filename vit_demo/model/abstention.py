@@ -131,27 +131,29 @@ class Judgement:
 class Abstention:
     """What was fitted for one model.
 
-    readout: of its features. temperature: divides the logits. labels: of the model. least: probability from
-    which on a class belongs to the prediction set; None where fewer than 19 validation photos were there.
-    known: None where they, or the train photos, were too few.
+    readout: of its features. temperature: divides the logits. labels: of the model. conformal_threshold:
+    probability from which on a class belongs to the prediction set; None where fewer than 19 validation
+    photos were there. detector: None where they, or the train photos, were too few.
     """
 
     readout: Readout
     temperature: float
     labels: tuple[str, ...]
-    least: float | None
-    known: MahalanobisDetector | None
+    conformal_threshold: float | None
+    detector: MahalanobisDetector | None
 
     def judge(self, logits: np.ndarray, features: np.ndarray) -> list[Judgement]:
         """A judgement for each of N photos, from logits (N, C) and features (N, D) of one forward."""
         probabilities = calibrated(logits, self.temperature)
-        distances = self.known.distances(features).tolist() if self.known else [None] * len(probabilities)
+        distances = (
+            self.detector.distances(features).tolist() if self.detector else [None] * len(probabilities)
+        )
         return [self._one(row, distance) for row, distance in zip(probabilities, distances)]
 
     def _one(self, probabilities: np.ndarray, distance: float | None) -> Judgement:
         if distance is not None and not distance <= 1:  # not a number is not known either
             return Judgement(Verdict.NOT_KNOWN, probabilities, (), distance)
-        chosen = prediction_set(probabilities, self.least)
+        chosen = prediction_set(probabilities, self.conformal_threshold)
         return Judgement(
             Verdict.DIAGNOSIS if len(chosen) == 1 else Verdict.UNSURE, probabilities, chosen, distance
         )
@@ -160,10 +162,10 @@ class Abstention:
         """Write it into a model folder, in place of an earlier one; a reader finds the old or the new one,
         never half of it.
         """
-        known = self.known
+        detector = self.detector
         arrays = (
-            {name: np.ascontiguousarray(getattr(known, name), dtype=np.float32) for name in _ARRAYS}
-            if known
+            {name: np.ascontiguousarray(getattr(detector, name), dtype=np.float32) for name in _ARRAYS}
+            if detector
             else {}
         )
         numbers = {
@@ -171,8 +173,8 @@ class Abstention:
             "pool": self.readout.pool,
             "temperature": self.temperature,
             "labels": self.labels,
-            "least": self.least,
-            "radius": known.radius if known else None,
+            "least": self.conformal_threshold,
+            "radius": detector.radius if detector else None,
         }
         # Written here, since the library's own file could be read by no other user.
         write_atomically(
@@ -186,17 +188,17 @@ def calibrated(logits: np.ndarray, temperature: float) -> np.ndarray:
     return probabilities
 
 
-def prediction_set(probabilities: np.ndarray, least: float | None) -> tuple[int, ...]:
+def prediction_set(probabilities: np.ndarray, threshold: float | None) -> tuple[int, ...]:
     """The class ids that may be the true one, the most probable first, never none, from probabilities (C,).
 
-    Those with at least the probability ``least``. Where no class has it, which a set by this score alone
-    would leave empty, the two most probable: a larger set holds the true class no less often. Where ``least``
-    is not known, the fewest classes that hold 95 % of the probability, which promises nothing where the
-    probabilities are wrong.
+    Those with at least the probability ``threshold``. Where no class has it, which a set by this score alone
+    would leave empty, the two most probable: a larger set holds the true class no less often. Where
+    ``threshold`` is not known, the fewest classes that hold 95 % of the probability, which promises nothing
+    where the probabilities are wrong.
     """
     order = np.argsort(-probabilities, kind="stable")
-    if least is not None:
-        return tuple(order[: int((probabilities >= least).sum()) or 2].tolist())
+    if threshold is not None:
+        return tuple(order[: int((probabilities >= threshold).sum()) or 2].tolist())
     return tuple(order[: int(np.searchsorted(np.cumsum(probabilities[order]), COVERAGE)) + 1].tolist())
 
 
@@ -211,8 +213,8 @@ def fit(
     """
     own = calibrated(validation.logits, temperature)[np.arange(len(validation.targets)), validation.targets]
     # The k-th highest probability of a true class is 1 - the k-th lowest score.
-    least = -_covering(-own) if validation.photos >= FEWEST else None
-    return Abstention(readout, float(temperature), tuple(labels), least, _fit_known(train, validation))
+    threshold = -_covering(-own) if validation.photos >= FEWEST else None
+    return Abstention(readout, float(temperature), tuple(labels), threshold, _fit_detector(train, validation))
 
 
 def _covering(scores: np.ndarray) -> float:
@@ -222,7 +224,7 @@ def _covering(scores: np.ndarray) -> float:
     return float(np.sort(scores)[math.ceil(COVERAGE * (len(scores) + 1)) - 1])
 
 
-def _fit_known(train: Answers, validation: Answers) -> MahalanobisDetector | None:
+def _fit_detector(train: Answers, validation: Answers) -> MahalanobisDetector | None:
     """Class means and one covariance for all classes, shrunk (Ledoit and Wolf 2004) so that few photos
     suffice; None where there are too few.
     """
@@ -288,17 +290,17 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
 
 
 def _read(numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> Abstention:
-    known = None
+    detector = None
     if numbers["radius"] is not None:
         origin, whitening, centres = (arrays[name] for name in _ARRAYS)
-        known = MahalanobisDetector(origin, whitening, centres, float(numbers["radius"]))
-    least = None if numbers["least"] is None else float(numbers["least"])
+        detector = MahalanobisDetector(origin, whitening, centres, float(numbers["radius"]))
+    threshold = None if numbers["least"] is None else float(numbers["least"])
     return Abstention(
         Readout(int(numbers["layer"]), Pool(numbers.get("pool", Pool.CLS))),
         float(numbers["temperature"]),
         tuple(map(str, numbers["labels"])),
-        least,
-        known,
+        threshold,
+        detector,
     )
 
 
@@ -309,21 +311,21 @@ def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) ->
         and 1 <= found.readout.layer <= blocks
         and 0 < found.temperature < math.inf
     )
-    fits = fits and (found.least is None or 0 <= found.least <= 1)
-    known = found.known
-    if known is not None:
-        arrays = [getattr(known, name) for name in _ARRAYS]
+    fits = fits and (found.conformal_threshold is None or 0 <= found.conformal_threshold <= 1)
+    detector = found.detector
+    if detector is not None:
+        arrays = [getattr(detector, name) for name in _ARRAYS]
         fits = (
             fits
-            and 0 < known.radius < math.inf
+            and 0 < detector.radius < math.inf
             and all(array.dtype == np.float32 and np.isfinite(array).all() for array in arrays)
         )
-        fits = fits and known.origin.shape == (width,) and known.whitening.shape == (width, width)
+        fits = fits and detector.origin.shape == (width,) and detector.whitening.shape == (width, width)
         fits = (
             fits
-            and known.centres.ndim == 2
-            and known.centres.shape[1] == width
-            and 1 <= len(known.centres) <= len(labels)
+            and detector.centres.ndim == 2
+            and detector.centres.shape[1] == width
+            and 1 <= len(detector.centres) <= len(labels)
         )
     if not fits:
         raise ValueError("does not fit")

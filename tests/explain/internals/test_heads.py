@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vit_demo.explain.attribution.maps import MapRequest, select
-from vit_demo.explain.internals.heads import looks, patch_maps, patches_for_half
+from vit_demo.explain.internals.heads import attention_from, patch_maps, patches_for_half
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.protocols import TokenAttention
 
@@ -21,7 +21,7 @@ def attention() -> TokenAttention:
 
 @pytest.mark.parametrize("query", [None, 0, 5])
 def test_maps_of_all_heads_are_the_single_ones(attention, query):
-    rows, maps = looks(attention, query), patch_maps(attention, query)
+    rows, maps = attention_from(attention, query), patch_maps(attention, query)
     assert rows.shape == (3, 2, 7) and maps.shape == (3, 2, 2, 3)
     for layer in range(3):
         for head in range(2):
@@ -31,7 +31,7 @@ def test_maps_of_all_heads_are_the_single_ones(attention, query):
 
 
 def test_a_patch_that_does_not_exist_is_refused(attention, refusal):
-    assert "Patch 6 does not exist" in refusal(looks, attention, 6)
+    assert "Patch 6 does not exist" in refusal(attention_from, attention, 6)
 
 
 def test_patches_for_half_are_as_few_as_can_be(attention):

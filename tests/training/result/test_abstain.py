@@ -82,7 +82,7 @@ def test_a_finished_run_has_it_beside_its_weights(
         "grey",
         "reddish",
     )
-    assert fitted.least is not None and fitted.known.centres.shape == (3, 32)
+    assert fitted.conformal_threshold is not None and fitted.detector.centres.shape == (3, 32)
     # made anew from the saved model and the train and validation photos it comes out the same
     assert same(fitted, fit_abstention(classifier, open_dataset(photos)["train"], calibrated), validation)
     answers, counted = calibrated.answers, tally(fitted, validation)
@@ -100,7 +100,7 @@ def test_its_progress_is_told(done: Done) -> None:
 
 def test_a_run_with_few_validation_photos_says_so_and_still_ends(learned: Done) -> None:
     fitted = load(learned.run.model_folder, "mine", ["blue", "green", "red"], 32, 2)
-    assert fitted.least is None and fitted.known is None
+    assert fitted.conformal_threshold is None and fitted.detector is None
     assert "At least 19 validation photos" in (learned.run.model_folder / "README.md").read_text(
         encoding="utf-8"
     )
@@ -129,8 +129,8 @@ def test_of_many_train_photos_a_drawn_part_is_looked_at(
     first = fit_abstention(classifier, train, calibrated, lambda done, total: seen.append((done, total)))
     assert seen[-1] == (30, 30)
     second = fit_abstention(classifier, train, calibrated)
-    np.testing.assert_array_equal(first.known.centres, second.known.centres)
-    assert len(first.known.centres) == 3  # drawn from all of the split, which is sorted by class
+    np.testing.assert_array_equal(first.detector.centres, second.detector.centres)
+    assert len(first.detector.centres) == 3  # drawn from all of the split, which is sorted by class
 
 
 def test_features_come_with_the_scores_only_where_they_are_asked_for(

@@ -225,10 +225,12 @@ def test_the_card_says_when_the_model_keeps_silent() -> None:
     assert cells[1:3] + cells[4:] == [
         str(number) for number in (48, counts["diagnosis"], counts["unsure"], counts["not_known"])
     ]
-    assert f"{fitted.least:.1%} or more" in text and "after block 9" in text and "too kind" in text
+    assert (
+        f"{fitted.conformal_threshold:.1%} or more" in text and "after block 9" in text and "too kind" in text
+    )
 
 
 def test_the_card_says_what_could_not_be_fitted() -> None:
     assert "At least 19 validation photos" in section(card(), "When it keeps silent")
-    half = dataclasses.replace(NOTHING_FITTED, least=0.5)
+    half = dataclasses.replace(NOTHING_FITTED, conformal_threshold=0.5)
     assert "too few train photos" in section(card(abstention=half), "When it keeps silent")

@@ -7,7 +7,7 @@ import numpy as np
 from vit_demo.explain.protocols import TokenAttention
 
 
-def looks(attention: TokenAttention, query: int | None = None) -> np.ndarray:
+def attention_from(attention: TokenAttention, query: int | None = None) -> np.ndarray:
     """Attention of one token to all tokens, (layers, heads, T); rows sum to 1. query: the patch that looks,
     None for [CLS].
 
@@ -18,7 +18,7 @@ def looks(attention: TokenAttention, query: int | None = None) -> np.ndarray:
 
 def patch_maps(attention: TokenAttention, query: int | None = None) -> np.ndarray:
     """The same for the patches alone, on their grid: (layers, heads, rows, columns)."""
-    found = looks(attention, query)[..., 1:]
+    found = attention_from(attention, query)[..., 1:]
     return found.reshape(*found.shape[:2], attention.grid.rows, attention.grid.columns)
 
 

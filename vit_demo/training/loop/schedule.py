@@ -13,14 +13,14 @@ from vit_demo.training.job import TrainingJob
 from vit_demo.training.run.config import TrainingConfig
 
 # Of its own choice a run looks at validation so often in its last part, and for this share of its time.
-MOST_LOOKS, LOOK_SHARE = 10, 0.1
+MOST_EVALUATIONS, EVALUATION_SHARE = 10, 0.1
 
 
 def evaluation_steps(work: TrainingJob) -> set[int]:
     """After which steps validation is looked at; the last one always is.
 
-    By its own choice: at the end of each early part of the run, whose photos are small and cheap, and in
-    the last part so often that it takes about LOOK_SHARE of the time, from once to MOST_LOOKS times.
+    By its own choice: at the end of each early part of the run, whose photos are small and cheap, and in the
+    last part so often that it takes about EVALUATION_SHARE of the time, from once to MOST_EVALUATIONS times.
     """
     total, every = work.total_steps, work.config.evaluate_every
     if every:
@@ -32,10 +32,10 @@ def evaluation_steps(work: TrainingJob) -> set[int]:
     training = (
         3 * (1 - work.config.patch_dropout) * (total - start) / total * work.config.epochs * len(work.train)
     )
-    looks = min(MOST_LOOKS, max(1, round(LOOK_SHARE * training / len(work.validation))))
+    evaluations = min(MOST_EVALUATIONS, max(1, round(EVALUATION_SHARE * training / len(work.validation))))
     return {
         *ends,
-        *(round(start + look * (total - start) / looks) for look in range(1, looks + 1)),
+        *(round(start + one * (total - start) / evaluations) for one in range(1, evaluations + 1)),
         total,
     } - {0}
 

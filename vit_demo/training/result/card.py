@@ -225,17 +225,17 @@ def _silence(abstention: Abstention, scores: dict[str, Evaluation]) -> str:
         found = tally(abstention, scores[split])
         rows.append([split, found.n, found.diagnosis, _share(found.accuracy), found.unsure, found.not_known])
     table = _table(["Photos of", "Number", "Diagnosis", "Right of these", "Unsure", "Not known"], rows)
-    if abstention.least is None:
+    if abstention.conformal_threshold is None:
         return (
             f"{table}\n\nUnsure: one class alone has less than 95 % of the probability. At least {FEWEST}"
             " validation photos are needed for more."
         )
     unsure = (
-        f"Unsure: not exactly one class has a probability of {abstention.least:.1%} or more; the sets of"
-        " classes that do hold the true class of at least 95 % of new photos of the same kind (split"
-        " conformal prediction)."
+        f"Unsure: not exactly one class has a probability of {abstention.conformal_threshold:.1%} or more;"
+        " the sets of classes that do hold the true class of 95 % of the validation photos and their copies"
+        " (split conformal prediction)."
     )
-    if abstention.known is None:
+    if abstention.detector is None:
         return (
             f"{table}\n\n{unsure} Which photos it does not know cannot be told: there were too few train"
             " photos."

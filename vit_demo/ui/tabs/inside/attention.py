@@ -13,7 +13,7 @@ from PIL import Image
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import percent, say
 from vit_demo.explain.attribution.maps import Explanation, MapRequest, select
-from vit_demo.explain.internals.heads import looks, patch_maps, patches_for_half
+from vit_demo.explain.internals.heads import attention_from, patch_maps, patches_for_half
 from vit_demo.explain.patches import PatchGrid
 from vit_demo.explain.protocols import TokenAttention
 from vit_demo.figures.heads import heads_layout, heads_sheet, matrix_layout, matrix_sheet
@@ -310,7 +310,7 @@ def _sheet(found: Look, request: MapRequest, kind: str) -> tuple[Image.Image, st
 def _head_facts(attention: TokenAttention, request: MapRequest) -> str:
     maps, rows = (
         patch_maps(attention, request.query)[request.layer],
-        looks(attention, request.query)[request.layer],
+        attention_from(attention, request.query)[request.layer],
     )
     halves = patches_for_half(maps)
     lines = [
@@ -370,7 +370,7 @@ def _numbers(attention: TokenAttention, result: Explanation) -> str:
     return npz_file(
         "attention",
         map=result.map,
-        weights=looks(attention, request.query),
+        weights=attention_from(attention, request.query),
         method=np.array(request.method),
         layer=np.array(request.layer if one else -1),
         head=np.array(request.head if one and request.head is not None else -1),
