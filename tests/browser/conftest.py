@@ -112,7 +112,7 @@ def _page(browser, server: Server, size: dict):
     context = browser.new_context(viewport=size)
     page = context.new_page()
     page.set_default_timeout(60_000)
-    page.broken = []
+    page.broken, page.home = [], server.home
     page.on("pageerror", lambda error: page.broken.append(str(error)))
     page.on(
         "request",

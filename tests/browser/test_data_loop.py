@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import settle
-from tests.browser.test_finetune import wait_for_status
+from tests.browser.test_finetune import press_start, wait_for_status, wait_until_ended
 from tests.browser.test_page import open_tab, sideways_overflow
 
 COPY, WRONG = "planted_copy.jpg", "planted_wrong.jpg"
@@ -135,17 +135,15 @@ def test_photos_are_brought_checked_mended_and_trained_on(page, server, shared, 
     mark = re.search(r"[0-9a-f]{16}", journal.locator("[data-mark]").inner_text())[0]
 
     # Trained on.
-    before = {file.parent for file in server.home.glob("runs/*/config.json")}
     page.locator("#data-check [data-do=train]").click()
     page.locator("#train-start").wait_for()
     assert page.locator("#train-data input").input_value() == "mended:import:field-1"
     page.locator("#train-model input").fill(str(shared / "models" / "vit-tiny-patch16-224"))
     page.locator("#train-model input").press("Enter")
     page.locator("#train-epochs input").fill("2")
-    page.click("#train-start")
-    page.wait_for_url("**/?run=*")
+    run = press_start(page)
+    wait_until_ended(page, run)
     wait_for_status(page, "Finished")
-    (run,) = {file.parent for file in server.home.glob("runs/*/config.json")} - before
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
     assert mark in card and "mended:import:field-1" in card
     assert json.loads((run / "config.json").read_text())["data"] == "mended:import:field-1"

@@ -9,6 +9,7 @@ import os
 import re
 import signal
 import time
+from pathlib import Path
 
 from tests.browser.conftest import Little, Server, settle
 from tests.browser.test_page import choose, open_tab
@@ -38,6 +39,28 @@ def wait_for_status(page, word: str) -> None:
     page.locator("#train-status b").get_by_text(word, exact=True).wait_for(timeout=240_000)
 
 
+def press_start(page) -> Path:
+    """Press Start and wait until the page shows the new run, not one of an earlier test; returns its folder."""
+    known = [folder.name for folder in page.home.glob("runs/*")]
+    page.click("#train-start")
+    shown = page.wait_for_function(
+        """known => {
+            const run = new URL(location.href).searchParams.get('run');
+            return run && !known.includes(run) && run;
+        }""",
+        arg=known,
+    )
+    return page.home / "runs" / shown.json_value()
+
+
+def wait_until_ended(page, run: Path) -> None:
+    """By its own record, since the page may still show an earlier run for a moment."""
+    until = time.monotonic() + 240
+    while Run(run).is_going():
+        assert time.monotonic() < until, Run(run).state()
+        page.wait_for_timeout(300)
+
+
 def start(page, epochs: int, little: Little | None = None) -> None:
     """Press Start; with the page's own photos and model, or with little ones."""
     open_tab(page, "Fine-tune")
@@ -45,8 +68,7 @@ def start(page, epochs: int, little: Little | None = None) -> None:
         little.fill_in(page, epochs)
     else:
         page.locator("#train-epochs input").fill(str(epochs))
-    page.click("#train-start")
-    page.wait_for_url("**/?run=*")
+    press_start(page)
 
 
 def test_train_watch_reload_and_use(page, browser, server, real_photos):

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.conftest import PHONE
+from tests.browser.test_finetune import press_start, wait_until_ended
 from tests.browser.test_page import open_tab
 
 NOT_CUT = "innerWidth < 500 && document.documentElement.scrollWidth === document.documentElement.clientWidth"
@@ -25,7 +26,7 @@ def result(page, little, few_leaves):
         page.locator(f"#{field} input").fill(value)
         page.locator(f"#{field} input").press("Enter")
     page.locator("#train-epochs input").fill("1")
-    page.click("#train-start")
+    wait_until_ended(page, press_start(page))
     page.wait_for_selector("#result-matrix [data-cell]", timeout=240_000)
     return page
 
