@@ -40,7 +40,7 @@ def wait_for_status(page, word: str) -> None:
 
 
 def press_start(page) -> Path:
-    """Press Start and wait until the page shows the new run, not one of an earlier test; returns its folder."""
+    """Press Start and wait until the page shows the new run, not an earlier one; returns its folder."""
     known = [folder.name for folder in page.home.glob("runs/*")]
     page.click("#train-start")
     shown = page.wait_for_function(
