@@ -7,38 +7,31 @@ several processes, walk the same way as one that was never broken off.
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from vit_demo.common.compat import lerp_all
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.training.job import TrainingJob
 from vit_demo.training.loop.augment import at, augmentation, kept_patches
 from vit_demo.training.loop.forward import forward_of
+from vit_demo.training.loop.kept_weights import AverageWeights, BestWeights, trainable
 from vit_demo.training.loop.loss_logger import LossLogger, finite
+from vit_demo.training.loop.optimizer import make_optimizer, set_moments
 from vit_demo.training.loop.processes import Group, current
 from vit_demo.training.loop.schedule import evaluation_steps, rate, rows_of, side_at
 from vit_demo.training.run import checkpoint as checkpoints
 from vit_demo.training.run.checkpoint import Checkpoint
-from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.notes import kept
 
 if TYPE_CHECKING:
-    from transformers import ViTForImageClassification
-
     from vit_demo.training.film.recorder import Film
 
 GRADIENT_NORM = 1.0
-# AdamW's memory of squared gradients is 50 steps, not the usual 1,000: a run may have only a hundred.
-BETAS = (0.9, 0.98)
 # Checkpoints come about this often, but take at most this share of the time.
 CHECKPOINT_SECONDS = 60.0
 CHECKPOINT_SHARE = 0.03
@@ -58,27 +51,6 @@ def train(work: TrainingJob) -> bool:
     return _Loop(work, current()).run()
 
 
-@dataclass
-class _Best:
-    """The weights with the lowest validation loss so far, on the CPU. since: evaluations without a lower
-    one.
-    """
-
-    loss: float = math.inf
-    step: int = 0
-    since: int = 0
-    weights: dict[str, torch.Tensor] = field(default_factory=dict)
-
-    def offer(self, step: int, loss: float, model: torch.nn.Module) -> None:
-        if self.weights and loss >= self.loss:
-            self.since += 1
-            return
-        self.loss, self.step, self.since = loss, step, 0
-        self.weights = {
-            name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()
-        }
-
-
 class _Loop:
     """The state of a training between two steps."""
 
@@ -93,12 +65,12 @@ class _Loop:
             self.classifier.freeze_encoder()
         elif self.config.attention_only and not self.classifier.feature_channels:
             self.classifier.freeze_mlps()
-        self.optimizer = _optimizer(self.config, self.model)
-        self.start = _learning(self.model) if self.config.overshoot else {}
+        self.optimizer = make_optimizer(self.config, self.model)
+        self.start = trainable(self.model) if self.config.overshoot else {}
         self.forward = forward_of(self.classifier, self.config.precision)
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}
-        self.average = _Average(self.config.average, self.model)
-        self.best = _Best()
+        self.average = AverageWeights(self.config.average, self.model)
+        self.best = BestWeights()
         self.meter = LossLogger(work)
         self.film = _film(work) if group.main else None
         self.evaluations = evaluation_steps(work)
@@ -232,7 +204,7 @@ class _Loop:
         """
         model, best = self.model, self.best
         with torch.no_grad():
-            for name, end in _learning(model).items():
+            for name, end in trainable(model).items():
                 model.get_parameter(name).copy_(torch.lerp(self.start[name], end, 1 + self.config.overshoot))
         loss, accuracy = self._score(self.work.sides[-1])
         better = loss < best.loss
@@ -352,54 +324,15 @@ class _Loop:
             return 1
         try:
             self.model.load_state_dict(found.weights)
-            _set_moments(self.optimizer, self.model, found)
+            set_moments(self.optimizer, self.model, found)
             self.average.load(found.average)
         except (RuntimeError, KeyError):
             raise UserError("error.training.checkpoint_unfit") from None
         loss = math.inf if found.best_loss is None else found.best_loss
-        self.best = _Best(loss, found.best_step, found.since_best, found.best)
+        self.best = BestWeights(loss, found.best_step, found.since_best, found.best)
         self._earlier = found.seconds
         self.work.log.add("resumed", step=found.step)
         return found.step + 1
-
-
-class _Average:
-    """A moving average of the weights (Polyak and Juditsky 1992), slower the longer the run: min(decay, (1 +
-    t) / (10 + t)).
-    """
-
-    def __init__(self, decay: float, model: ViTForImageClassification):
-        self.decay, self.model = decay, model
-        self.weights: dict[str, torch.Tensor] = {}
-
-    @torch.no_grad()
-    def update(self, step: int) -> None:
-        if not self.decay:
-            return
-        state = {
-            name: tensor for name, tensor in self.model.state_dict().items() if tensor.is_floating_point()
-        }
-        if not self.weights:
-            self.weights = {name: tensor.clone() for name, tensor in state.items()}
-        decay = min(self.decay, (1 + step) / (10 + step))
-        # By name: a checkpoint gives the names in another order.
-        lerp_all(list(self.weights.values()), [state[name] for name in self.weights], 1 - decay)
-
-    def load(self, weights: dict[str, torch.Tensor]) -> None:
-        self.weights = {name: tensor.to(self.model.device) for name, tensor in weights.items()}
-
-    @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """The model with the averaged weights, where there are any; then with its own again."""
-        if not self.weights:
-            yield
-            return
-        own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-        self.model.load_state_dict({**own, **self.weights})
-        try:
-            yield
-        finally:
-            self.model.load_state_dict(own)
 
 
 class _Saves:
@@ -419,63 +352,8 @@ class _Saves:
         self._next = time.monotonic() + max(CHECKPOINT_SECONDS, seconds / CHECKPOINT_SHARE)
 
 
-def _learning(model: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """Copies of the weights that learn, by name."""
-    return {
-        name: parameter.detach().clone()
-        for name, parameter in model.named_parameters()
-        if parameter.requires_grad
-    }
-
-
 def _seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _optimizer(config: TrainingConfig, model: ViTForImageClassification) -> torch.optim.AdamW:
-    """AdamW whose learning rate falls by ``layer_decay`` with each layer down from the head (Clark et al.
-    2020; Bao et al. 2022).
-    """
-    depth = len(model.vit.layers)
-    groups: dict[int, list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            layer = (
-                0
-                if name.startswith("vit.embeddings.")
-                else int(name.split(".")[2]) + 1
-                if name.startswith("vit.layers.")
-                else depth + 1
-            )
-            groups.setdefault(layer if config.layer_decay < 1 else depth + 1, []).append(parameter)
-    rates = [
-        (config.learning_rate * config.layer_decay ** (depth + 1 - layer), parameters)
-        for layer, parameters in groups.items()
-    ]
-    return torch.optim.AdamW(
-        [{"params": parameters, "lr": highest, "highest": highest} for highest, parameters in rates],
-        betas=BETAS,
-        weight_decay=config.weight_decay,
-        fused=model.device.type != "mps",
-    )
-
-
-def _set_moments(optimizer: torch.optim.AdamW, model: torch.nn.Module, found: Checkpoint) -> None:
-    """Give AdamW its moments back; its own step count is the number of the step for all weights that
-    learn.
-    """
-    names = {parameter: name for name, parameter in model.named_parameters()}
-    for group in optimizer.param_groups:
-        for parameter in group["params"]:
-            if f"exp_avg.{names[parameter]}" not in found.optimizer:
-                continue  # a weight that never got a gradient
-            optimizer.state[parameter] = {
-                "step": torch.tensor(float(found.step), device=parameter.device if group["fused"] else None),
-                **{
-                    moment: found.optimizer[f"{moment}.{names[parameter]}"].to(parameter.device)
-                    for moment in ("exp_avg", "exp_avg_sq")
-                },
-            }
 
 
 def _film(work: TrainingJob) -> Film | None:
