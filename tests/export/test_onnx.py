@@ -27,11 +27,13 @@ from vit_demo.export.onnx import (
     export,
     fingerprint,
     open_engine,
+    open_export,
     read_about,
 )
 from vit_demo.model.abstention import Abstention, abstention_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.readout import Pool, Readout
+from vit_demo.model.runtimes import OnnxEngine
 from vit_demo.training.result.evaluation import evaluate
 
 pytest.importorskip("onnx")
@@ -326,6 +328,39 @@ def test_where_an_export_cannot_be_used_it_says_what_to_give(
     assert "this version" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx-int8")
     (folder / "preprocessor_config.json").unlink()
     assert "preprocessor_config.json" in said("predict", str(tmp_path / "leaf.png"), "--engine", "onnx-int8")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"pool": "corner"}, {"pool": []}, {"layer": "2"}, {"layer": 0}, {"layer": True}, {"layer": 99}],
+    ids=str,
+)
+def test_an_export_that_says_nonsense_of_itself_is_refused(
+    exported: tuple[Path, About], tmp_path: Path, refusal: Callable[..., str], change: dict
+) -> None:
+    shutil.copytree(exported[0], tmp_path / "leaf")
+    about = json.loads((tmp_path / "leaf" / "export.json").read_text())
+    (tmp_path / "leaf" / "export.json").write_text(json.dumps(about | change))
+    assert "Export the model again" in refusal(open_export, tmp_path / "leaf", "onnx")
+
+
+def test_a_model_file_that_answers_for_another_model_is_refused(
+    classifier: LeafClassifier,
+    exported: tuple[Path, About],
+    tiny_model: Path,
+    tmp_path: Path,
+    refusal: Callable[..., str],
+) -> None:
+    """Of five classes in place of three; and with the features of another readout."""
+    five = LeafClassifier.open(tiny_model, device="cpu", labels=["a", "b", "c", "d", "e"])
+    export(five, tmp_path / "five")
+    photos = photos_of(classifier, 2)
+    for file, readout in (
+        (tmp_path / "five" / "model.onnx", READOUT),
+        (exported[0] / "model.onnx", Readout(2, Pool.CLS)),
+    ):
+        engine = OnnxEngine(file, readout, classifier)
+        assert "Export it again" in refusal(engine.logits_and_features, photos, readout)
 
 
 def test_each_engine_is_scored_by_its_own_file(

@@ -354,12 +354,13 @@ def test_a_file_that_was_cut_is_refused(folder: Path, refusal) -> None:
     refusal(opened, folder)
 
 
-GOOD = {"layer": LAYER, "temperature": 1.5, "labels": LABELS, "least": 0.5, "radius": 2.0}
+FORMER = {"layer": LAYER, "temperature": 1.5, "labels": LABELS, "least": 0.5, "radius": 2.0}
+GOOD = {**FORMER, "pool": "patch_mean"}
 
 
 def test_a_file_of_an_earlier_version_is_of_the_cls_token(folder: Path) -> None:
     arrays = load_file(folder / ABSTENTION)
-    metadata = {"format": "vit_demo abstention 1", "numbers": json.dumps(GOOD)}
+    metadata = {"format": "vit_demo abstention 1", "numbers": json.dumps(FORMER)}
     save_file(arrays, folder / ABSTENTION, metadata=metadata)
     assert opened(folder).readout == Readout(LAYER, Pool.CLS)
 
@@ -379,6 +380,10 @@ def test_changed_copies_do_not_make_up_for_photos() -> None:
     [
         {"layer": 0},
         {"layer": "many"},
+        {"layer": float("inf")},
+        {"layer": 9.7},
+        {"layer": True},
+        {"temperature": 10**400},
         {"pool": "corner"},
         {"temperature": 0},
         {"temperature": float("nan")},

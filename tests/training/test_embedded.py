@@ -96,3 +96,8 @@ def test_what_is_wrong_is_one_sentence(
 ) -> None:
     monkeypatch.setattr("sys.argv", ["embedded", "--model", "/nowhere/at/all"])
     assert embedded.main() == 2 and "no model folder" in capsys.readouterr().err
+    for seeds in ("x", "", "3,3"):
+        monkeypatch.setattr("sys.argv", ["embedded", "--seeds", seeds])
+        with pytest.raises(SystemExit):
+            embedded.main()
+        assert "--seeds" in capsys.readouterr().err.splitlines()[-1]

@@ -268,8 +268,9 @@ def fingerprint(classifier: LeafClassifier) -> str:
 def read_about(folder: Path) -> About | None:
     """What is known of the export in this folder; None where there is none that this version can read."""
     try:
-        return About(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        about = About(**json.loads((folder / ABOUT).read_text(encoding="utf-8")))
+        return about if type(about.layer) is int and about.readout.layer >= 1 else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -279,7 +280,7 @@ def _about(folder: Path) -> About:
 
 
 def open_engine(classifier: LeafClassifier, name: str) -> Engine:
-    """One of ``engines.ENGINES`` for this model.
+    """One of ``runtimes.ENGINES`` for this model.
 
     For the others than torch the export beside the model is used (folder ``onnx``), else one that is made
     once and kept under ``settings.home``; either only if it was made from these weights.
@@ -302,7 +303,7 @@ def exported(classifier: LeafClassifier, name: str) -> ExportedClassifier:
 
 
 def open_export(folder: Path, name: str) -> ExportedClassifier:
-    """The export of a folder by itself. name: one of ``engines.ENGINES``. Raises UserError for torch, and
+    """The export of a folder by itself. name: one of ``runtimes.ENGINES``. Raises UserError for torch, and
     where the export is not whole.
     """
     if name not in FILES:
@@ -310,7 +311,10 @@ def open_export(folder: Path, name: str) -> ExportedClassifier:
     found, about = locate_export(folder), read_about(folder)
     if found is None or about is None or about.format != FORMAT:
         raise UserError("error.export.version", folder=str(folder))
-    return ExportedClassifier(found, found.folder / FILES[name], about.readout)
+    opened = ExportedClassifier(found, found.folder / FILES[name], about.readout)
+    if about.layer > opened.blocks:
+        raise UserError("error.export.version", folder=str(folder))
+    return opened
 
 
 def folder_of_export(classifier: LeafClassifier) -> Path:
@@ -361,8 +365,8 @@ def compare(
     forward), accuracy (of n photos, with its 95 % interval; broken could not be read) and agreement, the
     share of photos for which it says the same class as torch.
 
-    score: gives ``training.evaluation.Evaluation`` of test photos for a model, the engine's name and the
-    readout whose features are exported.
+    score: gives ``training.result.evaluation.Evaluation`` of test photos for a model, the engine's name and
+    the readout whose features are exported.
     """
     readout = _about(folder).readout
     rows: dict[str, dict[str, Any]] = {}

@@ -280,11 +280,22 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
             if metadata.get("format") not in (FORMAT, FORMER_FORMAT):
                 raise ValueError("another format")
             found = _read(
-                json.loads(metadata["numbers"]),
+                {**json.loads(metadata["numbers"]), "pool": Pool.CLS}
+                if metadata["format"] == FORMER_FORMAT
+                else json.loads(metadata["numbers"]),
                 {name: stored.get_tensor(name) for name in set(stored.keys()) & set(_ARRAYS)},
             )
         _check(found, labels, width, blocks)
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (
+        OSError,
+        SafetensorError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        RecursionError,
+    ):
         raise UserError("error.model.abstention_broken", file=ABSTENTION, name=name) from None
     return found
 
@@ -296,7 +307,7 @@ def _read(numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> Abstention:
         detector = MahalanobisDetector(origin, whitening, centres, float(numbers["radius"]))
     threshold = None if numbers["least"] is None else float(numbers["least"])
     return Abstention(
-        Readout(int(numbers["layer"]), Pool(numbers.get("pool", Pool.CLS))),
+        Readout(numbers["layer"], Pool(numbers["pool"])),
         float(numbers["temperature"]),
         tuple(map(str, numbers["labels"])),
         threshold,
@@ -308,6 +319,7 @@ def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) ->
     """Raise ValueError unless it fits a model with these classes, features and blocks."""
     fits = (
         found.labels == tuple(labels)
+        and type(found.readout.layer) is int
         and 1 <= found.readout.layer <= blocks
         and 0 < found.temperature < math.inf
     )

@@ -112,6 +112,8 @@ def nearest(file: Path, feature: np.ndarray, count: int) -> list[Neighbour]:
         if not ((targets >= 0) & (targets < len(labels))).all():
             raise broken()
         features = features.astype(np.float64)
+        if not np.isfinite(features).all():
+            raise broken()
         scale = features.std(axis=0)
         scale[scale == 0] = 1
         distances = cdist(feature[None] / scale, features / scale, "cosine")[0]

@@ -46,6 +46,7 @@ class OnnxEngine:
     """
 
     def __init__(self, file: Path, readout: Readout, classifier: LeafClassifier):
+        self._readout, self._classifier, self._file = readout, classifier, file
         runtime = onnxruntime()
         options = runtime.SessionOptions()
         options.intra_op_num_threads = torch.get_num_threads()
@@ -55,10 +56,7 @@ class OnnxEngine:
         try:
             self._session = runtime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has a dozen of its own, none with a common base
-            raise UserError(
-                "error.model.export_unreadable", file=str(file), error=type(error).__name__
-            ) from None
-        self._readout, self._classifier = readout, classifier
+            raise self._unfit(type(error).__name__) from None
 
     def probabilities(self, photos: Tensor) -> Tensor:
         return self._run(photos)[0].softmax(dim=-1)
@@ -69,11 +67,19 @@ class OnnxEngine:
         return self._run(photos)
 
     def _run(self, photos: Tensor) -> tuple[Tensor, Tensor]:
-        logits, features = self._session.run(
-            ["logits", OUTPUTS[self._readout.pool]],
-            {"pixel_values": self._classifier.normalise(photos).cpu().numpy()},
-        )
+        pixel_values = self._classifier.normalise(photos).cpu().numpy()
+        wanted = ["logits", OUTPUTS[self._readout.pool]]
+        try:
+            logits, features = self._session.run(wanted, {"pixel_values": pixel_values})
+        except Exception as error:  # as above
+            raise self._unfit(type(error).__name__) from None
+        count, width = len(photos), self._classifier.model.config.hidden_size
+        if logits.shape != (count, len(self._classifier.labels)) or features.shape != (count, width):
+            raise self._unfit("shape")
         return torch.from_numpy(logits), torch.from_numpy(features)
+
+    def _unfit(self, why: str) -> UserError:
+        return UserError("error.model.export_unreadable", file=str(self._file), error=why)
 
 
 def onnxruntime() -> ModuleType:

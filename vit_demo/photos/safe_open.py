@@ -98,7 +98,7 @@ def opened(source: Path | bytes, max_other_pixels: int | None = None) -> Iterato
     """The photo of a file or of its bytes, checked by what its header says and not yet decoded. Raises Unfit
     for all that is wrong, in the block too.
 
-    It is to be decoded by ``pixels.upright_rgb`` with a number of pixels, else a JPEG takes more memory than
+    It is to be decoded by ``rgb.upright_rgb`` with a number of pixels, else a JPEG takes more memory than
     is reckoned with. max_other_pixels: a lower limit for all but a JPEG of one scan, for who decodes them
     whole.
     """

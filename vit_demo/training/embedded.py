@@ -3,7 +3,7 @@ program.
 
     python -m vit_demo.training.embedded [--model MODEL] [--seeds 10,11,12,13,14,15]
 
-One run of :data:`RECIPE` a seed; the model is the mean of their weights. Weights, abstention, scores and
+One run of the recipe a seed; the model is the mean of their weights. Weights, abstention, scores and
 where the model sees each train photo are replaced; notes, model card and the measured faithfulness of its
 maps stay as they are: bring the last two up to date.
 """
@@ -109,6 +109,13 @@ def embed(classifier: LeafClassifier, model: Path, similar: Path, seconds: float
     )
 
 
+def _seeds(text: str) -> list[int]:
+    seeds = [int(seed) for seed in text.split(",")]  # argparse says what is wrong with a ValueError
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError("each seed once")
+    return seeds
+
+
 def main() -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(
@@ -120,14 +127,13 @@ def main() -> int:
         help="the pretrained ViT, a folder or a name on the Hub (default: %(default)s)",
     )
     parser.add_argument(
-        "--seeds", default=",".join(map(str, SEEDS)), help="one run each (default: %(default)s)"
+        "--seeds", type=_seeds, default=",".join(map(str, SEEDS)), help="one run each (default: %(default)s)"
     )
     options = parser.parse_args()
     started = time.time()
     try:
         with tempfile.TemporaryDirectory() as folder:
-            seeds = [int(seed) for seed in options.seeds.split(",")]
-            runs = [train(options.model, seed, Path(folder)) for seed in seeds]
+            runs = [train(options.model, seed, Path(folder)) for seed in options.seeds]
             models = [LeafClassifier.open(run.model_folder, device="cpu") for run in runs]
         print(
             embed(mean_of(models), settings.EMBEDDED_MODEL, settings.EMBEDDED_SIMILAR, time.time() - started)

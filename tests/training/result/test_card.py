@@ -185,7 +185,7 @@ def test_the_card_says_how_sure_it_is_and_on_which_photos_that_was_found() -> No
     text, test = section(card(), "How sure it is"), SCORES["test"]
     assert f"{test.calibration.expected_calibration_error * 100:.1f} points" in text
     assert f"{test.calibrated.expected_calibration_error * 100:.1f} points" in text and "| 1.250 |" in text
-    assert "fitted on the 100 validation photos alone" in text and "stays at 1" not in text
+    assert "fitted on the 100 validation photos and on changed copies" in text and "stays at 1" not in text
     right = card(scores={"validation": guessed(9, 0).at_temperature(1.0), "test": test})
     assert "Every validation photo was right, so there was nothing to fit and it stays at 1." in right
 

@@ -7,7 +7,7 @@ photos are there
      frames.jsonl    one frame a line: the step, a map of each photo, the probabilities
 
 A run that goes on from a checkpoint does some steps again. As in the curves, the first frame of a step
-counts. This module is light: it imports neither torch nor transformers. The film is made in training/film.py.
+counts. This module is light: it imports neither torch nor transformers. The film is made in recorder.py.
 """
 
 from __future__ import annotations

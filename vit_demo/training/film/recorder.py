@@ -2,7 +2,7 @@
 
 A frame holds the attention rollout of [CLS] (Abnar and Zuidema 2020) over the patches of a few validation
 photos, which stay the same throughout, and what the model takes them for. How it is kept and read
-stands in training/reel.py. Nothing here draws a random number, so a run is the same with and without.
+stands in reader.py. Nothing here draws a random number, so a run is the same with and without.
 """
 
 from __future__ import annotations

@@ -101,7 +101,11 @@ def calibrate(
         np.concatenate([own.targets, copied.targets]),
         copied.copies,
     )
-    return Calibrated(found.at_temperature(fit_temperature(answers.logits, answers.targets)), answers)
+    temperature = fit_temperature(answers.logits, answers.targets)
+    if found.accuracy == 1:
+        # The copies may say that it is too sure, but without a mistake nothing says that it could be surer.
+        temperature = max(1.0, temperature)
+    return Calibrated(found.at_temperature(temperature), answers)
 
 
 def _of_copies(classifier: LeafClassifier, data: Dataset, progress: Progress) -> Answers:

@@ -207,14 +207,14 @@ def _calibration(test: Evaluation, validation: Evaluation) -> str:
     )
     kept = (
         " Every validation photo was right, so there was nothing to fit and it stays at 1."
-        if validation.accuracy == 1
+        if validation.accuracy == 1 and validation.temperature == 1
         else ""
     )
     return (
         f"{table}\n\nThe expected calibration error is how far the probability of the named class and the"
         f" share of right answers lie apart, on average over {BINS} bins (Guo et al. 2017). The temperature"
-        f" was fitted on the {validation.n} validation photos alone.{kept} It is written down in"
-        " `scores.json`; the weights are as trained."
+        f" was fitted on the {validation.n} validation photos and on changed copies of them.{kept} It is"
+        " written down in `scores.json`; the weights are as trained."
     )
 
 

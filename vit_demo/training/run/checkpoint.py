@@ -3,7 +3,7 @@
 checkpoint/checkpoint.json     the step and the other numbers; written last
            weights.safetensors, optimizer.safetensors, best.safetensors, average.safetensors
 
-All that is random in a step is drawn from its own number (see training/steps.py), so there is no
+All that is random in a step is drawn from its own number (see training/loop/steps.py), so there is no
 random state to keep. Trainer's own checkpoints are folders trainer/checkpoint-N, of which this module
 knows which are whole. It imports torch only where it reads or writes weights.
 """

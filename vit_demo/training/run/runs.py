@@ -3,7 +3,7 @@
 runs/<id>/config.json      the settings, written once
           meta.json        its name and its experiment, where it has them
           state.json       where it stands, replaced atomically by the worker
-          events.jsonl     what happened, one JSON object a line, only ever appended (training/events.py)
+          events.jsonl     what happened, one JSON object a line, only ever appended (events.py)
           stop             present when someone asked the worker to end
           checkpoint/      what a run that was broken off or stopped goes on from
           film/            where the model looked while it learned
@@ -11,7 +11,7 @@ runs/<id>/config.json      the settings, written once
           worker.log       what the worker printed
           model/           the finished model with scores.json and README.md
 
-How a run comes to its worker is in training/queue.py. This module is light: it imports neither torch
+How a run comes to its worker is in queue.py. This module is light: it imports neither torch
 nor transformers.
 """
 

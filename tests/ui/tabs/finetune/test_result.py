@@ -178,7 +178,8 @@ def test_how_sure_it_is_in_a_sentence_a_table_and_a_figure(run: Run) -> None:
     )
     after_error = f"{test['calibrated']['expected_calibration_error'] * 100:.1f}"
     assert (
-        "A temperature of 1.50, fitted on the validation photos alone, makes it less sure without changing"
+        "A temperature of 1.50, fitted on the validation photos and changed copies of them, makes it less"
+        " sure without changing"
         " any answer: " in text
     )
     assert f"with it they are off by {after_error} points of 100." in text
