@@ -36,7 +36,7 @@ def wait_for_points(page, least: int) -> int:
 
 
 def wait_for_status(page, word: str) -> None:
-    page.locator("#train-status b").get_by_text(word, exact=True).wait_for(timeout=240_000)
+    page.locator("#train-status b").get_by_text(word, exact=True).wait_for(timeout=480_000)
 
 
 def press_start(page) -> Path:
@@ -55,7 +55,7 @@ def press_start(page) -> Path:
 
 def wait_until_ended(page, run: Path) -> None:
     """By its own record, since the page may still show an earlier run for a moment."""
-    until = time.monotonic() + 240
+    until = time.monotonic() + 480
     while Run(run).is_going():
         assert time.monotonic() < until, Run(run).state()
         page.wait_for_timeout(300)
@@ -118,6 +118,7 @@ def test_a_stopped_run_keeps_its_model_and_goes_on_after_a_killed_server(browser
     try:
         page = browser.new_context().new_page()
         page.set_default_timeout(60_000)
+        page.home = site.home
         page.goto(site.url)
         settle(page)
         start(page, epochs=1000, little=little)

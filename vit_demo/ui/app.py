@@ -173,6 +173,10 @@ def _theme() -> gr.Theme:
     )
     return theme.set(
         body_background_fill="*neutral_100",
+        link_text_color="*secondary_700",
+        link_text_color_active="*secondary_700",
+        link_text_color_hover="*secondary_800",
+        link_text_color_visited="*secondary_700",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
         button_primary_background_fill_dark="*primary_700",

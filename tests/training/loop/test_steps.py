@@ -21,6 +21,7 @@ from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.job import Progress, TrainingJob
 from vit_demo.training.loop import loss_logger, steps
+from vit_demo.training.loop.optimizer import BETAS
 from vit_demo.training.photos import Photos, prepare
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import TrainingConfig
@@ -197,7 +198,7 @@ def slowly(
     by the same factor with each layer (Clark et al. 2020), label smoothing (Szegedy et al. 2016), averaged
     weights (Polyak and Juditsky 1992).
     """
-    model, (beta1, beta2), epsilon = classifier.model.train(), steps.BETAS, 1e-8
+    model, (beta1, beta2), epsilon = classifier.model.train(), BETAS, 1e-8
     if config.attention_only:
         for name, weight in model.named_parameters():
             weight.requires_grad_(".mlp." not in name)
