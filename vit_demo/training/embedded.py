@@ -34,6 +34,7 @@ from vit_demo.training.result.calibration import Calibration
 from vit_demo.training.result.evaluation import evaluate
 from vit_demo.training.run.config import THOROUGH, TrainingConfig
 from vit_demo.training.run.runs import Run, create
+from vit_demo.training.run.status import RunStatus
 from vit_demo.training.worker import execute
 
 # How it was chosen: docs/recipe.md.
@@ -53,6 +54,9 @@ def train(model: str, seed: int, folder: Path) -> Run:
     """One run, in ``folder``/seed."""
     run = create(TrainingConfig(**RECIPE, data=BEANS, model=model, seed=seed), folder / str(seed))
     execute(run)
+    if (status := run.state()["status"]) != RunStatus.FINISHED:
+        # The mean must not take in what was not trained to its end.
+        raise UserError("error.cli.seed_not_finished", seed=seed, status=status)
     print(f"Seed {seed}: validation loss {validation_loss(run):.4f}", flush=True)
     return run
 
