@@ -19,7 +19,8 @@ FLOORS = {
         "__main__ > cli > ui > training figures diagnose > explain data export > model photos > common"
     ),
     "vit_demo.data": (
-        "embedded browse > checks importing open output > corrections > normalise > copies names"
+        "embedded browse > checks importing open output > corrections > normalise > uniform > plan"
+        " > copies names"
     ),
     "vit_demo.explain": "attribution > internals > protocols > patches",
     "vit_demo.training": "embedded > worker > loop > film > job result > photos run",

@@ -11,6 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from vit_demo.common import settings
+from vit_demo.common.errors import UserError
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.diagnose.similar import similar
 from vit_demo.model.abstention import abstention_of
@@ -18,6 +19,7 @@ from vit_demo.model.checkpoints import inspect
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import nearest
 from vit_demo.training import embedded
+from vit_demo.training.worker import execute
 
 
 @pytest.fixture
@@ -101,3 +103,14 @@ def test_what_is_wrong_is_one_sentence(
         with pytest.raises(SystemExit):
             embedded.main()
         assert "--seeds" in capsys.readouterr().err.splitlines()[-1]
+
+
+def test_a_run_that_was_stopped_is_not_taken_in(
+    few_leaves: Path, tiny_model: Path, tmp_path: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        embedded, "RECIPE", {**embedded.RECIPE, "epochs": 1, "precision": "fp32", "device": "cpu"}
+    )
+    monkeypatch.setattr(embedded, "execute", lambda run: (run.request_stop(), execute(run)))
+    with pytest.raises(UserError, match=r"seed 4 did not come to its end \(stopped\)"):
+        embedded.train(str(tiny_model), 4, tmp_path / "runs")

@@ -152,7 +152,7 @@ def _import(options: argparse.Namespace) -> None:
 
 def _source(options: argparse.Namespace) -> Path | Files | Table:
     from vit_demo.data.importing.gather import Files, Table
-    from vit_demo.data.importing.tables import is_table
+    from vit_demo.data.plan.tables import is_table
 
     paths = [Path(path) for path in options.source]
     if options.label is not None:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -20,26 +24,104 @@ REVIEW = "review"
 # Before the name of photos that were brought in, see vit_demo.data.importing.imports.
 IMPORT = "import:"
 SPLITS = ("train", "validation", "test")
-# What people and other tools call the three splits.
+# What people and other tools call the three splits, in the languages of the page.
+_TRAIN = [
+    "train",
+    "training",
+    "trn",
+    "entrenamiento",
+    "entrainement",
+    "treino",
+    "treinamento",
+    "mafunzo",
+    "训练",
+]
+_VALIDATION = [
+    "validation",
+    "valid",
+    "val",
+    "dev",
+    "validate",
+    "validacion",
+    "validacao",
+    "uthibitisho",
+    "验证",
+]
+_TEST = [
+    "test",
+    "testing",
+    "tst",
+    "eval",
+    "evaluation",
+    "holdout",
+    "heldout",
+    "prueba",
+    "teste",
+    "jaribio",
+    "测试",
+]
 SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-    "eval": "test",
+    **dict.fromkeys(_TRAIN, "train"),
+    **dict.fromkeys(_VALIDATION, "validation"),
+    **dict.fromkeys(_TEST, "test"),
 }
-PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif")
+# Words beside a split's name that say nothing: val_set, test_images, Training Data.
+_FILLERS = [
+    "set",
+    "sets",
+    "data",
+    "dataset",
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "photos",
+    "pictures",
+    "split",
+    "集",
+]
 HELD_OUT_SHARE = 0.1
 SPLIT_SEED = 0
+
+
+def split_of(name: str) -> str | None:
+    """Which split a folder, file, column value or split of the Hub is, by its name; None where it is none.
+
+    Capitals, accents, digits at the end and words that say nothing do not count: "val_set", "Test images" and
+    "hold-out" are known, "train_val" is two and so none.
+    """
+    plain = unicodedata.normalize("NFD", name.casefold())
+    words = re.findall(r"[^\W\d_]+", "".join(sign for sign in plain if not unicodedata.combining(sign)))
+    if words in (["hold", "out"], ["held", "out"]):
+        return "test"
+    kept = [_without_filler(word) for word in words if word not in _FILLERS]
+    return SPLIT_NAMES.get(kept[0]) or SPLIT_NAMES.get(kept[0].removesuffix("s")) if len(kept) == 1 else None
+
+
+def _without_filler(word: str) -> str:
+    return next(
+        (
+            word.removesuffix(filler)
+            for filler in _FILLERS
+            if word.endswith(filler) and word.removesuffix(filler) in SPLIT_NAMES
+        ),
+        word,
+    )
 
 
 def imports_folder() -> Path:
     """Where photos that were brought in are kept; it need not be there yet."""
     return settings.load().home / "imports"
+
+
+def plain_path(text: str) -> str:
+    """A path as people paste it: without quotes and blanks around it, and of a file:// address the path."""
+    text = text.strip()
+    while len(text) > 1 and text[0] == text[-1] and text[0] in "\"'":
+        text = text[1:-1].strip()
+    if text.casefold().startswith("file://"):
+        text = url2pathname(urlsplit(text).path)
+    return text
 
 
 def located(text: str) -> Path | None:
@@ -50,7 +132,7 @@ def located(text: str) -> Path | None:
         return None
     name = text.removeprefix(IMPORT)
     if name == text:
-        return existing_path(text)
+        return existing_path(text) or existing_path(plain_path(text))
     # A name and never a path: what begins with "." is no import, or one that is not finished.
     return (
         None

@@ -4,102 +4,165 @@ and test.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from datasets import ClassLabel, DatasetDict, concatenate_datasets
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
-from vit_demo.data.copies.fingerprints import groups_of
+from vit_demo.data.copies.fingerprints import MOST_PHOTOS, groups_of
 from vit_demo.data.copies.split import cut
-from vit_demo.data.names import HELD_OUT_SHARE, SPLIT_NAMES, SPLIT_SEED, SPLITS
+from vit_demo.data.names import HELD_OUT_SHARE, SPLIT_SEED, SPLITS
+from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
+from vit_demo.data.plan.labels import called, class_order
+from vit_demo.data.uniform import rows_of
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict
+    from datasets import Dataset
+
+# Of what is said about single classes, so many sentences.
+MOST_SAID = 6
 
 
-def normalise(found: DatasetDict, name: str | Sentence) -> DatasetDict:
-    """The same columns and splits for every source. name: what the set is called."""
-    from datasets import DatasetDict
+class Noted(DatasetDict):  # type: ignore[misc]  # the datasets library has no types
+    """A data set with what was understood, guessed or left out when it was read. notes: one sentence each.
+    unlabelled: photos without a class (columns image, image_file_path); None where there are none.
+    """
 
-    splits = {
-        SPLIT_NAMES[split.lower()]: _normalise_columns(data, name)
-        for split, data in found.items()
-        if split.lower() in SPLIT_NAMES and len(data)
-    }
-    splits = {split: data for split, data in splits.items() if len(data)}
+    notes: tuple[Sentence, ...] = ()
+    unlabelled: Dataset | None = None
+
+
+def noted(data: DatasetDict, other: object, *notes: Sentence) -> Noted:
+    """A data set with what is said of another one that it was made from, and more."""
+    made = Noted(data)
+    made.notes = (*getattr(other, "notes", ()), *notes)
+    made.unlabelled = getattr(other, "unlabelled", None)
+    return made
+
+
+def notes_of(data: DatasetDict) -> list[Sentence]:
+    """What a person should know before a model learns from it, also which classes lack photos."""
+    return [*getattr(data, "notes", ()), *_about_classes(data)]
+
+
+def normalise(
+    found: Mapping[str, Dataset], name: str | Sentence, corrections: Corrections | None = None
+) -> Noted:
+    """The same columns and splits for every source; what is missing is cut from train. name: what the set is
+    called. Raises UserError with what to do.
+    """
+    return complete(shaped(found, name, corrections or Corrections()), name)
+
+
+def shaped(found: Mapping[str, Dataset], name: str | Sentence, corrections: Corrections) -> Noted:
+    """The same columns for every source, in the splits that it has itself; "" for photos of which none is
+    given.
+
+    Classes are matched by name. Rows without a photo or without a label are counted and left out.
+    """
+    parts: dict[str, list[Dataset]] = {}
+    silent: list[Dataset] = []
+    notes: list[Sentence] = []
+    for given, data in found.items():
+        split = _split(given, found, name, corrections)
+        if split == LEFT_OUT or not len(data):
+            continue
+        rows = rows_of(data, str(name), corrections)
+        notes += rows.notes
+        if rows.broken:
+            notes.append(Sentence("data.plan.rows_broken", {"count": rows.broken, "split": given or split}))
+        if rows.labelled is not None and split != UNLABELLED:
+            parts.setdefault(split, []).append(rows.labelled)
+        if rows.unlabelled is not None:
+            count = len(rows.unlabelled)
+            notes.append(Sentence("data.plan.rows_unlabelled", {"count": count, "split": given or split}))
+            silent.append(rows.unlabelled)
+    made = noted(DatasetDict(_one_order(parts, corrections, notes)), None, *_once(notes))
+    made.unlabelled = concatenate_datasets(silent) if silent else None
+    return made
+
+
+def _once(notes: Sequence[Sentence]) -> list[Sentence]:
+    return [note for number, note in enumerate(notes) if note not in notes[:number]]
+
+
+def complete(shaped: Noted, name: str | Sentence) -> Noted:
+    """With the three splits, the missing ones cut from train. Raises UserError where nothing can be
+    learned.
+    """
+    splits, notes = {split: shaped[split] for split in ("", *SPLITS) if split in shaped}, []
+    if not splits:
+        raise UserError("error.data.plan.only_unlabelled", source=name)
     if "train" not in splits and len(splits) == 1:
-        splits = {"train": next(iter(splits.values()))}
+        split, lone = next(iter(splits.items()))
+        splits = {"train": lone}
+        if split:
+            notes.append(Sentence("data.plan.lone_split", {"split": split}))
+    elif "" in splits:
+        splits["train"] = _joined([splits[split] for split in ("train", "") if split in splits])
     if "train" not in splits:
         raise UserError("error.data.no_train", name=name)
     names = splits["train"].features["labels"].names
-    if any(data.features["labels"].names != names for data in splits.values()):
-        raise UserError("error.data.other_classes", name=name)
     seen = [names[label] for label in splits["train"].unique("labels")]
     if len(seen) < 2:
         raise UserError("error.data.one_class", name=name, label=seen[0])
     missing = [split for split in SPLITS[1:] if split not in splits]
     if missing:
+        notes += _cut_notes(missing, len(splits["train"]))
         splits |= _cut(splits["train"], missing, name)
-    return DatasetDict({split: splits[split] for split in SPLITS})
+    return noted(DatasetDict({split: splits[split] for split in SPLITS}), shaped, *notes)
 
 
-def _normalise_columns(data: Dataset, name: str | Sentence) -> Dataset:
-    from datasets import ClassLabel, Image, Value
-
-    images = [column for column, feature in data.features.items() if isinstance(feature, Image)]
-    if not images:
-        raise UserError("error.data.no_image_column", name=name)
-    image = "image" if "image" in images else images[0]
-    classes = [column for column, feature in data.features.items() if isinstance(feature, ClassLabel)]
-    candidates = [*classes, *(column for column in ("labels", "label") if column in data.column_names)]
-    if not candidates:
-        raise UserError("error.data.no_label_column", name=name)
-    label = "labels" if "labels" in candidates else candidates[0]
-    path = "image_file_path" if "image_file_path" in data.column_names else None
-    data = data.select_columns([column for column in (path, image, label) if column])
-    data = data.rename_columns({old: new for old, new in ((image, "image"), (label, "labels")) if old != new})
-    if not isinstance(data.features["labels"], ClassLabel):
-        data = data.class_encode_column("labels")
-    data = _complete(data)
-    if path is None:
-        data = data.add_column("image_file_path", _paths(data)).cast_column(
-            "image_file_path", Value("string")
-        )
-    return data
+def _split(given: str, found: Mapping[str, Dataset], name: str | Sentence, corrections: Corrections) -> str:
+    """Which of the three splits; "" where there is but one, of a name that says nothing."""
+    split = corrections.split_for(given) if given else ""
+    if split is not None:
+        return split
+    if len(found) == 1:
+        return ""
+    raise UserError("error.data.plan.split_name", source=name, split=given)
 
 
-def _complete(data: Dataset) -> Dataset:
-    """Only the rows that have both a photo and a label: many a test split on the Hub has -1 in place of the
-    answers.
-    """
-    import pyarrow.compute as arrow
+def _one_order(
+    parts: Mapping[str, Sequence[Dataset]], corrections: Corrections, notes: list[Sentence]
+) -> dict[str, Dataset]:
+    """All splits with the same classes in the same order: that of train where it has all, else by name."""
+    lists = {split: [list(data.features["labels"].names) for data in same] for split, same in parts.items()}
+    if len({tuple(names) for same in lists.values() for names in same}) > 1:
+        notes.append(Sentence("data.plan.class_order", {}))
+    order = class_order(lists, corrections)
+    return {
+        split: _joined([_with_classes(data, order, corrections) for data in same])
+        for split, same in parts.items()
+    }
 
-    labelled = arrow.fill_null(arrow.greater_equal(data.data.column("labels"), 0), False)
-    complete = arrow.and_(labelled, arrow.is_valid(data.data.column("image"))).to_numpy()
-    return data if complete.all() else data.select(complete.nonzero()[0])
+
+def _with_classes(data: Dataset, order: list[str], corrections: Corrections) -> Dataset:
+    """Labels as numbers of these classes."""
+    names = data.features["labels"].names
+    if names == order:
+        return data
+    places = np.array([order.index(called(name, corrections)) for name in names])
+    labels = places[np.asarray(data["labels"])]
+    columns = data.column_names
+    return (
+        data.remove_columns("labels")
+        .add_column("labels", labels)
+        .cast_column("labels", ClassLabel(names=order))
+        .select_columns(columns)
+    )
 
 
-def _paths(data: Dataset) -> list[str]:
-    """By the names that the photos have, if any; the photos themselves are not read, which of a large data
-    set would take minutes.
-    """
-    from datasets import Image
-
-    stored = data.select_columns(["image"]).cast_column("image", Image(decode=False)).with_format("arrow")
-    names = [
-        name
-        for table in stored.iter(1000)
-        for chunk in table["image"].chunks
-        for name in chunk.field("path").to_pylist()
-    ]
-    return [name or f"row {index}" for index, name in enumerate(names)]
+def _joined(parts: Sequence[Dataset]) -> Dataset:
+    return parts[0] if len(parts) == 1 else concatenate_datasets(list(parts))
 
 
 def _cut(train: Dataset, missing: list[str], name: str | Sentence) -> dict[str, Dataset]:
     """{split: photos} of train and the missing splits, whose photos come from train."""
-    # Only what has to be cut waits for what looks at photos.
-
     names, labels = train.features["labels"].names, np.asarray(train["labels"])
     # Its few photos are counted before all are looked at.
     cut(labels, np.arange(len(labels)), names, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
@@ -107,6 +170,27 @@ def _cut(train: Dataset, missing: list[str], name: str | Sentence) -> dict[str, 
     return {
         split: train.select(np.flatnonzero(parts == part)) for part, split in enumerate(("train", *missing))
     }
+
+
+def _cut_notes(missing: Sequence[str], photos: int) -> Iterator[Sentence]:
+    splits = ", ".join(missing)
+    yield Sentence("data.plan.cut", {"splits": splits})
+    if photos > MOST_PHOTOS:
+        yield Sentence("data.plan.cut_no_copies", {"splits": splits, "most": MOST_PHOTOS})
+
+
+def _about_classes(data: DatasetDict) -> list[Sentence]:
+    """Classes that a split lacks, and those with a single photo to learn from."""
+    names = data["train"].features["labels"].names
+    counts = {split: Counter(part["labels"]) for split, part in data.items()}
+    found = []
+    for number, label in enumerate(names):
+        if counts["train"][number] < 2:
+            key = "data.plan.one_photo" if counts["train"][number] else "data.plan.only_in"
+            found.append(Sentence(key, {"label": label}))
+        lacking = [split for split in data if split != "train" and not counts[split][number]]
+        found += [Sentence("data.plan.missing_class", {"label": label, "split": split}) for split in lacking]
+    return found[:MOST_SAID]
 
 
 def label_names(data: DatasetDict) -> list[str]:
@@ -119,8 +203,6 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
 
     Raises UserError unless both have the same classes in the same order.
     """
-    from datasets import DatasetDict, concatenate_datasets
-
     if label_names(data) != label_names(extra):
         raise UserError(
             "error.data.extra_classes", extra=", ".join(label_names(extra)), own=", ".join(label_names(data))

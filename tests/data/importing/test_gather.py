@@ -11,7 +11,6 @@ from datasets import Image as ImageFeature
 
 from tests.data.archive_corpus import leaf, leaves, pack_tar, pack_zip
 from tests.data.imported import SPLITS, contents, put, stored, totals
-from vit_demo.data.importing import gather
 from vit_demo.data.importing.gather import Files, Table
 from vit_demo.data.importing.imports import import_photos
 from vit_demo.data.open.sources import open_dataset
@@ -77,9 +76,11 @@ def test_a_table_among_its_photos(tmp_path: Path, pack: str) -> None:
     assert {file.read_bytes() for file in done.folder.glob("*/rust/*")} == {
         leaf(number) for number in range(1, 40, 2)
     }
-    assert {entry["name"]: entry["why"] for entry in done.skipped} == dict.fromkeys(
-        ("all/leaves/40.jpg", "all/leaves/41.jpg"), "has no label in the table."
-    )
+    assert {entry["name"]: entry["why"] for entry in done.skipped} == {
+        **dict.fromkeys(("all/leaves/40.jpg", "all/leaves/41.jpg"), "has no label in the table."),
+        "all/notes.csv": "is a table that does not name most of the photos.",
+        "leaves/99.jpg": "is not there.",
+    }
 
 
 def test_a_list_that_is_not_of_the_photos_is_left_out(tmp_path: Path) -> None:
@@ -192,11 +193,11 @@ def test_bad_parquet(
     home: Path, tmp_path: Path, refusal: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = next(parquet(tmp_path / "in", train=rows(40)).iterdir())
-    monkeypatch.setattr(gather, "MAX_GROUP_BYTES", 1000)
+    monkeypatch.setattr("vit_demo.data.importing.rows.MAX_GROUP_BYTES", 1000)
     assert "smaller row groups" in refusal(import_photos, tmp_path / "in", "mine")
     monkeypatch.undo()
     monkeypatch.setenv("VIT_DEMO_HOME", str(home))
-    monkeypatch.setattr("vit_demo.data.importing.archives.MAX_TOTAL_BYTES", 20_000)
+    monkeypatch.setattr("vit_demo.data.plan.archives.MAX_TOTAL_BYTES", 20_000)
     assert "GB unpacked" in refusal(import_photos, tmp_path / "in", "mine")
     file.write_bytes(file.read_bytes()[:-100])
     assert "cannot be read as a parquet file" in refusal(import_photos, tmp_path / "in", "mine")

@@ -29,6 +29,7 @@ from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Cancelled, Files, left_out
 from vit_demo.data.importing.imports import import_photos, list_imports, remove, start
 from vit_demo.data.open.sources import open_dataset
+from vit_demo.data.plan.corrections import Corrections
 
 pytestmark = pytest.mark.usefixtures("place_for_imports")
 
@@ -64,19 +65,17 @@ def test_classes_are_cut_into_splits(home: Path, tmp_path: Path, pack: str, wrap
     assert open_dataset(done.folder) is open_dataset("import:mine") and stored(home) == ["mine"]
 
 
-def test_splits_that_are_there_stay(tmp_path: Path) -> None:
+def test_splits_that_are_there_stay(tmp_path: Path, refusal: Callable[..., str]) -> None:
     members = {
         f"{split}/{name}": content
         for start, split in enumerate(("train", "val", "test"))
         for name, content in leaves(4, start=100 * start).items()
     }
-    done = import_photos(
-        pack_zip(
-            tmp_path / "a.zip",
-            {**members, "more/rust/x.jpg": leaf(9), "README.md": b"x", "lonely.jpg": leaf(8)},
-        ),
-        "mine",
+    source = pack_zip(
+        tmp_path / "a.zip", {**members, "more/rust/x.jpg": leaf(9), "README.md": b"x", "lonely.jpg": leaf(8)}
     )
+    assert "whether more is for training, validation or test" in refusal(import_photos, source, "mine")
+    done = import_photos(source, "mine", corrections=Corrections(splits=(("more", "none"),)))
     assert totals(done) == {"train": 8, "validation": 8, "test": 8} and done.cut == []
     assert {entry["name"] for entry in done.skipped} == {"more/rust/x.jpg", "README.md", "lonely.jpg"}
     for split, name in (("train", "train"), ("val", "validation"), ("test", "test")):
@@ -107,13 +106,13 @@ def test_stray_files_are_left_out_and_listed(home: Path, tmp_path: Path) -> None
         "rust/text.jpg": b"hello",
         "rust/zip.jpg": zipped,
         "rust/film.mp4": b"x",
-        "rust/deep/er.jpg": leaf(2),
     }
-    done = import_photos(pack_zip(tmp_path / "leaves.zip", {**leaves(20), **stray}), "mine")
+    deeper = {"rust/deep/er.jpg": leaf(2)}
+    done = import_photos(pack_zip(tmp_path / "leaves.zip", {**leaves(20), **stray, **deeper}), "mine")
     assert (
         {entry["name"] for entry in done.skipped} == set(stray)
         and done.skipped_count == len(stray)
-        and done.photos == 40
+        and done.photos == 41
     )
     why = {entry["name"]: entry["why"] for entry in done.skipped}
     assert why["rust/broken.jpg"].startswith("is damaged and") and "empty" in why["rust/empty.jpg"]
@@ -242,7 +241,7 @@ def test_zeros_behind_a_lying_size_and_empty_files(
         ({}, "No photo of a.zip lies in"),
         ({"a.jpg": leaf(1), "b.jpg": leaf(2)}, "class/photo.jpg"),
         (leaves(20, ("rust",)), "only one class (rust)"),
-        ({**leaves(20), **leaves(20, ("Rust",), start=500)}, "differ only by capital letters"),
+        ({**leaves(20), **leaves(20, ("Rust",), start=500)}, "The classes Rust and rust look like one"),
         (leaves(3), "too few photos"),
         ({**leaves(40), "rare/1.jpg": leaf(77)}, "too few photos of rare"),
         ({"readme.txt": b"x"}, "readme.txt is not a photo, by its ending."),

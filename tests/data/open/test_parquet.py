@@ -12,7 +12,7 @@ import pyarrow.parquet
 import pytest
 from datasets import ClassLabel, Features, Image, Value, load_dataset
 
-from vit_demo.data import normalise
+from vit_demo.data import uniform
 from vit_demo.data.checks import checkup
 from vit_demo.data.open import parquet
 
@@ -97,5 +97,5 @@ def test_to_see_whether_photos_changed_they_are_not_read(
 def test_to_name_photos_they_are_not_read(file: Path, pool: pa.MemoryPool) -> None:
     data = parquet.read("train", [str(file)]).remove_columns("image_file_path")
     before = pool.total_bytes_allocated()
-    assert normalise._paths(data) == [f"{row}.jpg" for row in range(ROWS)]
+    assert uniform._paths(data) == [f"{row}.jpg" for row in range(ROWS)]
     assert pool.total_bytes_allocated() - before < ROWS * PHOTO / 10

@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.hub_stub import HubStub
 from tests.sentences import is_plain
-from vit_demo.data.normalise import label_names, merge_train
+from vit_demo.data.normalise import label_names, merge_train, notes_of
 from vit_demo.data.open.sources import open_dataset
 
 BEANS = ["angular_leaf_spot", "bean_rust", "healthy"]
@@ -227,7 +227,7 @@ def test_parquet_rows_without_answer_or_photo_are_left_out(tmp_path: Path, answe
         (
             Features({"image": ImageFeature()}),
             [{"image": {"bytes": picture(0), "path": None}}] * 40,
-            "no column of labels",
+            "have no classes",
         ),
     ],
     ids=["images", "labels"],
@@ -238,10 +238,14 @@ def test_parquet_without_a_column(
     assert sentence in refusal(open_dataset, parquet(tmp_path, features, train=content))
 
 
-def test_parquet_splits_with_other_classes(tmp_path: Path, refusal: Callable[..., str]) -> None:
+def test_parquet_splits_with_their_classes_in_another_order(tmp_path: Path) -> None:
     parquet(tmp_path, train=rows(20), test=rows(4))
-    parquet(tmp_path, Features({**TWO, "labels": ClassLabel(names=["healthy", "rust"])}), validation=rows(4))
-    assert "same classes" in refusal(open_dataset, tmp_path)
+    parquet(tmp_path, Features({**TWO, "labels": ClassLabel(names=["healthy", "rust"])}), validation=rows(3))
+    data = open_dataset(tmp_path)
+    assert label_names(data) == ["rust", "healthy"]
+    assert per_class(data["validation"]) == {"healthy": 2, "rust": 1}, "0 was healthy there"
+    assert data["train"]["labels"][:] == [index % 2 for index in range(20)]
+    assert any("matched by name" in str(note) for note in notes_of(data))
 
 
 @pytest.mark.parametrize(
@@ -417,12 +421,14 @@ def test_one_class_only(tmp_path: Path, refusal: Callable[..., str]) -> None:
 def test_empty_folder(tmp_path: Path, refusal: Callable[..., str]) -> None:
     assert "class/photo.jpg" in refusal(open_dataset, tmp_path)
     image_folder(tmp_path, val__rust=3, val__healthy=3)
-    assert "class/photo.jpg" in refusal(open_dataset, tmp_path)
+    assert "too few photos" in refusal(open_dataset, tmp_path)
 
 
 def test_single_file(tmp_path: Path, refusal: Callable[..., str]) -> None:
-    parquet(tmp_path, train=rows(20))
-    assert "single file" in refusal(open_dataset, tmp_path / "train-00000-of-00001.parquet")
+    parquet(tmp_path, train=rows(40), test=rows(20))
+    assert sum(counts(open_dataset(tmp_path / "train-00000-of-00001.parquet")).values()) == 40
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    assert "data import" in refusal(open_dataset, tmp_path / "photos.zip")
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from filelock import FileLock
 from vit_demo.common import line_log, settings
 from vit_demo.common.errors import UserError
 from vit_demo.data.names import located
+from vit_demo.data.plan.corrections import parted
 
 # keep: it was looked at and is right, so that this finding is not shown again. move: to another split.
 ACTIONS = ("keep", "exclude", "relabel", "move")
@@ -140,5 +141,6 @@ class Journal:
 def journal_of(spec: str) -> Journal:
     """The journal of a source as ``open_dataset`` takes it; two ways to write the same folder are one."""
     text = str(spec).strip()
-    path = located(text)
+    # What is said about how to read a folder makes no other photos of it.
+    path = located(text) or located(parted(text)[0])
     return Journal(str(path.resolve()) if path else text)

@@ -7,32 +7,30 @@ ends in photos that a person can look at.
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Stopped
 from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, say, speaking
-from vit_demo.data.corrections.review_set import clean_label
-from vit_demo.data.importing import archives, tables
-from vit_demo.data.importing.incoming import ENDINGS, Looked, is_clutter, look_at, readable, safe_name
-from vit_demo.data.names import SPLIT_NAMES
+from vit_demo.data.importing.incoming import Looked, look_at
+from vit_demo.data.importing.rows import StoredRows
+from vit_demo.data.plan import archives, labels, tables
+from vit_demo.data.plan.by_table import PhotoNames, split_of_row
+from vit_demo.data.plan.corrections import LEFT_OUT, Corrections
+from vit_demo.data.plan.file_names import ENDINGS, is_clutter, readable
+from vit_demo.data.plan.listing import Parts, list_folder
+from vit_demo.data.plan.of_source import plan_archive, plan_folder
+from vit_demo.data.plan.plan import PhotoFile, Plan
+from vit_demo.data.plan.tables import read_table
 from vit_demo.photos.safe_open import Unfit
-
-if TYPE_CHECKING:
-    import pyarrow
-    from datasets import Features
 
 PIECE = 2**20
 MAX_PARQUET_BYTES = 4 * 2**30
-# Of one piece of a parquet file, which is unpacked at once.
-MAX_GROUP_BYTES = 2**30
 # So many of what was left out are named one by one; the rest is counted.
 MOST_NAMED = 1000
 
@@ -101,6 +99,12 @@ class Stage:
     photos: list[Taken] = field(default_factory=list)
     skipped: list[dict[str, Any]] = field(default_factory=list)
     skipped_count: int = 0
+    notes: list[Sentence] = field(default_factory=list)
+    # The classes as the files of each split list them, and as the source says; [] where it does not.
+    lists: dict[str, list[list[str]]] = field(default_factory=dict)
+    order: list[str] = field(default_factory=list)
+    # Bytes of photos that came out of files of many photos.
+    unpacked: int = 0
     _number: int = 0
 
     def skip(self, name: str | Sentence, why: str | Unfit) -> None:
@@ -181,192 +185,147 @@ def left_out(entry: dict[str, Any]) -> Sentence | str:
     return said if isinstance(said, Sentence) else f"{entry['name']} {entry['why']}"
 
 
-def gather(source: Path | Files | Table, stage: Stage) -> None:
-    """Take all photos of a source. Raises UserError where it is none, or made to do harm."""
+def gather(source: Path | Files | Table, stage: Stage, corrections: Corrections) -> None:
+    """Take all photos of a source, each with its class and split as the plan of the source says. Raises
+    UserError where it is none, made to do harm, or something has to be said first.
+    """
     if isinstance(source, Files):
         _from_files(source, stage)
     elif isinstance(source, Table) or tables.is_table(source):
-        _from_table(source if isinstance(source, Table) else Table(source), stage)
+        _from_table(source if isinstance(source, Table) else Table(source), stage, corrections)
     elif source.is_dir():
-        _from_folder(source, stage)
+        _from_folder(source, stage, corrections)
     elif archives.is_archive(source):
-        _from_archive(source, stage)
+        _from_archive(source, stage, corrections)
     elif not source.exists():
         raise UserError("error.data.no_file_or_folder", path=str(source))
     else:
         raise UserError("error.data.no_source", name=source.name)
 
 
+def plan_of(source: Path, corrections: Corrections, check: Callable[[], None] = lambda: None) -> Plan:
+    """What is understood of a folder or an archive. check: called again and again; raises where a person
+    stopped it. Raises UserError.
+    """
+    if source.is_dir():
+        return plan_folder(source, corrections, check=check)
+    return plan_archive(source, corrections, check)
+
+
 def _from_files(source: Files, stage: Stage) -> None:
+    label = _called(source.label, Corrections())
+    for other in {photo.label for photo in stage.photos}:
+        if labels.spelling(other) == labels.spelling(label) and other != label:
+            raise UserError("error.data.capitals", one=other, other=label)
     for path in source.paths:
-        stage.take((path.name,), _pieces(path), source.label)
+        stage.take((path.name,), _pieces(path), label)
         stage.seen(len(source.paths))
 
 
-def _from_table(source: Table, stage: Stage) -> None:
-    rows = tables.read_rows(source.path)
-    for row in rows:
+def _from_table(source: Table, stage: Stage, corrections: Corrections) -> None:
+    """The photos that its rows name: from its folder, or by their names wherever they lie below it."""
+    folder = source.path.parent
+    listing = list_folder(folder, stage.check)
+    names = PhotoNames(listing.photos)
+    table = read_table(tables.content_of(source.path), source.path.name, corrections, names.names)
+    stage.notes += table.notes
+    for row in table.rows:
         photo = tables.find_photo(source.path, row, source.anywhere)
+        split = split_of_row(row, (source.path.name,), corrections)
+        if photo is None and (number := names.find((), row.path, split)) is not None:
+            photo = folder.joinpath(*listing.photos[number])
         if photo is None:
             stage.skip(row.path, "data.left_out.not_there")
         elif not row.label:
             stage.skip(row.path, "data.left_out.no_label")
-        else:
-            stage.take((photo.name,), _pieces(photo), row.label, row.split)
-        stage.seen(len(rows))
+        elif split != LEFT_OUT:
+            stage.take((photo.name,), _pieces(photo), _called(row.label, corrections), split)
+        stage.seen(len(table.rows))
 
 
-def _from_folder(source: Path, stage: Stage) -> None:
-    """Links are not followed: they may lead anywhere, or round in a circle."""
-    files = []
-    for root, folders, names in os.walk(source):
-        stage.check()
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        files += [Path(root, name) for name in sorted(names)]
-    parquet, lists = [], []
-    for path in files:
-        parts = path.relative_to(source).parts
-        if path.is_symlink() or not path.is_file():
-            stage.skip("/".join(parts), "data.left_out.link")
-        elif _is_parquet(parts):
-            parquet.append((path, parts))
-        elif _is_table(parts):
-            lists.append((path, parts))
-        else:
-            stage.take(parts, _pieces(path))
-        stage.seen(len(files))
-    _from_parquet(parquet, stage)
-    _label(lists, stage)
+def _from_folder(source: Path, stage: Stage, corrections: Corrections) -> None:
+    plan = _begun(plan_of(source, corrections, stage.check), stage)
+    for photo in plan.photos:
+        stage.take(photo.parts, _pieces(source.joinpath(*photo.parts)), photo.label, photo.split)
+        stage.seen(len(plan.photos))
+    for file in plan.files:
+        _take_rows(source.joinpath(*file.parts), file, source, stage, corrections)
 
 
-def _from_archive(source: Path, stage: Stage) -> None:
-    parquet: list[tuple[Path, tuple[str, ...]]] = []
-    lists: list[tuple[Path, tuple[str, ...]]] = []
+def _from_archive(source: Path, stage: Stage, corrections: Corrections) -> None:
+    """In the order in which they are packed; then in the order of the plan."""
+    plan = _begun(plan_of(source, corrections, stage.check), stage)
+    photos = {photo.parts: (number, photo) for number, photo in enumerate(plan.photos)}
+    files = {file.parts: file for file in plan.files}
+    unpacked: dict[Parts, Path] = {}
+    before = len(stage.photos)
     with archives.open_archive(source) as archive:
         for member in archive.members:
-            if _is_parquet(member.parts):
-                parquet.append((_unpack(member, len(parquet), MAX_PARQUET_BYTES, stage), member.parts))
-            elif _is_table(member.parts):
-                lists.append((_unpack(member, len(lists), tables.MAX_BYTES, stage), member.parts))
-            else:
-                stage.take(member.parts, member.pieces())
+            if member.parts in files:
+                unpacked[member.parts] = _unpack(member, len(unpacked), stage)
+            elif member.parts in photos:
+                _, photo = photos.pop(member.parts)  # of two members of one name the first
+                stage.take(photo.parts, member.pieces(), photo.label, photo.split)
             stage.seen(archive.count, member.at, archive.size)
-    _from_parquet(parquet, stage)
-    _label(lists, stage)
+    order = {photo.parts: number for number, photo in enumerate(plan.photos)}
+    stage.photos[before:] = sorted(stage.photos[before:], key=lambda taken: order[taken.parts])
+    for parts, file in files.items():
+        _take_rows(unpacked[parts], file, None, stage, corrections)
 
 
-def _unpack(member: archives.Member, number: int, limit: int, stage: Stage) -> Path:
+def _begun(plan: Plan, stage: Stage) -> Plan:
+    """Note what the plan leaves out. Raises UserError where something has to be said first."""
+    plan.check()
+    if plan.unlabelled and not (plan.photos or plan.files):
+        raise UserError("error.data.plan.only_unlabelled", source=plan.name)
+    for name, why in plan.left_out:
+        stage.skip(name, why)
+    why = "data.left_out.not_in_table" if plan.kind == "table" else "data.left_out.no_class"
+    for photo in plan.unlabelled:
+        stage.skip("/".join(photo.parts), why)
+    stage.notes += plan.notes
+    stage.order = plan.order
+    return plan
+
+
+def _unpack(member: archives.Member, number: int, stage: Stage) -> Path:
     """A file beside the photos, which goes with the folder of the import."""
     file = stage.folder / f"{number}{Path(member.parts[-1]).suffix.lower()}"
     try:
-        stage.write(file, member.pieces(), limit)
+        stage.write(file, member.pieces(), MAX_PARQUET_BYTES)
     except (archives.Damaged, Unfit):
-        raise UserError("error.data.member_too_large", name=member.parts[-1], limit=limit // 2**20) from None
+        limit = MAX_PARQUET_BYTES // 2**20
+        raise UserError("error.data.member_too_large", name=member.parts[-1], limit=limit) from None
     return file
 
 
-def _is_parquet(parts: tuple[str, ...]) -> bool:
-    return parts[-1].lower().endswith(".parquet") and not is_clutter(parts)
-
-
-def _is_table(parts: tuple[str, ...]) -> bool:
-    return tables.is_table(Path(parts[-1])) and not is_clutter(parts)
-
-
-def _label(lists: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
-    """Tables among the photos count where they name at least half of them; else the folders do, and the
-    tables are left out.
+def _take_rows(
+    file: Path, planned: PhotoFile, root: Path | None, stage: Stage, corrections: Corrections
+) -> None:
+    """The photos of a parquet or Arrow file. root: the folder in which photos may lie that rows name by
+    path.
     """
-    named = {}
-    for file, parts in lists:
-        # Any list may lie beside photos, and need not be of them.
-        with contextlib.suppress(UserError):
-            for row in tables.read_rows(file):
-                path = tuple(part for part in row.path.replace("\\", "/").split("/") if part not in ("", "."))
-                named[parts[:-1] + path] = row
-    found = [photo for photo in stage.photos if photo.parts in named and named[photo.parts].label]
-    if not found or 2 * len(found) < len(stage.photos):
-        for _, parts in lists:
-            stage.skip("/".join(parts), "data.left_out.ending")
-        return
-    for photo in found:
-        photo.label, photo.split = named[photo.parts].label, named[photo.parts].split
-    for photo in stage.photos:
-        if not photo.label:
-            stage.skip("/".join(photo.parts), "data.left_out.not_in_table")
-    stage.photos = found
+    shown = planned.parts[-1]
+    rows = StoredRows(file, shown, corrections, root)
+    stage.lists.setdefault(planned.split, []).append(rows.names)
+    for number, (name, content, label) in enumerate(rows):
+        stage.unpacked += len(content)
+        if stage.unpacked > archives.MAX_TOTAL_BYTES:
+            raise UserError("error.data.photos_unpacked", most=archives.MAX_TOTAL_BYTES // 2**30)
+        if not content or label is None:
+            row = Sentence("data.left_out.row", {"file": readable(shown)[-180:], "number": number})
+            stage.skip(row, "data.left_out.no_label" if content else "data.left_out.no_photo")
+        else:
+            parts = (name.lstrip(".") or f"row-{number}",)
+            stage.take(parts, iter((content,)), _called(label, corrections), planned.split, is_photo=True)
+        stage.seen(0)
 
 
-def _from_parquet(files: list[tuple[Path, tuple[str, ...]]], stage: Stage) -> None:
-    total = 0
-    for file, parts in files:
-        split = SPLIT_NAMES.get(parts[-1].split("-")[0].split(".")[0].lower())
-        if not split:
-            stage.skip("/".join(parts), "data.left_out.no_split")
-            continue
-        for number, (name, content, label) in enumerate(_rows(file, parts[-1])):
-            total += len(content)
-            if total > archives.MAX_TOTAL_BYTES:
-                raise UserError("error.data.photos_unpacked", most=archives.MAX_TOTAL_BYTES // 2**30)
-            if not content or label is None:
-                row = Sentence("data.left_out.row", {"file": readable(parts[-1])[-180:], "number": number})
-                stage.skip(row, "data.left_out.no_label" if content else "data.left_out.no_photo")
-            else:
-                stage.take(
-                    (name.lstrip(".") or f"row-{number}",), iter((content,)), label, split, is_photo=True
-                )
-            stage.seen(0)
-
-
-def _rows(file: Path, shown: str) -> Iterator[tuple[str, bytes, str | None]]:
-    """(file name, photo, label) of each row of a parquet file."""
-    import pyarrow
-    from datasets import ClassLabel, Features
-    from pyarrow import parquet
-
-    try:
-        opened = parquet.ParquetFile(file)
-        groups = [opened.metadata.row_group(number) for number in range(opened.num_row_groups)]
-        if max((group.total_byte_size for group in groups), default=0) > MAX_GROUP_BYTES:
-            raise UserError("error.data.row_groups", name=shown, most=MAX_GROUP_BYTES // 2**30)
-        features = Features.from_arrow_schema(opened.schema_arrow)
-        image, label = _columns(opened.schema_arrow, features, shown)
-        names = features[label].names if isinstance(features[label], ClassLabel) else None
-        # One at a time: a file may name the same bytes in each row, and only what is unpacked takes memory.
-        for batch in opened.iter_batches(1, columns=[image, label], use_threads=False):
-            for row in batch.to_pylist():
-                photo, value = row[image] or {}, row[label]
-                name = str(photo.get("path") or "").replace("\\", "/").rpartition("/")[2]
-                yield name, photo.get("bytes") or b"", _class_name(value, names)
-    except (pyarrow.ArrowException, OSError, ValueError):
-        raise UserError("error.data.no_parquet", name=shown) from None
-
-
-def _columns(schema: pyarrow.Schema, features: Features, shown: str) -> tuple[str, str]:
-    """The names of the columns of photos and of labels."""
-    import pyarrow
-    from datasets import ClassLabel
-
-    def holds_photos(kind: pyarrow.DataType) -> bool:
-        return bool(pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0)
-
-    images = [column.name for column in schema if holds_photos(column.type)]
-    labels = [name for name, feature in features.items() if isinstance(feature, ClassLabel)]
-    labels += [name for name in ("labels", "label") if name in features and name not in labels]
-    if not images or not labels:
-        raise UserError(
-            "error.data.parquet_no_labels" if images else "error.data.parquet_no_images", name=shown
-        )
-    return ("image" if "image" in images else images[0]), ("labels" if "labels" in labels else labels[0])
-
-
-def _class_name(value: str | int | None, names: list[str] | None) -> str | None:
-    if value is None or value == "":
-        return None
-    if names is None:
-        return str(value)
-    number = cast("int", value)  # as a ClassLabel is stored
-    return names[number] if 0 <= number < len(names) else None
+def _called(label: str, corrections: Corrections) -> str:
+    """A class as it is to be called. Raises UserError for what is no name of one."""
+    name = labels.tidy(corrections.class_for(labels.tidy(label)))
+    labels.check(name, label)
+    return name
 
 
 def _pieces(path: Path) -> Iterator[bytes]:
@@ -377,40 +336,3 @@ def _pieces(path: Path) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE):
             yield piece
-
-
-def _unwrapped(paths: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
-    """Without the folders that hold all others; photos beside these are left as they are."""
-    while deep := [path for path in paths if len(path) > 1]:
-        top = deep[0][0]
-        if any(path[0] != top for path in deep) or top.lower() in SPLIT_NAMES or max(map(len, deep)) <= 2:
-            break
-        paths = [path[1:] if len(path) > 1 else path for path in paths]
-    return paths
-
-
-def place(photos: list[Taken], stage: Stage) -> list[Taken]:
-    """Those of which split and class are known: by the person, by a table, or by the folders they lie in; the
-    others are noted.
-
-    The folders are split/class/photo or class/photo, inside any number of folders that hold nothing else. A
-    class is called as its folder will be; UserError where two would be one on many disks.
-    """
-    told, silent = [photo for photo in photos if photo.label], [photo for photo in photos if not photo.label]
-    paths = _unwrapped([photo.parts for photo in silent])
-    splits = any(len(path) > 2 and path[0].lower() in SPLIT_NAMES for path in paths)
-    for photo, path in zip(silent, paths):
-        if splits and path[0].lower() not in SPLIT_NAMES:
-            stage.skip("/".join(photo.parts), "data.left_out.beside_splits")
-        elif len(path) != 2 + splits:
-            stage.skip("/".join(photo.parts), "data.left_out.no_class")
-        else:
-            photo.label, photo.split = path[-2], SPLIT_NAMES[path[0].lower()] if splits else ""
-            told.append(photo)
-    written: dict[str, str] = {}
-    for photo in told:
-        photo.label = safe_name(clean_label(photo.label))
-        other = written.setdefault(photo.label.casefold(), photo.label)
-        if other != photo.label:
-            raise UserError("error.data.capitals", one=other, other=photo.label)
-    return told

@@ -21,6 +21,7 @@ It is opened as ``open_dataset("import:NAME")``. For the page:
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import json
 import os
@@ -44,12 +45,19 @@ from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, speaking
 from vit_demo.data.copies.duplicates import NEAR_BITS
 from vit_demo.data.copies.split import cut, group_photos
 from vit_demo.data.corrections.journal import Journal
-from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, left_out, place
-from vit_demo.data.importing.incoming import RESERVED, final_name, free_name, look_at, readable
+from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, left_out
+from vit_demo.data.importing.incoming import final_name, look_at
 from vit_demo.data.names import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
+from vit_demo.data.plan.corrections import Corrections
+from vit_demo.data.plan.file_names import RESERVED, free_name, readable, safe_name
+from vit_demo.data.plan.labels import class_order, in_order
+from vit_demo.data.plan.make import CLASSES_FILE
+from vit_demo.data.plan.tables import read_rows
 from vit_demo.photos.safe_open import Unfit
 
 RECORD = "import.json"
+# Each photo with its class and split, in order; without it (earlier versions) the folders say it.
+TABLE = "photos.csv"
 NEW, OLD = ".new-", ".old-"
 KEEP = 24
 _starting = threading.Lock()
@@ -65,7 +73,7 @@ class Imported:
 
     counts: {split: {class: photos}}. skipped: the first thousand of skipped_count, each told by
     :func:`vit_demo.data.importing.gather.left_out`. cut: the splits that were made here. copies: photos that
-    look like another one of the import.
+    look like another one of the import. notes: as :attr:`said` is kept.
     """
 
     name: str
@@ -76,6 +84,12 @@ class Imported:
     skipped_count: int = 0
     cut: list[str] = field(default_factory=list)
     copies: int = 0
+    notes: list[Any] = field(default_factory=list)
+
+    @property
+    def said(self) -> list[Sentence | str]:
+        """What was understood, guessed or found of its photos, one sentence each."""
+        return [Sentence.from_json(note) for note in self.notes]
 
     @property
     def origin(self) -> Sentence | str:
@@ -119,28 +133,39 @@ def import_photos(
     name: str,
     progress: Callable[[Progress], None] = lambda progress: None,
     cancelled: Callable[[], bool] = lambda: False,
+    corrections: Corrections | None = None,
 ) -> Imported:
     """Take the photos of a source in, check and split them. Raises UserError with what to do; then nothing of
     it is left behind.
 
-    progress: told after each file that was looked at. cancelled: asked at each piece of a file. Photos with a
-    label are added to an import of this name; for all others the name must be free.
+    progress: told after each file that was looked at. cancelled: asked at each piece of a file. corrections:
+    what was said of the source. Photos with a label are added to an import of this name; for all others the
+    name must be free.
     """
     name = check_name(name, source)
     with _own_folder(name) as folder, _as_sentence():
         stage = Stage(folder / "incoming", progress, cancelled)
         stage.folder.mkdir()
         known = _take_known(name, stage)
-        gather(source, stage)
-        there, photos = stage.photos[: len(known)], place(stage.photos, stage)
+        gather(source, stage, corrections or Corrections())
+        there, photos = stage.photos[: len(known)], stage.photos
         if len(photos) <= len(known):
             raise _nothing(stage, len(known), source)
+        _set_apart(photos)
         made = _split(photos, name, isinstance(source, Files))
         counts = _move(photos, folder / "data", stage)
+        _write_table(photos, stage, folder / "data")
         with speaking(DEFAULT_LANGUAGE):
             title = str(_title(source))
         result = Imported(
-            name, title, round(time.time(), 3), counts, stage.skipped, stage.skipped_count, *made
+            name,
+            title,
+            round(time.time(), 3),
+            counts,
+            stage.skipped,
+            stage.skipped_count,
+            *made,
+            notes=[note.as_json() for note in (*stage.notes, *in_two_classes(photos))],
         )
         (folder / "data" / RECORD).write_text(
             json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
@@ -283,9 +308,11 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
     """
     folder, known = (imports_folder() / name).resolve(), []
     made_here = _record(folder).get("cut", ())
+    labels = {row.path: row.label for row in read_rows(folder / TABLE)} if (folder / TABLE).is_file() else {}
     for file in sorted(folder.glob("*/*/*")):
         stage.check()
-        split, label = file.parts[-3:-1]
+        split, called = file.parts[-3:-1]
+        label = labels.get("/".join(file.parts[-3:]), called)
         copy = stage.folder / f"{len(stage.photos):07}"
         try:
             os.link(file, copy)
@@ -295,7 +322,7 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
             looked = look_at(copy)
         except Unfit as error:  # not left out as others are: it would be gone from the import
             photo = Sentence(
-                "error.data.photo_of_import", {"photo": f"{split}/{label}/{file.name}", "name": name}
+                "error.data.photo_of_import", {"photo": f"{split}/{called}/{file.name}", "name": name}
             )
             raise UserError("error.data.import_broken", why=error.why(photo), name=name) from None
         stage.photos.append(Taken(copy, (file.name,), looked, label, "" if split in made_here else split))
@@ -321,50 +348,88 @@ def _title(source: Path | Files | Table) -> Sentence | str:
     return readable((source.path if isinstance(source, Table) else source).resolve().name)
 
 
+def _set_apart(photos: list[Taken]) -> None:
+    """Give the photos of which no split is given to train; all of them, where they lie in a single other
+    one.
+    """
+    given = {photo.split for photo in photos}
+    for photo in photos:
+        if not photo.split or len(given) == 1:
+            photo.split = "train"
+
+
 def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]:
-    """Give each photo its split; returns the splits that were made here, and how many photos look like
-    another one.
+    """Cut the splits that are missing from train; returns those, and how many photos look like another one.
 
     added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
     """
-    groups = group_photos(
-        np.array([photo.looked.digest for photo in photos]),
-        np.array([photo.looked.hash for photo in photos]),
-        NEAR_BITS,
-    )
-    copies = len(photos) - len(np.unique(groups))
-    given = {photo.split for photo in photos} - {""}
-    if len(given - {"train"}) > 1 and "train" not in given:
-        raise UserError("error.data.import_no_train", name=name)
+    copies = len(photos) - len(np.unique(_groups(photos)))
+    given = {photo.split for photo in photos}
     if "train" not in given:
-        given = set()
-    for photo in photos:
-        photo.split = photo.split if photo.split in given else "train"
+        raise UserError("error.data.import_no_train", name=name)
     classes = sorted({photo.label for photo in photos})
     missing = [split for split in SPLITS[1:] if split not in given]
     if len(classes) < 2:
         if not added:
             raise UserError("error.data.import_one_class", name=name, label=classes[0])
         return missing, copies
-    train = [number for number, photo in enumerate(photos) if photo.split == "train"]
-    labels = np.array([classes.index(photos[number].label) for number in train])
+    train = [photo for photo in photos if photo.split == "train"]
+    labels = np.array([classes.index(photo.label) for photo in train])
     try:
-        parts = cut(labels, groups[train], classes, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
+        parts = cut(labels, _groups(train), classes, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
     except UserError:
         if not added:
             raise
         return missing, copies
-    for number, part in zip(train, parts):
-        photos[number].split = ("train", *missing)[part]
+    for photo, part in zip(train, parts):
+        photo.split = ("train", *missing)[part]
     return missing, copies
+
+
+def _groups(photos: list[Taken]) -> np.ndarray:
+    """The group of each photo, as :func:`vit_demo.data.copies.split.group_photos` makes them."""
+    digests = np.array([photo.looked.digest for photo in photos])
+    return group_photos(digests, np.array([photo.looked.hash for photo in photos]), NEAR_BITS)
+
+
+def in_two_classes(photos: list[Taken]) -> list[Sentence]:
+    """Photos that are there twice, in two classes: one of them must be wrong."""
+    found: dict[str, dict[str, Taken]] = {}
+    for photo in photos:
+        found.setdefault(photo.looked.digest, {})[photo.label] = photo
+    twice = [list(same.values()) for same in found.values() if len(same) > 1]
+    if not twice:
+        return []
+    one, other = (f"{photo.label}/{photo.parts[-1]}" for photo in twice[0][:2])
+    return [Sentence("data.plan.in_two_classes", {"count": len(twice), "one": one, "other": other})]
+
+
+def _write_table(photos: list[Taken], stage: Stage, target: Path) -> None:
+    """What the folders cannot say: the order of the photos and of the classes, and classes as they are
+    called.
+    """
+    order = (
+        stage.order or class_order(stage.lists, Corrections()) or in_order({photo.label for photo in photos})
+    )
+    names = [*order, *in_order({photo.label for photo in photos} - set(order))]
+    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("path", "label", "split"))
+        for photo in photos:
+            writer.writerow((photo.file.relative_to(target).as_posix(), photo.label, photo.split))
 
 
 def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str, int]]:
     """Put the photos into their folders; returns {split: {class: photos}}."""
     counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
     taken: dict[Path, set[str]] = {}
+    used: set[str] = set()
+    folders = {
+        label: free_name(safe_name(label), used) for label in in_order({photo.label for photo in photos})
+    }
     for photo in photos:
-        folder = target / photo.split / photo.label
+        folder = target / photo.split / folders[photo.label]
         if folder not in taken:
             folder.mkdir(parents=True)
             taken[folder] = set()
@@ -396,7 +461,7 @@ def _put_in_place(made: Path, target: Path) -> None:
 JOBS: Jobs[Imported] = Jobs("import", KEEP, "error.data.import_failed")
 
 
-def start(source: Path | Files | Table, name: str) -> Job[Imported]:
+def start(source: Path | Files | Table, name: str, corrections: Corrections | None = None) -> Job[Imported]:
     """Begin an import in a thread of its own. Raises UserError for a name that is none or not free."""
     with _starting:
         name = check_name(name, source)
@@ -406,7 +471,11 @@ def start(source: Path | Files | Table, name: str) -> Job[Imported]:
 
         def work(job: Job[Imported]) -> Imported:
             return import_photos(
-                source, name, lambda progress: setattr(job, "progress", progress), job.stop_asked.is_set
+                source,
+                name,
+                lambda progress: setattr(job, "progress", progress),
+                job.stop_asked.is_set,
+                corrections,
             )
 
         JOBS.forget(name)

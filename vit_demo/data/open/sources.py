@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import glob
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,14 +23,14 @@ from vit_demo.data.names import (
     HUB_BEANS,
     IMPORT,
     MENDED,
-    PHOTO_ENDINGS,
-    SPLIT_NAMES,
     base_of_reviewed,
     located,
     refuse_former_sample,
 )
 from vit_demo.data.normalise import normalise
-from vit_demo.data.open.parquet import read
+from vit_demo.data.open.planned import open_folder
+from vit_demo.data.plan import tables
+from vit_demo.data.plan.corrections import Corrections, parted
 from vit_demo.model.checkpoints import is_hub_name
 
 if TYPE_CHECKING:
@@ -82,55 +80,55 @@ def _open_with_decisions(text: str, revision: str | None) -> DatasetDict:
 
 
 def _open_path(text: str, _revision: str | None) -> DatasetDict:
-    path = settings.EMBEDDED_BEANS if text == BEANS else located(text)
+    path, files, corrections = place_of(text)
+    with _as_user_error("error.data.folder_unreadable", str(path)):
+        return open_folder(path, files, corrections)
+
+
+def place_of(text: str) -> tuple[Path, tuple[Path, ...], Corrections]:
+    """(the folder that a source names, the single file of it that is meant if any, what is said about it).
+
+    Raises UserError where there is none, or a file that has to be brought in first.
+    """
+    source, corrections = (text, Corrections()) if located(text) else parted(text)
+    path = settings.EMBEDDED_BEANS if source == BEANS else located(source)
     if path is None:
-        raise UserError("error.data.no_import", name=text.removeprefix(IMPORT))
-    if not path.is_dir():
-        raise UserError("error.data.single_file", path=text)
-    return _open_folder(str(path.resolve()), _newest_change(path))
+        raise UserError("error.data.no_import", name=source.removeprefix(IMPORT))
+    if path.is_dir():
+        return path, (), corrections
+    if path.suffix.lower() not in (".parquet", *tables.ENDINGS):
+        raise UserError("error.data.single_file", path=source)
+    return path.parent, (path,), corrections
+
+
+def _is_path(text: str) -> bool:
+    if text == BEANS or text.startswith(IMPORT) or located(text) is not None:
+        return True
+    source = parted(text)[0]
+    return source == BEANS or located(source) is not None
 
 
 def _open_name(text: str, revision: str | None) -> DatasetDict:
+    text, corrections = parted(text)
     name, _, named_revision = text.partition("@")
     # Names of one word are refused: to the datasets library "csv" or "text" means whatever lies in the
     # working folder.
     if not is_hub_name(name):
         raise UserError("error.data.no_folder", path=text, hub=HUB_BEANS, beans=BEANS)
-    return _open_hub(name, revision or named_revision or None)
+    return _open_hub(name, revision or named_revision or None, corrections)
 
 
 # The first that fits opens it.
 SOURCES = [
     Source(lambda text: base_of_reviewed(text) is not None, _open_with_review_set),
     Source(lambda text: text.startswith(MENDED), _open_with_decisions),
-    Source(lambda text: text == BEANS or text.startswith(IMPORT) or located(text) is not None, _open_path),
+    Source(_is_path, _open_path),
     Source(lambda text: True, _open_name),
 ]
 
 
 @functools.lru_cache(maxsize=8)
-def _open_folder(folder: str, _changed: int) -> DatasetDict:
-    from datasets import DatasetDict
-
-    path = Path(folder)
-    parquet = _parquet_files(path)
-    with _as_user_error("error.data.folder_unreadable", folder):
-        if parquet:
-            # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves
-            # [2026]".
-            patterns = {split: [glob.escape(file) for file in files] for split, files in parquet.items()}
-            # One by one: together, all splits would get the class names of the first, whatever order their
-            # own are in.
-            splits = {split: read(split, files) for split, files in patterns.items()}
-            return normalise(DatasetDict(splits), folder)
-        photos = _image_folder_files(path)
-        if photos:
-            return normalise(_from_class_folders(photos), folder)
-    raise UserError("error.data.no_photos_in_folder", folder=folder)
-
-
-@functools.lru_cache(maxsize=8)
-def _open_hub(name: str, revision: str | None) -> DatasetDict:
+def _open_hub(name: str, revision: str | None, corrections: Corrections) -> DatasetDict:
     from datasets import load_dataset
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import HfApi
@@ -144,7 +142,7 @@ def _open_hub(name: str, revision: str | None) -> DatasetDict:
                 # Without the Hub, the library would give any revision that it has a copy of, not the one that
                 # was named.
                 HfApi().dataset_info(name, revision=revision)
-            return normalise(load_dataset(name, revision=revision), name)
+            return normalise(load_dataset(name, revision=revision), name, corrections)
         except RevisionNotFoundError:
             raise UserError("error.data.no_revision", name=name, revision=revision) from None
         except (DatasetNotFoundError, RepositoryNotFoundError):
@@ -169,68 +167,3 @@ def _as_user_error(key: str, name: str) -> Iterator[None]:
         raise
     except Exception as error:  # pyarrow, json and builder errors share no other base class
         raise UserError(key, name=name, error=type(error).__name__) from error
-
-
-def _newest_change(folder: Path) -> int:
-    """A number that changes when the folder does, so that an edited folder is read again."""
-    changed = 0
-    for root, directories, files in os.walk(folder):
-        for path in (root, *(os.path.join(root, name) for name in files if name.endswith(".parquet"))):
-            with contextlib.suppress(OSError):  # a link that leads nowhere, or a file deleted just now
-                changed = max(changed, os.stat(path).st_mtime_ns)
-        # Photos lie in split/class at the deepest; a walk through all of a disk would not end.
-        deep = len(Path(root).relative_to(folder).parts) >= 2
-        directories[:] = [] if deep else [name for name in directories if not name.startswith(".")]
-    return changed
-
-
-def _parquet_files(folder: Path) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for place in (folder / "data", folder):
-        for file in sorted(place.glob("*.parquet")):
-            split = SPLIT_NAMES.get(file.stem.split("-")[0].split(".")[0].lower())
-            if split and file.is_file():
-                found.setdefault(split, []).append(str(file))
-        if found:
-            break
-    return found
-
-
-def _image_folder_files(folder: Path) -> dict[str, list[tuple[str, str]]]:
-    """{split: [(class, path)]} for split/class/photo, or for class/photo as one train split."""
-    children = [
-        child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")
-    ]
-    splits = [
-        (SPLIT_NAMES[child.name.lower()], child) for child in children if child.name.lower() in SPLIT_NAMES
-    ]
-    roots = splits if "train" in dict(splits) else [("train", folder)]
-    found: dict[str, list[tuple[str, str]]] = {}
-    for split, root in roots:
-        for photo in sorted(root.glob("*/*")):
-            hidden = photo.name.startswith(".") or photo.parent.name.startswith(".")
-            if photo.suffix.lower() in PHOTO_ENDINGS and photo.is_file() and not hidden:
-                found.setdefault(split, []).append((photo.parent.name, str(photo)))
-    return found
-
-
-def _from_class_folders(photos: dict[str, list[tuple[str, str]]]) -> DatasetDict:
-    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
-
-    names = sorted({label for rows in photos.values() for label, _ in rows})
-    features = Features(
-        {"image_file_path": Value("string"), "image": Image(), "labels": ClassLabel(names=names)}
-    )
-    return DatasetDict(
-        {
-            split: Dataset.from_dict(
-                {
-                    "image_file_path": [path for _, path in rows],
-                    "image": [path for _, path in rows],
-                    "labels": [names.index(label) for label, _ in rows],
-                },
-                features=features,
-            )
-            for split, rows in photos.items()
-        }
-    )

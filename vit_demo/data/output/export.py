@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.names import PHOTO_ENDINGS
 from vit_demo.data.normalise import label_names
+from vit_demo.data.plan.file_names import PHOTO_ENDINGS
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict

@@ -25,9 +25,10 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, JobState
 from vit_demo.common.words import LANGUAGES, current_language, speaking
 from vit_demo.data.corrections.review_set import clean_label
-from vit_demo.data.importing import archives, imports, tables
+from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Files
 from vit_demo.data.names import BEANS, IMPORT
+from vit_demo.data.plan import archives, tables
 from vit_demo.ui.shared.components import PhotoFiles, polite
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import Speech, Told

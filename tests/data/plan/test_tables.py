@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vit_demo.data.importing import tables
-from vit_demo.data.importing.tables import Row, find_photo, is_table, read_rows
+from vit_demo.data.plan import tables
+from vit_demo.data.plan.tables import Row, find_photo, is_table, read_rows
 
 
 def table(folder: Path, text: str | bytes, name: str = "leaves.csv") -> Path:
@@ -56,7 +56,7 @@ def test_encodings(tmp_path: Path, encoding: str) -> None:
         ("", "is empty"),
         ("a,label\n1,2\n", "lacks a column of paths"),
         ("path,b\n1,2\n", "lacks a column of labels"),
-        ("path,label,split\na.jpg,rust,training-2\n", "Line 2 of leaves.csv names a split training-2"),
+        ("path,label,split\na.jpg,rust,fold-2\n", "Line 2 of leaves.csv names a split fold-2"),
         (b"PK\x03\x04\0\0\0\0", "no table of text"),
         ("path,label\n" + "x" * 200_000 + ",rust\n", "cannot be read as a table"),
     ],

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from tests.data.archive_corpus import HARMFUL, leaves, pack_tar, pack_zip, zip_of_zeros
-from vit_demo.data.importing import archives
-from vit_demo.data.importing.archives import ENDINGS, Damaged, is_archive, open_archive
+from vit_demo.data.plan import archives
+from vit_demo.data.plan.archives import ENDINGS, Damaged, is_archive, open_archive
 
 
 def read(file: Path) -> dict[str, bytes]:

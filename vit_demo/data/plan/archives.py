@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import IO, BinaryIO, Protocol, cast
 
 from vit_demo.common.errors import UserError
-from vit_demo.data.importing.incoming import readable
+from vit_demo.data.plan.file_names import readable
 
 MAX_MEMBERS = 200_000
 MAX_TOTAL_BYTES = 20 * 2**30
