@@ -158,7 +158,10 @@ def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
         ("evaluate --model {model} --data {photo}", "is a single file"),
         ("evaluate --model {model} --data {folder}/full", "holds neither"),
         ("evaluate --model {model} --data {folder}/other", "does not know the class mildew"),
-        ("evaluate --model {model} --data {data} --split all", "invalid choice: 'all'"),
+        (
+            "evaluate --model {model} --data {data} --split all",
+            "all is not train, validation, test or NAME=SPLIT",
+        ),
         ("train --out {folder}/full", "is not empty"),
         ("train --out {photo}", "cannot be written"),
         ("train --epochs 0", "epochs"),

@@ -9,6 +9,7 @@ import functools
 import json
 from dataclasses import asdict
 
+from vit_demo.cli.corrections import add_corrections
 from vit_demo.cli.options import DATA, Line, add_model, open_model
 from vit_demo.common.errors import UserError
 
@@ -31,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     )
     add_model(parser)
     parser.add_argument("--json", action="store_true", help="print the counts as JSON")
+    add_corrections(parser)
     parser.set_defaults(run=_calibrate)
 
 

@@ -15,6 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from vit_demo.cli import look as cli_look
+from vit_demo.cli.corrections import add_corrections
 from vit_demo.cli.options import Line, add_model, confirmed, open_model
 from vit_demo.common.errors import UserError
 
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from vit_demo.data.checks.finding import Finding
     from vit_demo.data.corrections.journal import Decision
     from vit_demo.data.importing.gather import Files, Progress, Table
+    from vit_demo.data.plan.corrections import Corrections
 
 SKIPPED_SHOWN = 10
 # Of each kind so many findings are printed, the surest; --json has all.
@@ -56,6 +59,7 @@ def add_to(commands: Commands) -> None:
         "--anywhere", action="store_true", help="photos named in a CSV may lie outside its folder"
     )
     brought.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_corrections(brought)
     brought.set_defaults(run=_import)
     listed = actions.add_parser("list", help="all imports", description="All imports.")
     listed.add_argument("--json", action="store_true", help="print them as JSON")
@@ -68,6 +72,7 @@ def add_to(commands: Commands) -> None:
     removed.add_argument("name", metavar="NAME", help="as `data list` shows it")
     removed.add_argument("--yes", action="store_true", help="do not ask")
     removed.set_defaults(run=_remove)
+    cli_look.add_to(actions)
     _add_mending(actions)
 
 
@@ -85,6 +90,7 @@ def _add_mending(actions: Commands) -> None:
     checked.add_argument("spec", **spec)
     add_model(checked)
     checked.add_argument("--json", action="store_true", help="print all findings as JSON")
+    add_corrections(checked)
     checked.set_defaults(run=_check)
     decisions = actions.add_parser(
         "decisions",
@@ -113,6 +119,7 @@ def _add_mending(actions: Commands) -> None:
         default="folder",
         help="split/class/photo, or a parquet file for each split",
     )
+    add_corrections(exported)
     exported.set_defaults(run=_export)
     about = "push photos to the Hugging Face Hub, private"
     pushed = actions.add_parser(
@@ -124,19 +131,23 @@ def _add_mending(actions: Commands) -> None:
     pushed.add_argument(
         "name", metavar="NAME", help="such as your-name/my-leaves; what an earlier push put there is replaced"
     )
+    add_corrections(pushed)
     pushed.set_defaults(run=_push)
 
 
 def _import(options: argparse.Namespace) -> None:
     from vit_demo.data.importing.imports import import_photos
 
-    result = import_photos(_source(options), options.name, _progress())
+    source, corrections = _source(options)
+    result = import_photos(source, options.name, _progress(), corrections=corrections)
     print(file=sys.stderr)
     if options.json:
         print(json.dumps(result.as_dict()))
         return
     counts = ", ".join(f"{split} {sum(classes.values())}" for split, classes in result.counts.items())
     print(f"{result.photos} photos are in {result.spec} ({counts}).")
+    for note in result.said:
+        print(f"- {note}")
     if result.cut:
         print(
             f"Set apart here: {' and '.join(result.cut)}. Copies of a photo ({result.copies} found) are on"
@@ -150,18 +161,20 @@ def _import(options: argparse.Namespace) -> None:
             print(f"  … see {result.folder / 'import.json'}")
 
 
-def _source(options: argparse.Namespace) -> Path | Files | Table:
+def _source(options: argparse.Namespace) -> tuple[Path | Files | Table, Corrections]:
     from vit_demo.data.importing.gather import Files, Table
+    from vit_demo.data.names import located
+    from vit_demo.data.plan.corrections import Corrections, parted
     from vit_demo.data.plan.tables import is_table
 
-    paths = [Path(path) for path in options.source]
     if options.label is not None:
-        return Files(tuple(paths), options.label)
-    if len(paths) > 1:
+        return Files(tuple(map(Path, options.source)), options.label), Corrections()
+    if len(options.source) > 1:
         raise UserError("error.cli.import_label")
-    if is_table(paths[0]):
-        return Table(paths[0], options.anywhere)
-    return paths[0]
+    text = options.source[0]
+    name, corrections = (text, Corrections()) if located(text) else parted(text)
+    path = located(name) or Path(name)
+    return (Table(path, options.anywhere) if is_table(path) else path), corrections
 
 
 def _progress() -> Callable[[Progress], None]:

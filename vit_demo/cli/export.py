@@ -7,6 +7,7 @@ import json
 import sys
 from pathlib import Path
 
+from vit_demo.cli.corrections import add_corrections
 from vit_demo.cli.options import DATA, Line, add_model, open_model
 
 ABOUT = """Write a model as ONNX, in fp32 and in int8, with labels, processor, abstention and notes beside it.
@@ -31,6 +32,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="beans", help=f"{DATA} (default: %(default)s)")
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_corrections(parser)
     parser.set_defaults(run=_export)
 
 

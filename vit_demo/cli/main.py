@@ -25,6 +25,7 @@ from vit_demo.cli import predict as cli_predict
 from vit_demo.cli import review as cli_review
 from vit_demo.cli import runs as cli_runs
 from vit_demo.cli import train as cli_train
+from vit_demo.cli.corrections import fold
 from vit_demo.cli.options import add_data, add_engine, add_model, open_model
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         _say_which_beans(options)
+        fold(options)
         threads = settings.load().threads
         if threads and options.command != "serve":
             import torch

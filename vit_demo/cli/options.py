@@ -8,6 +8,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from vit_demo.cli.corrections import add_corrections
+
 if TYPE_CHECKING:
     from vit_demo.model.classifier import LeafClassifier
 
@@ -16,8 +18,8 @@ if TYPE_CHECKING:
 
 # What --data takes.
 DATA = (
-    "beans (the photos that come with the program), a folder of parquet files, an image folder, or a name on"
-    " the Hub"
+    "beans (the photos that come with the program), a folder of photos (class/photo, split/class/photo,"
+    " with a CSV, or parquet files), a CSV or parquet file, or a name on the Hub"
 )
 
 
@@ -38,9 +40,7 @@ def add_data(parser: argparse.ArgumentParser) -> None:
     """The flags that say where the photos are, and which split of them is meant."""
     parser.add_argument("--data", default="beans", help=f"{DATA} (default: %(default)s)")
     parser.add_argument("--data-revision", help="branch, tag or commit on the Hub")
-    parser.add_argument(
-        "--split", default="test", choices=("train", "validation", "test"), help="default: %(default)s"
-    )
+    add_corrections(parser, scores_split=True)
 
 
 def add_engine(parser: argparse.ArgumentParser) -> None:

@@ -14,6 +14,7 @@ import sys
 from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from vit_demo.cli.corrections import add_corrections
 from vit_demo.cli.options import DATA
 from vit_demo.common.errors import UserError
 
@@ -108,6 +109,7 @@ def add(parser: argparse.ArgumentParser) -> None:
                 help=f"{about} (default: {_in_words(value)})",
                 **kind,
             )
+    add_corrections(parser)
     parser.add_argument(
         "--seeds",
         type=int,

@@ -117,6 +117,12 @@ def complete(shaped: Noted, name: str | Sentence) -> Noted:
     return noted(DatasetDict({split: splits[split] for split in SPLITS}), shaped, *notes)
 
 
+def without_labels(data: Dataset) -> Dataset:
+    """Photos that have no class, in the shape of those that have one: each label is -1."""
+    labelled = data.add_column("labels", np.full(len(data), -1))
+    return labelled.cast_column("labels", ClassLabel(names=[]))
+
+
 def _split(given: str, found: Mapping[str, Dataset], name: str | Sentence, corrections: Corrections) -> str:
     """Which of the three splits; "" where there is but one, of a name that says nothing."""
     split = corrections.split_for(given) if given else ""

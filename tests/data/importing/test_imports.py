@@ -28,7 +28,7 @@ from vit_demo.data.copies.duplicates import NEAR_BITS, fingerprint_of
 from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Cancelled, Files, left_out
 from vit_demo.data.importing.imports import import_photos, list_imports, remove, start
-from vit_demo.data.open.sources import open_dataset
+from vit_demo.data.open.sources import open_dataset, open_to_try
 from vit_demo.data.plan.corrections import Corrections
 
 pytestmark = pytest.mark.usefixtures("place_for_imports")
@@ -240,9 +240,7 @@ def test_zeros_behind_a_lying_size_and_empty_files(
     [
         ({}, "No photo of a.zip lies in"),
         ({"a.jpg": leaf(1), "b.jpg": leaf(2)}, "class/photo.jpg"),
-        (leaves(20, ("rust",)), "only one class (rust)"),
         ({**leaves(20), **leaves(20, ("Rust",), start=500)}, "The classes Rust and rust look like one"),
-        (leaves(3), "too few photos"),
         ({**leaves(40), "rare/1.jpg": leaf(77)}, "too few photos of rare"),
         ({"readme.txt": b"x"}, "readme.txt is not a photo, by its ending."),
         (
@@ -250,13 +248,28 @@ def test_zeros_behind_a_lying_size_and_empty_files(
             "no split to train on",
         ),
     ],
-    ids=["empty", "no classes", "one class", "case", "few", "rare", "text", "no train"],
+    ids=["empty", "no classes", "case", "rare", "text", "no train"],
 )
 def test_what_is_no_data_set(
     home: Path, tmp_path: Path, refusal: Callable[..., str], members: dict[str, bytes], words: str
 ) -> None:
     assert words in refusal(import_photos, pack_zip(tmp_path / "a.zip", members), "mine")
     assert stored(home) == []
+
+
+@pytest.mark.parametrize(
+    "members",
+    [leaves(20, ("rust",)), leaves(3), {f"test/{name}": content for name, content in leaves(2).items()}],
+    ids=["one class", "few", "test alone"],
+)
+def test_what_is_too_little_to_learn_from_is_kept_to_try_a_model_on(
+    tmp_path: Path, refusal: Callable[..., str], members: dict[str, bytes]
+) -> None:
+    done = import_photos(pack_zip(tmp_path / "a.zip", members), "mine")
+    assert totals(done) == {"test": len(members)} and done.cut == []
+    tried, _ = open_to_try("import:mine", "test")
+    assert len(tried) == len(members)
+    assert "few photos" in (why := refusal(open_dataset, "import:mine")) or "only one class" in why
 
 
 def test_other_files_are_refused(tmp_path: Path, refusal: Callable[..., str]) -> None:
@@ -431,9 +444,10 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         and "outside its folder" in capsys.readouterr().err
     )
     assert (
-        main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 2
-        and "only one class" in capsys.readouterr().err
+        main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 0
+        and "kept as test photos" in capsys.readouterr().out
     )
+    assert main(["data", "remove", "t", "--yes"]) == 0
     assert main(["data", "list"]) == 0 and "import:mine" in capsys.readouterr().out
     assert (
         main(["data", "list", "--json"]) == 0

@@ -283,7 +283,7 @@ def _begun(plan: Plan, stage: Stage) -> Plan:
     why = "data.left_out.not_in_table" if plan.kind == "table" else "data.left_out.no_class"
     for photo in plan.unlabelled:
         stage.skip("/".join(photo.parts), why)
-    stage.notes += plan.notes
+    stage.notes += plan.said()
     stage.order = plan.order
     return plan
 

@@ -152,7 +152,7 @@ def import_photos(
         if len(photos) <= len(known):
             raise _nothing(stage, len(known), source)
         _set_apart(photos)
-        made = _split(photos, name, isinstance(source, Files))
+        made = _split(photos, name, isinstance(source, Files), stage.notes)
         counts = _move(photos, folder / "data", stage)
         _write_table(photos, stage, folder / "data")
         with speaking(DEFAULT_LANGUAGE):
@@ -358,32 +358,43 @@ def _set_apart(photos: list[Taken]) -> None:
             photo.split = "train"
 
 
-def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]:
+def _split(photos: list[Taken], name: str, added: bool, notes: list[Sentence]) -> tuple[list[str], int]:
     """Cut the splits that are missing from train; returns those, and how many photos look like another one.
 
     added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
+    Of others that are too few to learn from, all are for test, which notes say.
     """
     copies = len(photos) - len(np.unique(_groups(photos)))
     given = {photo.split for photo in photos}
+    if given == {"test"}:
+        return [], copies
     if "train" not in given:
         raise UserError("error.data.import_no_train", name=name)
     classes = sorted({photo.label for photo in photos})
     missing = [split for split in SPLITS[1:] if split not in given]
     if len(classes) < 2:
-        if not added:
-            raise UserError("error.data.import_one_class", name=name, label=classes[0])
-        return missing, copies
+        return (missing if added else _all_to_test(photos, notes)), copies
     train = [photo for photo in photos if photo.split == "train"]
     labels = np.array([classes.index(photo.label) for photo in train])
     try:
         parts = cut(labels, _groups(train), classes, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
-    except UserError:
-        if not added:
-            raise
-        return missing, copies
+    except UserError as error:
+        if added:
+            return missing, copies
+        if given == {"train"} and error.sentence.key == "error.data.too_few":
+            return _all_to_test(photos, notes), copies
+        raise
     for photo, part in zip(train, parts):
         photo.split = ("train", *missing)[part]
     return missing, copies
+
+
+def _all_to_test(photos: list[Taken], notes: list[Sentence]) -> list[str]:
+    """Photos that nothing can be learned from are there to try a model on; no split is cut."""
+    for photo in photos:
+        photo.split = "test"
+    notes.append(Sentence("data.plan.to_try", {"count": len(photos)}))
+    return []
 
 
 def _groups(photos: list[Taken]) -> np.ndarray:

@@ -52,7 +52,7 @@ def _shaped(folder: str, files: tuple[Path, ...], corrections: Corrections, _cha
         raise UserError("error.data.no_photos_in_folder", folder=folder)
     found = _of_rows(plan, root) if plan.files else _of_photos(plan, root)
     data = shaped(found, folder, corrections)
-    made = noted(data, data, *plan.said())
+    made = noted(data, data, *plan.said(), *plan.said_of_left_out())
     if plan.unlabelled:
         made.unlabelled = _photos(plan.unlabelled, root, [])
     return made

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
+from vit_demo.common.words import Sentence
 from vit_demo.data.corrections.decided import with_decisions
 from vit_demo.data.corrections.journal import journal_of
 from vit_demo.data.corrections.review_source import open_review_set, with_review_set
@@ -27,14 +28,16 @@ from vit_demo.data.names import (
     located,
     refuse_former_sample,
 )
-from vit_demo.data.normalise import normalise
-from vit_demo.data.open.planned import open_folder
-from vit_demo.data.plan import tables
+from vit_demo.data.normalise import normalise, notes_of, without_labels
+from vit_demo.data.open.planned import open_folder, shaped_folder
+from vit_demo.data.plan import archives, tables
 from vit_demo.data.plan.corrections import Corrections, parted
+from vit_demo.data.plan.of_source import plan_archive, plan_folder
+from vit_demo.data.plan.plan import Plan
 from vit_demo.model.checkpoints import is_hub_name
 
 if TYPE_CHECKING:
-    from datasets import DatasetDict
+    from datasets import Dataset, DatasetDict
 
 
 def open_dataset(spec: str | Path | None = None, revision: str | None = None) -> DatasetDict:
@@ -99,6 +102,48 @@ def place_of(text: str) -> tuple[Path, tuple[Path, ...], Corrections]:
     if path.suffix.lower() not in (".parquet", *tables.ENDINGS):
         raise UserError("error.data.single_file", path=source)
     return path.parent, (path,), corrections
+
+
+def open_to_try(
+    spec: str | Path | None, split: str, revision: str | None = None, seen: bool = False
+) -> tuple[Dataset, list[Sentence]]:
+    """The photos of a source that a model is tried on, and what is to be said of them.
+
+    split: of a source that has splits itself this one; of a folder that has none all photos, unless ``seen``:
+    whether the model learned from it, so that only those count that were kept from it. Photos without a class
+    have -1 as label; they are given where the split has no others. Raises UserError.
+    """
+    text = str(spec or "").strip() or BEANS
+    refuse_former_sample(text)
+    if seen or not _is_path(text) or base_of_reviewed(text) is not None:
+        data = open_dataset(spec, revision)
+        return data[split], notes_of(data)
+    path, files, corrections = place_of(text)
+    with _as_user_error("error.data.folder_unreadable", str(path)):
+        data = shaped_folder(path, files, corrections)
+    if split in data:
+        return data[split], list(data.notes)
+    if list(data) == [""]:
+        return data[""], [*data.notes, Sentence("data.plan.no_splits", {"count": len(data[""])})]
+    if not len(data) and data.unlabelled is not None:
+        return without_labels(data.unlabelled), list(data.notes)
+    data = open_dataset(spec, revision)
+    return data[split], notes_of(data)
+
+
+def plan_of_source(text: str) -> Plan | None:
+    """What is understood of a folder, table, parquet file or archive of this computer; None of any other
+    source. Raises UserError where there is none.
+    """
+    refuse_former_sample(text)
+    source, corrections = (text, Corrections()) if located(text) else parted(text)
+    path = settings.EMBEDDED_BEANS if source == BEANS else located(source)
+    if path is None:
+        return None
+    if archives.is_archive(path):
+        return plan_archive(path, corrections)
+    folder, files, _ = place_of(source)
+    return plan_folder(folder, corrections, files)
 
 
 def _is_path(text: str) -> bool:

@@ -97,22 +97,23 @@ class Plan:
         return {split: dict(sorted(found[split].items())) for split in ("", *SPLITS) if split in found}
 
     def said(self) -> Iterator[Sentence]:
-        """All that a person should know of it, one sentence each."""
+        """All that a person should know of what is there, one sentence each."""
         yield from self.notes
         if self.unlabelled:
-            splits = Counter(photo.parts[0] if len(photo.parts) > 1 else "" for photo in self.unlabelled)
-            places = ", ".join(place for place, _ in splits.most_common(5) if place)
+            folders = Counter("/".join(photo.parts[:-1]) for photo in self.unlabelled)
+            places = ", ".join(place for place, _ in folders.most_common(3) if place)
             key = "data.plan.unlabelled_in" if places else "data.plan.unlabelled"
             yield Sentence(key, {"count": len(self.unlabelled), "places": places})
+
+    def said_of_left_out(self) -> Iterator[Sentence]:
+        """How many files are left out, and one of them with the reason."""
         if self.left_out:
             # A photo is missed more than any other file.
             first = next(
                 (one for one in self.left_out if one.why != "data.left_out.ending"), self.left_out[0]
             )
-            yield Sentence(
-                "data.plan.left_out",
-                {"count": len(self.left_out), "first": Sentence(first.why, {"name": first.name[-120:]})},
-            )
+            told = Sentence(first.why, {"name": first.name[-120:]})
+            yield Sentence("data.plan.left_out", {"count": len(self.left_out), "first": told})
 
     def check(self) -> None:
         """Raise UserError, with what to say, where something has to be answered first."""
