@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from vit_demo.data.names import split_of
 from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
@@ -18,7 +18,7 @@ from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
 Folders = tuple[str, ...]
 # Folders that say when, where or how a photo was taken, or nothing at all, and not what it shows.
 _GROUP = re.compile(
-    r"(day|date|week|month|year|session|batch|plot|field|farm|row|rep|camera|cam|phone|part|group|folder|round"
+    r"(day|date|week|month|year|session|batch|plot|field|farm|row|rep|camera|cam|phone|part|group|folder|fold|round"
     r"|visit|site|block|series|trial|dia|jour|semana|semaine|parcela|parcelle|champ|campo|shamba|siku)s?"
     r"[ _.-]?\w{0,4}"
     r"|\d{1,4}([-_. ]\d{1,2}){0,2}|\d{6,8}|dcim|\d{3}[a-z_]{2,6}\d*"
@@ -72,6 +72,24 @@ def layout_of(folders: Mapping[Folders, int], corrections: Corrections) -> Layou
         for split, there in by_split.items()
     }
     return layout
+
+
+def with_common_words(folders: Mapping[Folders, int], corrections: Corrections) -> Corrections:
+    """Know splits whose names all hold the same other words (plants_train, plants_test): nothing else is left of
+    them without these.
+    """
+    for level in range(max(map(len, folders), default=0)):
+        names = sorted(names_at(folders, level))
+        words = {name: re.findall(r"[^\W_]+", name.casefold()) for name in names}
+        common = set.intersection(*map(set, words.values())) if len(names) > 1 else set()
+        rest = {
+            name: split_of(" ".join(word for word in words[name] if word not in common)) for name in names
+        }
+        if common and all(rest.values()) and not all(map(split_of, names)):
+            said = dict(corrections.splits)
+            implied = tuple((name, split) for name, split in rest.items() if split and name not in said)
+            return replace(corrections, splits=(*corrections.splits, *implied))
+    return corrections
 
 
 def names_at(folders: Mapping[Folders, int], level: int) -> Counter[str]:

@@ -12,7 +12,7 @@ from vit_demo.data.names import SPLITS
 from vit_demo.data.plan import labels
 from vit_demo.data.plan.by_table import label_by_tables
 from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
-from vit_demo.data.plan.layout import Folders, Layout, layout_of
+from vit_demo.data.plan.layout import Folders, Layout, layout_of, with_common_words
 from vit_demo.data.plan.listing import Listing, Parts
 from vit_demo.data.plan.plan import Choice, Photo, PhotoFile, Plan, merge_left_out
 
@@ -100,6 +100,7 @@ def _order(content: bytes, classes: Sequence[str]) -> list[str]:
 def _by_folders(listing: Listing, name: str, corrections: Corrections) -> Plan:
     plan = Plan("folders", name)
     folders = Counter(parts[:-1] for parts in listing.photos)
+    corrections = with_common_words(folders, corrections)
     layout = layout_of(folders, corrections)
     for parts in listing.photos:
         _place(parts, layout, corrections, plan)
