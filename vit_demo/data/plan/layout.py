@@ -75,8 +75,8 @@ def layout_of(folders: Mapping[Folders, int], corrections: Corrections) -> Layou
 
 
 def with_common_words(folders: Mapping[Folders, int], corrections: Corrections) -> Corrections:
-    """Know splits whose names all hold the same other words (plants_train, plants_test): nothing else is left of
-    them without these.
+    """Know splits whose names all hold the same other words (plants_train, plants_test): nothing else is left
+    of them without these.
     """
     for level in range(max(map(len, folders), default=0)):
         names = sorted(names_at(folders, level))
