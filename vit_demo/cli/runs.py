@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vit_demo.cli.options import Commands
     from vit_demo.training.run.runs import Run
 
+NOT_MEASURED = "not measured"
 LATEST = "the id of a run, as `runs list` shows it, or `latest`"
 
 
@@ -78,9 +79,10 @@ def _find(run_id: str) -> Run:
 
 
 def describe(run: Run) -> dict[str, Any]:
-    """A run for programs: id, name, experiment, status, message, settings, and the result where there is
-    one.
+    """A run for programs: id, name, experiment, status, message, what is known of its photos, settings, and
+    the result where there is one.
     """
+    from vit_demo.training.run.notes import english_all
     from vit_demo.training.run.runs import ON_DRAWINGS
 
     state, scores = run.state(), run.scores()
@@ -103,8 +105,10 @@ def describe(run: Run) -> dict[str, Any]:
         "done": state.get("done"),
         "total": state.get("total"),
         "can_resume": run.can_resume(),
-        "test_accuracy": scores.get("test", {}).get("accuracy"),
-        "validation_accuracy": scores.get("validation", {}).get("accuracy"),
+        "test_accuracy": (scores.get("test") or {}).get("accuracy"),
+        "validation_accuracy": (scores.get("validation") or {}).get("accuracy"),
+        "test_measured": bool(scores["test"]) if "test" in scores else None,
+        "data_notes": english_all(state.get("data_notes")),
         "seconds": result.get("seconds"),
         "folder": str(run.folder),
         "model": str(run.model_folder) if run.has_model() else None,
@@ -154,6 +158,8 @@ def _row(entry: dict[str, Any]) -> tuple[str, ...]:
     if entry["status"] == "training" and entry["total"]:
         status = f"training {100 * (entry['done'] or 0) // entry['total']} %"
     test = "" if entry["test_accuracy"] is None else f"{entry['test_accuracy']:.4f}"
+    if entry["test_measured"] is False:
+        test = NOT_MEASURED
     seconds = "" if entry["seconds"] is None else f"{entry['seconds']:.0f}"
     name = "" if entry["name"] == entry["id"] else entry["name"]
     return (
@@ -191,6 +197,10 @@ def _show(options: argparse.Namespace) -> None:
     if entry["test_accuracy"] is not None:
         low, high = run.scores()["test"]["interval"]
         print(f"{'Test':12}{entry['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    elif entry["test_measured"] is False:
+        print(f"{'Test':12}{NOT_MEASURED}")
+    for note in entry["data_notes"]:
+        print(f"{'Photos':12}{note}")
     if entry["can_resume"]:
         print(f"{'Go on':12}python -m vit_demo runs resume {run.id}")
     if entry["config"] is not None and not entry["note"]:

@@ -186,13 +186,22 @@ def _train(options: argparse.Namespace, processes: int) -> int:
     if options.json:
         print(json.dumps(result))
         return 0
-    low, high = result["test_interval"]
-    print(f"Test accuracy {result['test_accuracy']:.4f} (95 % interval {low:.4f} to {high:.4f})")
+    print(f"Test accuracy {_accuracy(result['test_accuracy'], result['test_interval'])}")
     print(
         f"Validation accuracy {result['validation_accuracy']:.4f}; {result['seconds']:.0f} s; model in"
         f" {result['model']}"
     )
     return 0
+
+
+def _accuracy(accuracy: float | None, interval: list[float] | None = None) -> str:
+    """As it is printed; None is one that could not be measured."""
+    if accuracy is None:
+        return "not measured"
+    if interval is None:
+        return f"{accuracy:.4f}"
+    low, high = interval
+    return f"{accuracy:.4f} (95 % interval {low:.4f} to {high:.4f})"
 
 
 def _earlier(options: argparse.Namespace) -> Run:
@@ -306,32 +315,45 @@ def _train_seeds(options: argparse.Namespace, config: TrainingConfig, processes:
             {
                 "id": run.id,
                 "seed": run.config().seed,
-                "test_accuracy": run.scores()["test"]["accuracy"],
+                "test_accuracy": _test_accuracy(run),
                 "model": str(run.model_folder),
+                "data_notes": run.scores().get("data_notes", []),
             }
             for run in scored
         ]
         print(json.dumps({"experiment": going[0].experiment, "runs": each, **summary.to_dict()}))
     else:
         for run in scored:
-            print(
-                f"Seed {run.config().seed}: test accuracy {run.scores()['test']['accuracy']:.4f}, run"
-                f" {run.id}"
-            )
+            accuracy = _accuracy(_test_accuracy(run))
+            print(f"Seed {run.config().seed}: test accuracy {accuracy}, run {run.id}")
         print(summary.sentence())
-    return 0 if summary.n == len(going) else 2
+    return 0 if summary.n + summary.not_measured == len(going) else 2
+
+
+def _test_accuracy(run: Run) -> float | None:
+    """Of a run with scores; None where it could not be measured."""
+    found = run.scores().get("test")
+    return found["accuracy"] if found else None
 
 
 def _wait(going: list[Run]) -> None:
-    """Until all these runs have ended, with their progress on one line."""
+    """Until all these runs have ended, with their progress on one line, and above it once what is known of
+    their photos.
+    """
     import time
 
     from vit_demo.training.job import Progress
+    from vit_demo.training.run.notes import english_all
     from vit_demo.training.run.status import GOING, RunStatus
 
     line = _Line()
+    said: set[str] = set()
     while True:
         states = [run.state() for run in going]
+        notes = [note for state in states for note in english_all(state.get("data_notes"))]
+        for note in dict.fromkeys(note for note in notes if note not in said):
+            print(note, file=sys.stderr)
+        said |= set(notes)
         left = [state for state in states if state["status"] in GOING]
         if not left:
             return

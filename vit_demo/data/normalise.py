@@ -205,7 +205,8 @@ def label_names(data: DatasetDict) -> list[str]:
 
 
 def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
-    """``data`` with the train photos of ``extra`` added to its own; validation and test stay untouched.
+    """``data`` with the train photos of ``extra`` added to its own, and what is said of these; validation and
+    test stay untouched.
 
     Raises UserError unless both have the same classes in the same order.
     """
@@ -214,4 +215,5 @@ def merge_train(data: DatasetDict, extra: DatasetDict) -> DatasetDict:
             "error.data.extra_classes", extra=", ".join(label_names(extra)), own=", ".join(label_names(data))
         )
     added = extra["train"].cast(data["train"].features)
-    return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})
+    notes = [Sentence("data.extra.note", {"note": note}) for note in getattr(extra, "notes", ())]
+    return noted(DatasetDict({**data, "train": concatenate_datasets([data["train"], added])}), data, *notes)

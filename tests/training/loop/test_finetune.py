@@ -55,7 +55,7 @@ def test_the_result_has_what_the_page_and_the_command_line_show(learned: Done) -
 def test_the_scores_beside_the_model_are_those_of_the_model(learned: Done, colours: Path) -> None:
     scores = learned.run.scores()
     assert (
-        set(scores) == {"validation", "test", "temperature", "seconds", "data_fingerprint"}
+        set(scores) == {"validation", "test", "temperature", "seconds", "data_fingerprint", "data_notes"}
         and scores["seconds"] == learned.result["seconds"]
     )
     data = open_dataset(colours)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,26 +34,43 @@ def groups_of(data: Dataset) -> np.ndarray:
     """The group of each photo, int (N,), as :func:`vit_demo.data.copies.split.group_photos` makes them; each
     its own where there are too many.
     """
-    from datasets import Image as ImageFeature
-
-    alone = np.arange(len(data))
-    if len(data) > MOST_PHOTOS:
-        return alone
-    stored = data.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
-    keys, total = [], 0
-    for row in stored:
-        key, size = _key(row["image"])
-        keys.append(key)
-        total += size
-        if total > MOST_BYTES:
-            return alone
-    known = _read(keys)
-    new = {key: _print(stored[number]["image"]) for number, key in enumerate(keys) if key not in known}
-    _write(new)
-    found = [known.get(key) or new[key] for key in keys]
+    found = prints_of(data)
+    if found is None:
+        return np.arange(len(data))
     return group_photos(
         np.array([digest for digest, _ in found]), np.array([bits for _, bits in found]), NEAR_BITS
     )
+
+
+def prints_of(*parts: Dataset) -> list[tuple[str, np.ndarray]] | None:
+    """(digest of the pixels, perceptual hash) of each photo of these splits, in order; the digest is "" where
+    a photo cannot be read. None where all together are too many.
+    """
+    from datasets import Image as ImageFeature
+
+    if sum(map(len, parts)) > MOST_PHOTOS:
+        return None
+    keys, places, total = [], {}, 0
+    for part in parts:
+        stored = part.select_columns(["image"]).cast_column("image", ImageFeature(decode=False))
+        for number, row in enumerate(stored):
+            key, size = _key(row["image"])
+            keys.append(key)
+            places[key] = stored, number
+            total += size
+            if total > MOST_BYTES:
+                return None
+    known = _read(keys)
+    known |= _look({key: place for key, place in places.items() if key not in known})
+    return [known[key] for key in keys]
+
+
+def _look(places: dict[str, tuple[Dataset, int]]) -> dict[str, tuple[str, np.ndarray]]:
+    """Read the photos at these places, {key: (split, row)}, and keep what is found for the next time."""
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        new = dict(zip(places, pool.map(lambda place: _print(place[0][place[1]]["image"]), places.values())))
+    _write(new)
+    return new
 
 
 def _key(stored: dict[str, Any]) -> tuple[str, int]:

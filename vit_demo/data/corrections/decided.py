@@ -36,13 +36,16 @@ def with_decisions(data: DatasetDict, journal: Journal) -> DatasetDict:
 
 
 def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
-    """Leave out, relabel and move photos; the source's own rows and order otherwise.
+    """Leave out, relabel and move photos; the source's own rows and order otherwise,
+    and what was said when it was read.
 
     The last decision of each kind about a photo counts; one about a photo that is not there any more, or to a
     class or split that is not there, does nothing. Raises UserError where a split would be left without
     photos.
     """
     from datasets import DatasetDict, concatenate_datasets
+
+    from vit_demo.data.normalise import noted
 
     names = data["train"].features["labels"].names
     excluded, labels, splits = _last_words(decisions)
@@ -64,12 +67,10 @@ def mend(data: DatasetDict, decisions: Iterable[Decision]) -> DatasetDict:
     for split, parts in taken.items():
         if not parts:
             raise UserError("error.data.split_empty", split=split)
-    return DatasetDict(
-        {
-            split: parts[0] if len(parts) == 1 else concatenate_datasets(parts)
-            for split, parts in taken.items()
-        }
-    )
+    made = {
+        split: parts[0] if len(parts) == 1 else concatenate_datasets(parts) for split, parts in taken.items()
+    }
+    return noted(DatasetDict(made), data)
 
 
 def _last_words(decisions: Iterable[Decision]) -> tuple[set[_Photo], dict[_Photo, str], dict[_Photo, str]]:

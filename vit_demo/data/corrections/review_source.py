@@ -13,7 +13,7 @@ from vit_demo.common.words import Sentence
 from vit_demo.data.corrections import review_set
 from vit_demo.data.corrections.review_set import Correction, same_class
 from vit_demo.data.names import BEANS, HELD_OUT_SHARE, REVIEW
-from vit_demo.data.normalise import label_names, normalise
+from vit_demo.data.normalise import label_names, normalise, noted
 
 if TYPE_CHECKING:
     from datasets import Dataset, DatasetDict, Features
@@ -128,11 +128,11 @@ def _join(data: DatasetDict, corrections: list[Correction]) -> DatasetDict:
             )
     if new:
         names = [*names, *new]
-        data = DatasetDict(
-            {split: part.cast_column("labels", ClassLabel(names=names)) for split, part in data.items()}
-        )
+        classes = ClassLabel(names=names)
+        recast = {split: part.cast_column("labels", classes) for split, part in data.items()}
+        data = noted(DatasetDict(recast), data)
     added = _dataset(corrections, names, data["train"].features)
-    return DatasetDict({**data, "train": concatenate_datasets([data["train"], added])})
+    return noted(DatasetDict({**data, "train": concatenate_datasets([data["train"], added])}), data)
 
 
 def _dataset(corrections: list[Correction], names: list[str], features: Features) -> Dataset:

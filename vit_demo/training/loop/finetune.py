@@ -25,13 +25,14 @@ from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.job import Listener, Progress, TrainingJob, counter, sides_of
 from vit_demo.training.loop import processes, reporting
+from vit_demo.training.loop.about_photos import about_photos
 from vit_demo.training.loop.finish import finish
 from vit_demo.training.photos import Photos, prepare
 from vit_demo.training.run import checkpoint
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import curves_of
 from vit_demo.training.run.events import EventLog
-from vit_demo.training.run.notes import kept
+from vit_demo.training.run.notes import kept, kept_all
 from vit_demo.training.run.runs import SCRATCH_PREFIX, Run
 from vit_demo.training.run.status import RunStatus
 
@@ -66,6 +67,9 @@ def fine_tune(run: Run | None, listener: Listener = lambda progress: None) -> di
         classifier = _open_model(config, data)
         sides = sides_of(config, classifier)
         classifier.processor.size = {"height": sides[-1], "width": sides[-1]}
+        if run:
+            report(Progress(RunStatus.PREPARING, 0, 1, Sentence("train.photos.looking")))
+            _record_notes(run, data)
         with _scratch(run) as folder:
             train, validation = (
                 _prepared(data, split, classifier, folder, report) for split in ("train", "validation")
@@ -124,6 +128,14 @@ def _record_photos(run: Run, data: DatasetDict) -> None:
     if run.state().get("data_fingerprint", found) != found and checkpoint.exists(run):
         raise UserError("error.training.photos_changed")
     run.set_state(data_fingerprint=found)
+
+
+def _record_notes(run: Run, data: DatasetDict) -> None:
+    """Write down, and print, what a person should know of the photos before a model learns from them."""
+    notes = about_photos(data)
+    run.set_state(data_notes=kept_all(notes))
+    for note in notes:
+        print(note, flush=True)
 
 
 def _open_model(config: TrainingConfig, data: DatasetDict) -> LeafClassifier:

@@ -20,18 +20,20 @@ from vit_demo.model.readout import readout_of
 from vit_demo.training.job import Progress, TrainingJob, counter
 from vit_demo.training.result import card, predictions, similar
 from vit_demo.training.result.abstain import calibrate, fit_on, look_at
-from vit_demo.training.result.evaluation import evaluate
+from vit_demo.training.result.evaluation import Evaluation, evaluate, evaluate_readable
 from vit_demo.training.run.config import TrainingConfig
-from vit_demo.training.run.notes import kept
+from vit_demo.training.run.notes import english_all, kept
 from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import RunStatus
 
 KNOWN = Sentence("train.record.learning_known")
+NOT_MEASURED = Sentence("train.photos.not_measured")
 
 
 def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: bool) -> dict[str, Any]:
     """Save the model, open what was saved, and score that on validation and then on test.
 
+    Where no test photo can be read, the test accuracy in the result is None: not measured.
     The temperature is fitted on validation alone. When to be silent is fitted on validation and train photos;
     the latter are taken as the run has them decoded, and small pictures of them stay in the run's folder,
     outside of the model's.
@@ -57,24 +59,24 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
     abstention = fit_on(seen, saved, validation)
     if not similar.keep(pictures, saved, seen, work.train):
         work.log.add("warning", **kept(Sentence("train.record.no_similar")))
-    test = evaluate(saved, data["test"], counter(report, "test", RunStatus.SCORING), readout).at_temperature(
-        temperature
-    )
+    test = _test(work, saved, data, temperature)
     scores = {"validation": validation.evaluation, "test": test}
+    state = run.state()
     result = {
-        "validation_accuracy": scores["validation"].accuracy,
-        "validation_interval": list(scores["validation"].interval),
-        "test_accuracy": scores["test"].accuracy,
-        "test_interval": list(scores["test"].interval),
+        "validation_accuracy": validation.evaluation.accuracy,
+        "validation_interval": list(validation.evaluation.interval),
+        "test_accuracy": test.accuracy if test else None,
+        "test_interval": list(test.interval) if test else None,
         "seconds": round(time.time() - started, 2),
         "model": str(run.model_folder),
-        "data_fingerprint": run.state().get("data_fingerprint"),
+        "data_fingerprint": state.get("data_fingerprint"),
+        "data_notes": english_all(state.get("data_notes")),
     }
-    details = {split: evaluation.to_dict() for split, evaluation in scores.items()}
+    details = {split: found.to_dict() if found else None for split, found in scores.items()}
     # Before the scores: who finds those finds the photos behind them too.
     write_atomically(
         run.model_folder / predictions.FILE,
-        predictions.to_csv({split: found.predictions for split, found in scores.items()}),
+        predictions.to_csv({split: found.predictions for split, found in scores.items() if found}),
     )
     abstention.save(run.model_folder)
     write_atomically(run.model_folder / "scores.json", card.scores_json(details, temperature, result))
@@ -89,6 +91,20 @@ def finish(work: TrainingJob, data: DatasetDict, *, started: float, stopped: boo
         **kept(""),
     )
     return result
+
+
+def _test(
+    work: TrainingJob, saved: LeafClassifier, data: DatasetDict, temperature: float
+) -> Evaluation | None:
+    """The score on the test photos; None, which the record says, where there is none that can be read."""
+    progress = counter(work.report, "test", RunStatus.SCORING)
+    photos = data.get("test", data["train"].select([]))
+    found = evaluate_readable(saved, photos, progress, readout_of(saved.blocks))
+    if found is None:
+        work.log.add("warning", **kept(NOT_MEASURED))
+        print(NOT_MEASURED, flush=True)
+        return None
+    return found.at_temperature(temperature)
 
 
 def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vit_demo import __version__
 from vit_demo.data.names import BEANS, HUB_BEANS, MENDED
@@ -18,14 +18,21 @@ from vit_demo.training.result.evaluation import Evaluation
 from vit_demo.training.result.predictions import FILE, Prediction, mistakes
 from vit_demo.training.run.config import TrainingConfig
 
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult
+
+LOOKED_AT = "The test photos were looked at only after the model was saved."
+NOT_MEASURED = "Not measured: there was no test photo that could be read."
 # So many of the worst mistakes are named.
 NAMED = 10
 _READ = {Pool.CLS: "the [CLS] token", Pool.PATCH_MEAN: "the mean of the patch tokens"}
 
 
-def scores_json(scores: dict[str, dict[str, Any]], temperature: float, result: dict[str, Any]) -> str:
-    """The scores of each split, the temperature fitted on validation, and of the result the time of the whole
-    run in seconds and the photos' fingerprint.
+def scores_json(
+    scores: Mapping[str, dict[str, Any] | None], temperature: float, result: dict[str, Any]
+) -> str:
+    """The scores of each split, null where they could not be measured, the temperature fitted on validation,
+    and of the result the time of the whole run in seconds, the photos' fingerprint and what was said of them.
     """
     return json.dumps(
         {
@@ -33,13 +40,16 @@ def scores_json(scores: dict[str, dict[str, Any]], temperature: float, result: d
             "temperature": temperature,
             "seconds": result["seconds"],
             "data_fingerprint": result.get("data_fingerprint"),
+            "data_notes": result.get("data_notes", []),
         },
         indent=1,
     )
 
 
-def percent(evaluation: Evaluation) -> str:
+def percent(evaluation: Evaluation | None) -> str:
     """Accuracy with its interval, as people read it."""
+    if evaluation is None:
+        return "not measured"
     low, high = evaluation.interval
     return f"{evaluation.accuracy:.1%} (95 % interval {low:.1%} to {high:.1%}, {evaluation.n} photos)"
 
@@ -47,12 +57,14 @@ def percent(evaluation: Evaluation) -> str:
 def model_card(
     config: TrainingConfig,
     origin: Checkpoint,
-    scores: dict[str, Evaluation],
+    scores: Mapping[str, Evaluation | None],
     result: dict[str, Any],
     abstention: Abstention,
 ) -> str:
-    """The README.md of a model folder, in the Hub's format."""
-    test, validation = scores["test"], scores["validation"]
+    """The README.md of a model folder, in the Hub's format. scores: of validation and test; test is None
+    where it could not be measured.
+    """
+    test, validation = scores["test"], cast("Evaluation", scores["validation"])
     revision = f", revision `{origin.revision}`" if origin.revision else ""
     extra = f"\n- Extra train photos: `{config.extra_data}` (train split only)" if config.extra_data else ""
     fingerprint = result.get("data_fingerprint")
@@ -61,27 +73,20 @@ def model_card(
 {_metadata(config, origin, test)}
 ---
 
-# A ViT that tells {", ".join(_plain(label) for label in test.labels)} apart
+# A ViT that tells {", ".join(_plain(label) for label in validation.labels)} apart
 
 Test accuracy: **{percent(test)}**
 
 Fine-tuned with vit_demo {__version__} in {result["seconds"]:.0f} s.
-The test photos were looked at only after the model was saved.
+{LOOKED_AT if test else NOT_MEASURED}
 
 - Validation accuracy: {percent(validation)}; the weights were chosen on this split, so it is too kind
 - Started from: `{origin.name}`{revision}
 - Photos: `{config.data}`{extra}{mark}
-
+{_about_photos(result.get("data_notes", []))}
 ## Each class
 
-Of the test photos. Precision: of the photos called this class, those that are.
-Recall: of the photos of this class, those that were called so.
-
-{_class_table(test)}
-
-Rows: what it is, columns: what the model says.
-
-{_confusion_table(test)}
+{_each_class(test) if test else NOT_MEASURED}
 
 ## How sure it is
 
@@ -89,7 +94,7 @@ Rows: what it is, columns: what the model says.
 
 ## Its worst mistakes
 
-{_worst(test)}
+{_worst(test) if test else NOT_MEASURED}
 
 It only knows these classes: without the next section it would name one of them for any picture.
 
@@ -109,9 +114,27 @@ It only knows these classes: without the next section it would name one of them 
 """
 
 
-def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> str:
+def _about_photos(notes: Sequence[str]) -> str:
+    """What a person should know of the photos that it learned from; nothing where that is nothing."""
+    if not notes:
+        return ""
+    return "\n## About its photos\n\n" + "".join(f"- {_plain(note)}\n" for note in notes)
+
+
+def _each_class(test: Evaluation) -> str:
+    return f"""Of the test photos. Precision: of the photos called this class, those that are.
+Recall: of the photos of this class, those that were called so.
+
+{_class_table(test)}
+
+Rows: what it is, columns: what the model says.
+
+{_confusion_table(test)}"""
+
+
+def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation | None) -> str:
     """The front matter, by the Hub's own writer, so that any name stays valid YAML."""
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
     from vit_demo.model.checkpoints import is_hub_name
 
@@ -119,9 +142,24 @@ def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> s
     source = HUB_BEANS if source == BEANS else source
     on_hub = is_hub_name(source) and not Path(source).exists()
     title = _last(source)
-    accuracy = EvalResult(
+    data = ModelCardData(
+        library_name="transformers",
+        pipeline_tag="image-classification",
+        tags=["vision-transformer", "leaf-disease", "vit_demo"],
+        datasets=[source] if on_hub else None,
+        model_name=f"{_last(origin.name)} fine-tuned on {title}",
+        eval_results=[_test_result(config, source if on_hub else "", title, test)] if test else None,
+    )
+    return data.to_yaml().strip()
+
+
+def _test_result(config: TrainingConfig, hub_name: str, title: str, test: Evaluation) -> EvalResult:
+    """The test accuracy as the Hub lists it. hub_name: of the data set; "" where it is none of the Hub."""
+    from huggingface_hub import EvalResult
+
+    return EvalResult(
         task_type="image-classification",
-        dataset_type=source if on_hub else "imagefolder",
+        dataset_type=hub_name or "imagefolder",
         dataset_name=title,
         dataset_split="test",
         dataset_revision=config.data_revision,
@@ -129,15 +167,6 @@ def _metadata(config: TrainingConfig, origin: Checkpoint, test: Evaluation) -> s
         metric_value=round(test.accuracy, 6),
         metric_name="Test accuracy",
     )
-    data = ModelCardData(
-        library_name="transformers",
-        pipeline_tag="image-classification",
-        tags=["vision-transformer", "leaf-disease", "vit_demo"],
-        datasets=[source] if on_hub else None,
-        model_name=f"{_last(origin.name)} fine-tuned on {title}",
-        eval_results=[accuracy],
-    )
-    return data.to_yaml().strip()
 
 
 def _last(place: str) -> str:
@@ -187,24 +216,9 @@ def _confusion_table(test: Evaluation) -> str:
     return _table(["", *cells], [[cell, *row] for cell, row in zip(cells, test.confusion)])
 
 
-def _calibration(test: Evaluation, validation: Evaluation) -> str:
+def _calibration(test: Evaluation | None, validation: Evaluation) -> str:
     """Both errors and the temperature, and on which photos each was found."""
-    rows = [
-        ["as it is", 1, _points(test.calibration.expected_calibration_error), f"{test.calibration.loss:.4f}"]
-    ]
-    if test.calibrated:
-        calibrated = test.calibrated
-        rows.append(
-            [
-                "divided by the temperature",
-                f"{test.temperature:.3f}",
-                _points(calibrated.expected_calibration_error),
-                f"{calibrated.loss:.4f}",
-            ]
-        )
-    table = _table(
-        ["Logits", "Temperature", "Expected calibration error on test", "Loss on test (nats)"], rows
-    )
+    table = _calibration_table(test or validation, "test" if test else "validation")
     kept = (
         " Every validation photo was right, so there was nothing to fit and it stays at 1."
         if validation.accuracy == 1 and validation.temperature == 1
@@ -218,11 +232,27 @@ def _calibration(test: Evaluation, validation: Evaluation) -> str:
     )
 
 
-def _silence(abstention: Abstention, scores: dict[str, Evaluation]) -> str:
+def _calibration_table(scored: Evaluation, split: str) -> str:
+    found, calibrated = scored.calibration, scored.calibrated
+    rows = [["as it is", 1, _points(found.expected_calibration_error), f"{found.loss:.4f}"]]
+    if calibrated:
+        error = _points(calibrated.expected_calibration_error)
+        rows.append(
+            ["divided by the temperature", f"{scored.temperature:.3f}", error, f"{calibrated.loss:.4f}"]
+        )
+    head = ["Logits", "Temperature", f"Expected calibration error on {split}", f"Loss on {split} (nats)"]
+    return _table(head, rows)
+
+
+def _silence(abstention: Abstention, scores: Mapping[str, Evaluation | None]) -> str:
     """How often it answers, and by which rule."""
     rows = []
     for split in ("test", "validation"):
-        found = tally(abstention, scores[split])
+        scored = scores[split]
+        if scored is None:
+            rows.append([split, 0, *["not measured"] * 4])
+            continue
+        found = tally(abstention, scored)
         rows.append([split, found.n, found.diagnosis, _share(found.accuracy), found.unsure, found.not_known])
     table = _table(["Photos of", "Number", "Diagnosis", "Right of these", "Unsure", "Not known"], rows)
     if abstention.conformal_threshold is None:

@@ -172,8 +172,21 @@ def evaluate(
     """Score a split photo by photo in bounded memory; classes are matched by name, not by number.
 
     readout: keep its features too, which costs no second forward.
-    Raises UserError where the split has a class that the model does not know.
+    Raises UserError where the split has a class that the model does not know, or no photo that can be read.
     """
+    found = evaluate_readable(classifier, data, progress, readout)
+    if found is None:
+        raise UserError("error.training.none_to_score" if len(data) else "error.training.split_empty")
+    return found
+
+
+def evaluate_readable(
+    classifier: LeafClassifier,
+    data: Dataset,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+    readout: Readout | None = None,
+) -> Evaluation | None:
+    """The same; None where there is no photo that can be read, so that nothing is measured."""
     names = data.features["labels"].names
     unknown = [name for name in names if name not in classifier.labels]
     if unknown:
@@ -192,7 +205,7 @@ def evaluate(
         places += zip(part.rows, part.paths)
         broken += len(part.broken)
         progress(len(places) + broken, len(data))
-    if not targets:
-        raise UserError("error.training.split_empty")
+    if not places:
+        return None
     found = score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)
     return dataclasses.replace(found, features=np.concatenate(features)) if readout else found

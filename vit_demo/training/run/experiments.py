@@ -26,7 +26,8 @@ class Summary:
 
     total: runs in it; n: those that are finished and count. mean, deviation: of the test accuracy; the
     deviation is the sample's, with n - 1. interval: 95 % interval of the mean. None where n is too small:
-    the mean needs one run, deviation and interval two.
+    the mean needs one run, deviation and interval two. not_measured: finished runs without a test photo that
+    could be read, which do not count.
     """
 
     total: int
@@ -35,6 +36,7 @@ class Summary:
     deviation: float | None = None
     interval: tuple[float, float] | None = None
     accuracies: tuple[float, ...] = ()
+    not_measured: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -42,6 +44,9 @@ class Summary:
 
     def sentence(self) -> str:
         """For people."""
+        if not self.n and self.not_measured:
+            runs = f"{self.not_measured} of {self.total} runs"
+            return f"Test accuracy not measured in {runs}: no test photo can be read."
         if not self.n:
             return f"None of the {self.total} runs is finished yet."
         counted = (
@@ -90,22 +95,20 @@ def summary(members: Sequence[Run]) -> Summary:
 
     A run that was stopped early does not count: its settings were not carried out.
     """
-    found = [
-        run.scores()["test"]["accuracy"]
-        for run in members
-        if run.state()["status"] == RunStatus.FINISHED and "test" in run.scores()
-    ]
-    n = len(found)
+    scores = [run.scores() for run in members if run.state()["status"] == RunStatus.FINISHED]
+    tests = [score["test"] for score in scores if "test" in score]
+    found = [test["accuracy"] for test in tests if test]
+    n, unknown = len(found), len(tests) - len(found)
     if n < 2:
-        return Summary(len(members), n, found[0] if found else None, accuracies=tuple(found))
+        mean = found[0] if found else None
+        return Summary(len(members), n, mean, accuracies=tuple(found), not_measured=unknown)
     from scipy.stats import t
 
     mean = math.fsum(found) / n
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in found) / (n - 1))
     half = float(t.ppf((1 + CONFIDENCE) / 2, n - 1)) * deviation / math.sqrt(n)
-    return Summary(
-        len(members), n, mean, deviation, (max(0.0, mean - half), min(1.0, mean + half)), tuple(found)
-    )
+    interval = max(0.0, mean - half), min(1.0, mean + half)
+    return Summary(len(members), n, mean, deviation, interval, tuple(found), unknown)
 
 
 def _name(name: str, config: TrainingConfig, count: int) -> str:

@@ -5,7 +5,7 @@ so that it can be said in any language.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, speaking, words
@@ -35,6 +35,21 @@ def told(values: Mapping[str, Any]) -> Sentence | str:
         return sentence if isinstance(sentence, Sentence) and _english(sentence) == text else text
     except (KeyError, IndexError, ValueError, TypeError, AttributeError):
         return text
+
+
+def kept_all(said: Iterable[Sentence | str]) -> list[dict[str, Any]]:
+    """Several sentences as a field of a state."""
+    return [kept(one) for one in said]
+
+
+def told_all(values: Any) -> list[Sentence | str]:
+    """The sentences of such a field; of what is none, such as that of an older program, nothing."""
+    return [told(one) for one in values if isinstance(one, Mapping)] if isinstance(values, list) else []
+
+
+def english_all(values: Any) -> list[str]:
+    """The same in English, for files and the command line."""
+    return [str(one.get("message", "")) for one in values or [] if isinstance(one, Mapping)]
 
 
 def _english(sentence: Sentence) -> str:

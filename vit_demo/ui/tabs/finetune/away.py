@@ -97,11 +97,11 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
     try:
         config = run.config()
         test = open_dataset(config.data, config.data_revision)["test"]
+        rows = compare(classifier, folder, score)
     except UserError as error:
         pack(folder, file)
         said = functools.partial(_not_scored, run.name, error)
     else:
-        rows = compare(classifier, folder, score)
         pack(folder, file)
         said = functools.partial(result_html.away, run.name, rows, TITLES, file.stat().st_size)
     _found[run.id] = said

@@ -118,9 +118,9 @@ def _facts(found: list[Run], names: list[str]) -> str:
     states, scores = [run.state() for run in found], [run.scores() for run in found]
     rows = [
         [say("train.compare.row.status"), *(status_word(state["status"]) for state in states)],
-        [say("train.compare.row.test"), *(_accuracy(score.get("test")) for score in scores)],
+        [say("train.compare.row.test"), *(_accuracy(score, "test") for score in scores)],
         [say("train.compare.row.interval"), *(_interval(score.get("test")) for score in scores)],
-        [say("train.compare.row.validation"), *(_accuracy(score.get("validation")) for score in scores)],
+        [say("train.compare.row.validation"), *(_accuracy(score, "validation") for score in scores)],
         [say("train.compare.row.time"), *(_time(state.get("result") or {}) for state in states)],
     ]
     try:
@@ -131,8 +131,10 @@ def _facts(found: list[Run], names: list[str]) -> str:
     return table(["", *names], rows) + ("" if different else note(say("train.compare.same")))
 
 
-def _accuracy(split: dict | None) -> str:
-    return percent(split["accuracy"]) if split else say("train.compare.no_result")
+def _accuracy(scores: dict, split: str) -> str:
+    if found := scores.get(split):
+        return percent(found["accuracy"])
+    return say("train.not_measured" if split in scores else "train.compare.no_result")
 
 
 def _interval(split: dict | None) -> str:

@@ -149,13 +149,16 @@ def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
-    *told, figure, sure = _parts(scores, split, _cell(cell, len(scores[split]["labels"])), _stamp(run, split))
+    *told, figure, sure = _parts(scores, split, _cell(cell, _classes(scores[split])), _stamp(run, split))
     return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now
 
 
 def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
     """What the number means, what it is about, each class, matrix, diagram, its words."""
     found = scores[split]
+    if found is None:
+        nothing = (result_html.not_measured(),) * 2
+        return result_html.meaning(scores), result_html.about_split(split), *nothing, None, nothing[0]
     figure = (
         reliability_figure(found["calibration"], found.get("calibrated"), stamp)
         if found.get("calibration")
@@ -182,7 +185,9 @@ def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: 
     now = _told(f"{_stamp(run, split)}:{cell}:{int(page)}")
     if run is None or now == listed or split not in scores:
         return (gr.skip(),) * 7
-    chosen = _cell(cell, len(scores[split]["labels"]))
+    if scores[split] is None:
+        return "", "", gr.update(visible=False), "", 0, now, gr.update(visible=False)
+    chosen = _cell(cell, _classes(scores[split]))
     found = _predictions(run, split, chosen, scores)
     pages = max(1, -(-len(found) // PAGE))
     page = min(max(int(page), 0), pages - 1)
@@ -297,6 +302,11 @@ def _why_none(run: Run | None) -> str:
     if run is None:
         return say("train.none_yet")
     return say("train.result.none_going" if run.is_going() else "train.result.none_ended")
+
+
+def _classes(found: dict | None) -> int:
+    """How many classes a split was scored on; 0 where it could not be measured."""
+    return len(found["labels"]) if found else 0
 
 
 def _cell(text: str, classes: int) -> tuple[int, int] | None:

@@ -52,6 +52,15 @@ def earlier() -> Markup:
 def meaning(scores: dict) -> Markup:
     """What the large number means, and the validation number, smaller."""
     test, validation = scores["test"], scores.get("validation")
+    lines = _meaning(test) if test else [say("train.photos.not_measured")]
+    smaller = ""
+    if validation:
+        accuracy = accuracy_text(validation["accuracy"], validation["interval"])
+        smaller = say("train.result.validation", accuracy=accuracy, photos=validation["n"])
+    return render("train/result#meaning", lines=lines, validation=smaller)
+
+
+def _meaning(test: dict) -> list[str]:
     low, high = test["interval"]
     found = {
         "photos": test["n"],
@@ -59,14 +68,14 @@ def meaning(scores: dict) -> Markup:
         "low": percent(max(0.0, low)),
         "high": percent(min(1.0, high)),
     }
-    lines = [say("train.result.meaning", **found)]
-    if broken := test.get("broken"):
-        lines.append(say("train.result.broken", broken=broken))
-    smaller = ""
-    if validation:
-        accuracy = accuracy_text(validation["accuracy"], validation["interval"])
-        smaller = say("train.result.validation", accuracy=accuracy, photos=validation["n"])
-    return render("train/result#meaning", lines=lines, validation=smaller)
+    broken = test.get("broken")
+    more = [say("train.result.broken", broken=broken)] if broken else []
+    return [say("train.result.meaning", **found), *more]
+
+
+def not_measured() -> Markup:
+    """In place of what is said of a split of which no photo could be read."""
+    return note(say("train.not_measured"))
 
 
 def _right(split: dict) -> int:

@@ -12,7 +12,7 @@ from gradio.components.plot import PlotData
 from vit_demo.common.words import current_language, percent, say
 from vit_demo.training.run import queue, runs
 from vit_demo.training.run.curves import Curves, curves_of
-from vit_demo.training.run.notes import told
+from vit_demo.training.run.notes import told, told_all
 from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import ENDED, GOING
 from vit_demo.ui.shared.html import render
@@ -111,6 +111,7 @@ def _status(run: Run, state: dict, curves: Curves, stopping: bool) -> str:
         share=_share_done(state),
         numbers=_numbers(curves),
         lines=lines,
+        photos=told_all(state.get("data_notes")),
         settings=settings_of(run),
         id=run.id,
     )
@@ -176,4 +177,6 @@ def _numbers(curves: Curves) -> str:
 
 def _score(scores: dict) -> str:
     """The one number that counts: of photos that the run has neither learned from nor chosen by."""
-    return render("train/run#score", test=scores["test"]) if "test" in scores else ""
+    if "test" not in scores:
+        return ""
+    return render("train/run#score", test=scores["test"]) if scores["test"] else render("train/run#no_score")

@@ -233,18 +233,24 @@ def _line(row: Row, chosen: str | None) -> dict:
         "chosen": row.id == chosen,
         "kind": row.status.replace(" ", "-"),
         "status": status_word(row.status),
-        "score": accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else "",
+        "score": _row_score(row),
         "settings": row.settings,
         "time": duration(row.seconds) if row.seconds is not None else "",
         "date": moment_text(row.created),
     }
 
 
+def _row_score(row: Row) -> str:
+    if row.not_measured:
+        return say("train.not_measured")
+    return accuracy_text(row.accuracy, row.interval) if row.accuracy is not None else ""
+
+
 def _score(group: Group) -> str:
     found = [run for run in (runs.find(row.id) for row in group.rows) if run]
     summary = experiments.summary(found)
     if summary.mean is None:
-        return say("train.runs.no_result")
+        return say("train.not_measured" if summary.not_measured else "train.runs.no_result")
     if summary.interval is None:
         return say("train.runs.one_result", accuracy=accuracy_text(summary.mean, None))
     return say("train.runs.mean", accuracy=accuracy_text(summary.mean, summary.interval), count=summary.n)

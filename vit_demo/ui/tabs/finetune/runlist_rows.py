@@ -22,7 +22,8 @@ FILES = ("state.json", "meta.json", "model/scores.json")
 @dataclass(frozen=True)
 class Row:
     """One run in the list. accuracy, interval: on the test photos, shares of 1. seconds: from start to
-    end. created: time stamp. Each is None where it is not known (yet)."""
+    end. created: time stamp. Each is None where it is not known (yet). not_measured: it was scored, but no
+    test photo could be read."""
 
     id: str
     name: str
@@ -33,6 +34,7 @@ class Row:
     interval: tuple[float, float] | None = None
     seconds: float | None = None
     created: float | None = None
+    not_measured: bool = False
 
     @property
     def going(self) -> bool:
@@ -108,7 +110,8 @@ def _changed(file: Path) -> int:
 def _read(run: Run) -> tuple[Row, TrainingConfig | UserError]:
     state = run.state()
     # The scores of one that goes on again after a stop are those of the stop.
-    test = (run.scores().get("test") or {}) if state["status"] in ENDED else {}
+    scores = run.scores() if state["status"] in ENDED else {}
+    test = scores.get("test") or {}
     row = Row(
         id=run.id,
         name=run.name,
@@ -116,6 +119,7 @@ def _read(run: Run) -> tuple[Row, TrainingConfig | UserError]:
         settings="",
         experiment=run.experiment,
         accuracy=test.get("accuracy"),
+        not_measured="test" in scores and not test,
         interval=tuple(test["interval"]) if "interval" in test else None,
         seconds=(state.get("result") or {}).get("seconds"),
         created=state.get("created"),

@@ -1,0 +1,74 @@
+"""What a person should know of the photos before a model learns from them, one sentence each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from vit_demo.common.words import Sentence
+from vit_demo.data.copies.conflicts import in_two_classes
+from vit_demo.data.copies.fingerprints import MOST_BYTES, MOST_PHOTOS
+from vit_demo.data.normalise import label_names, notes_of
+
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
+# A class with fewer train photos than the largest one divided by this is called rare.
+UNEVEN = 3
+# With 7 validation photos of a class all right, the 95 % Wilson interval still begins at 65 %.
+FEW_VALIDATION = 8
+# So many classes are named in one sentence.
+MOST_NAMED = 6
+WHERE = {"tab": Sentence("page.tab.data"), "view": Sentence("data.check")}
+
+
+def about_photos(data: DatasetDict) -> list[Sentence]:
+    """What was guessed or left out when they were read, photos in two classes, and classes with few photos.
+
+    Photos are read for it where they were not before.
+    """
+    return [*notes_of(data), *_conflicts(data), *_rare_in_train(data), *_few_in_validation(data)]
+
+
+def _conflicts(data: DatasetDict) -> list[Sentence]:
+    found = in_two_classes(data)
+    if found is None:
+        limits = {"most": MOST_PHOTOS, "megabytes": MOST_BYTES // 2**20}
+        return [Sentence("train.photos.not_looked", {**limits, **WHERE})]
+    if not found:
+        return []
+    one, other = (f"{path} ({label})" for path, label in found[0])
+    said = Sentence("data.plan.in_two_classes", {"count": len(found), "one": one, "other": other})
+    return [said, Sentence("train.photos.decide_where", WHERE)]
+
+
+def _rare_in_train(data: DatasetDict) -> list[Sentence]:
+    counts = _counts(data["train"], label_names(data))
+    label, most = max(counts.items(), key=lambda entry: entry[1])
+    rare = {name: count for name, count in counts.items() if UNEVEN * count < most}
+    if not rare:
+        return []
+    return [Sentence("train.photos.uneven", {"label": label, "most": most, "rare": _named(rare)})]
+
+
+def _few_in_validation(data: DatasetDict) -> list[Sentence]:
+    counts = _counts(data["validation"], label_names(data))
+    few = {name: count for name, count in counts.items() if count < FEW_VALIDATION}
+    if not few:
+        return []
+    return [Sentence("train.photos.few_validation", {"needed": FEW_VALIDATION, "classes": _named(few)})]
+
+
+def _counts(part: Dataset, names: Sequence[str]) -> dict[str, int]:
+    """Photos of each class that has any; of one that has none the notes of the data set tell."""
+    counts = Counter(part["labels"])
+    return {name: counts[number] for number, name in enumerate(names) if counts[number]}
+
+
+def _named(counts: dict[str, int]) -> str | Sentence:
+    """Classes with their number of photos, those with the fewest first."""
+    ordered = sorted(counts.items(), key=lambda entry: entry[1])
+    named = ", ".join(f"{name} ({count})" for name, count in ordered[:MOST_NAMED])
+    left = len(ordered) - MOST_NAMED
+    return Sentence("train.photos.and_more", {"classes": named, "more": left}) if left > 0 else named
