@@ -1,4 +1,4 @@
-"""A source read in both ways, opened where it lies and taken in, and held against each other photo for photo."""
+"""A source read in both ways, opened where it lies and taken in, and held against each other."""
 
 from __future__ import annotations
 

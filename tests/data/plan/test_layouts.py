@@ -291,6 +291,7 @@ def test_every_ending_that_diagnose_reads(tmp_path: Path) -> None:
         "gif": "GIF",
     }
     import pillow_heif
+
     from tests.data.archive_corpus import leaf
 
     pillow_heif.register_heif_opener()

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,23 +33,22 @@ def in_two_classes(parts: Mapping[str, Dataset]) -> list[Sentence]:
     }
     stored = {split: _stored(data) for split, data in parts.items()}
     sizes = {(split, row): size for split, data in stored.items() for row, size in enumerate(_sizes(data))}
-    same = _conflicts(sizes, labels, lambda place: sizes[place])
+    same = _conflicts(sizes, labels)
     for start in (-END, 0):
-        same = _conflicts(
-            (place for group in same for place in group),
-            labels,
-            lambda place: _digest(stored[place[0]][place[1]]["image"], start),
-        )
+        digests = {
+            (split, row): _digest(stored[split][row]["image"], start)
+            for group in same
+            for split, row in group
+        }
+        same = _conflicts(digests, labels)
     return [_sentence(same, parts, labels)] if same else []
 
 
-def _conflicts(
-    places: Iterable[Place], labels: Mapping[Place, int], key_of: Callable[[Place], object]
-) -> list[list[Place]]:
+def _conflicts(keys: Mapping[Place, object], labels: Mapping[Place, int]) -> list[list[Place]]:
     """Places that share a key, in more than one class."""
     found = defaultdict(list)
-    for place in places:
-        found[key_of(place)].append(place)
+    for place, key in keys.items():
+        found[key].append(place)
     return [group for group in found.values() if len({labels[place] for place in group}) > 1]
 
 

@@ -152,9 +152,10 @@ def import_photos(
         if len(photos) <= len(known):
             raise _nothing(stage, len(known), source)
         _set_apart(photos)
-        made = _split(photos, name, isinstance(source, Files))
+        order = _class_order(photos, stage, corrections or Corrections())
+        made = _split(photos, order, name, isinstance(source, Files))
         counts = _move(photos, folder / "data", stage)
-        _write_table(photos, stage, folder / "data")
+        _write_table(photos, order, folder / "data")
         with speaking(DEFAULT_LANGUAGE):
             title = str(_title(source))
         result = Imported(
@@ -358,16 +359,25 @@ def _set_apart(photos: list[Taken]) -> None:
             photo.split = "train"
 
 
-def _split(photos: list[Taken], name: str, added: bool) -> tuple[list[str], int]:
+def _class_order(photos: list[Taken], stage: Stage, corrections: Corrections) -> list[str]:
+    """The classes as the source orders them, then those that it does not list."""
+    there = {photo.label for photo in photos}
+    order = stage.order or class_order(stage.lists, corrections)
+    return [*order, *in_order(there - set(order))]
+
+
+def _split(photos: list[Taken], order: list[str], name: str, added: bool) -> tuple[list[str], int]:
     """Cut the splits that are missing from train; returns those, and how many photos look like another one.
 
-    added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
+    order: of the classes, some of which may have no photo. added: photos with a label typed in come bit by
+    bit: as long as there are too few, all are for training.
     """
     copies = len(photos) - len(np.unique(_groups(photos)))
     given = {photo.split for photo in photos}
     if "train" not in given:
         raise UserError("error.data.import_no_train", name=name)
-    classes = sorted({photo.label for photo in photos})
+    there = {photo.label for photo in photos}
+    classes = [label for label in order if label in there]
     missing = [split for split in SPLITS[1:] if split not in given]
     if len(classes) < 2:
         if not added:
@@ -404,15 +414,11 @@ def in_two_classes(photos: list[Taken]) -> list[Sentence]:
     return [Sentence("data.plan.in_two_classes", {"count": len(twice), "one": one, "other": other})]
 
 
-def _write_table(photos: list[Taken], stage: Stage, target: Path) -> None:
+def _write_table(photos: list[Taken], order: list[str], target: Path) -> None:
     """What the folders cannot say: the order of the photos and of the classes, and classes as they are
     called.
     """
-    order = (
-        stage.order or class_order(stage.lists, Corrections()) or in_order({photo.label for photo in photos})
-    )
-    names = [*order, *in_order({photo.label for photo in photos} - set(order))]
-    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in order), encoding="utf-8")
     with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", "split"))
