@@ -78,6 +78,7 @@ _FILLERS = [
     "photos",
     "pictures",
     "split",
+    "partial",
     "集",
 ]
 HELD_OUT_SHARE = 0.1

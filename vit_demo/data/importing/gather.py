@@ -21,7 +21,7 @@ from vit_demo.data.importing.incoming import Looked, look_at
 from vit_demo.data.importing.rows import StoredRows
 from vit_demo.data.plan import archives, labels, tables
 from vit_demo.data.plan.by_table import PhotoNames, split_of_row
-from vit_demo.data.plan.corrections import LEFT_OUT, Corrections
+from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
 from vit_demo.data.plan.file_names import ENDINGS, is_clutter, readable
 from vit_demo.data.plan.listing import Parts, list_folder
 from vit_demo.data.plan.of_source import plan_archive, plan_folder
@@ -236,7 +236,7 @@ def _from_table(source: Table, stage: Stage, corrections: Corrections) -> None:
             photo = folder.joinpath(*listing.photos[number])
         if photo is None:
             stage.skip(row.path, "data.left_out.not_there")
-        elif not row.label:
+        elif not row.label or split == UNLABELLED:
             stage.skip(row.path, "data.left_out.no_label")
         elif split != LEFT_OUT:
             stage.take((photo.name,), _pieces(photo), _called(row.label, corrections), split)
@@ -307,18 +307,19 @@ def _take_rows(
     """
     shown = planned.parts[-1]
     rows = StoredRows(file, shown, corrections, root)
-    stage.lists.setdefault(planned.split, []).append(rows.names)
     for number, (name, content, label) in enumerate(rows):
         stage.unpacked += len(content)
         if stage.unpacked > archives.MAX_TOTAL_BYTES:
             raise UserError("error.data.photos_unpacked", most=archives.MAX_TOTAL_BYTES // 2**30)
-        if not content or label is None:
+        if not content or label is None or planned.split == UNLABELLED:
             row = Sentence("data.left_out.row", {"file": readable(shown)[-180:], "number": number})
             stage.skip(row, "data.left_out.no_label" if content else "data.left_out.no_photo")
         else:
             parts = (name.lstrip(".") or f"row-{number}",)
             stage.take(parts, iter((content,)), _called(label, corrections), planned.split, is_photo=True)
         stage.seen(0)
+    if rows.some_labelled and planned.split != UNLABELLED:
+        stage.lists.setdefault(planned.split, []).append(rows.names)
 
 
 def _called(label: str, corrections: Corrections) -> str:

@@ -152,9 +152,12 @@ def import_photos(
         if len(photos) <= len(known):
             raise _nothing(stage, len(known), source)
         _set_apart(photos)
-        made = _split(photos, name, isinstance(source, Files), stage.notes)
+        order = _class_order(photos, stage, corrections or Corrections())
+        made = _split(photos, order, name, isinstance(source, Files))
+        if set(photo.split for photo in photos) == {"test"} and not made[0]:
+            stage.notes.append(Sentence("data.plan.to_try", {"count": len(photos)}))
         counts = _move(photos, folder / "data", stage)
-        _write_table(photos, stage, folder / "data")
+        _write_table(photos, order, folder / "data")
         with speaking(DEFAULT_LANGUAGE):
             title = str(_title(source))
         result = Imported(
@@ -349,20 +352,28 @@ def _title(source: Path | Files | Table) -> Sentence | str:
 
 
 def _set_apart(photos: list[Taken]) -> None:
-    """Give the photos of which no split is given to train; all of them, where they lie in a single other
-    one.
+    """Give the photos of which no split is given to train; all of them, where they are all of validation.
+    Those that are all of test stay that, to try a model on.
     """
     given = {photo.split for photo in photos}
     for photo in photos:
-        if not photo.split or len(given) == 1:
+        if not photo.split or given == {"validation"}:
             photo.split = "train"
 
 
-def _split(photos: list[Taken], name: str, added: bool, notes: list[Sentence]) -> tuple[list[str], int]:
+def _class_order(photos: list[Taken], stage: Stage, corrections: Corrections) -> list[str]:
+    """The classes as the source orders them, then those that it does not list."""
+    there = {photo.label for photo in photos}
+    order = stage.order or class_order(stage.lists, corrections)
+    return [*order, *in_order(there - set(order))]
+
+
+def _split(photos: list[Taken], order: list[str], name: str, added: bool) -> tuple[list[str], int]:
     """Cut the splits that are missing from train; returns those, and how many photos look like another one.
 
-    added: photos with a label typed in come bit by bit: as long as there are too few, all are for training.
-    Of others that are too few to learn from, all are for test, which notes say.
+    order: of the classes, some of which may have no photo. added: photos with a label typed in come bit by
+    bit: as long as there are too few, all are for training. Of others that are too few to learn from, all are
+    for test.
     """
     copies = len(photos) - len(np.unique(_groups(photos)))
     given = {photo.split for photo in photos}
@@ -370,10 +381,11 @@ def _split(photos: list[Taken], name: str, added: bool, notes: list[Sentence]) -
         return [], copies
     if "train" not in given:
         raise UserError("error.data.import_no_train", name=name)
-    classes = sorted({photo.label for photo in photos})
+    there = {photo.label for photo in photos}
+    classes = [label for label in order if label in there]
     missing = [split for split in SPLITS[1:] if split not in given]
     if len(classes) < 2:
-        return (missing if added else _all_to_test(photos, notes)), copies
+        return (missing if added else _all_to_test(photos)), copies
     train = [photo for photo in photos if photo.split == "train"]
     labels = np.array([classes.index(photo.label) for photo in train])
     try:
@@ -382,18 +394,17 @@ def _split(photos: list[Taken], name: str, added: bool, notes: list[Sentence]) -
         if added:
             return missing, copies
         if given == {"train"} and error.sentence.key == "error.data.too_few":
-            return _all_to_test(photos, notes), copies
+            return _all_to_test(photos), copies
         raise
     for photo, part in zip(train, parts):
         photo.split = ("train", *missing)[part]
     return missing, copies
 
 
-def _all_to_test(photos: list[Taken], notes: list[Sentence]) -> list[str]:
+def _all_to_test(photos: list[Taken]) -> list[str]:
     """Photos that nothing can be learned from are there to try a model on; no split is cut."""
     for photo in photos:
         photo.split = "test"
-    notes.append(Sentence("data.plan.to_try", {"count": len(photos)}))
     return []
 
 
@@ -415,15 +426,11 @@ def in_two_classes(photos: list[Taken]) -> list[Sentence]:
     return [Sentence("data.plan.in_two_classes", {"count": len(twice), "one": one, "other": other})]
 
 
-def _write_table(photos: list[Taken], stage: Stage, target: Path) -> None:
+def _write_table(photos: list[Taken], order: list[str], target: Path) -> None:
     """What the folders cannot say: the order of the photos and of the classes, and classes as they are
     called.
     """
-    order = (
-        stage.order or class_order(stage.lists, Corrections()) or in_order({photo.label for photo in photos})
-    )
-    names = [*order, *in_order({photo.label for photo in photos} - set(order))]
-    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
+    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in order), encoding="utf-8")
     with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("path", "label", "split"))

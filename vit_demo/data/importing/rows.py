@@ -21,7 +21,9 @@ MAX_GROUP_BYTES = 2**30
 
 
 class StoredRows:
-    """(file name, photo, class or None) of each row. names: of all classes, known once all rows were read."""
+    """(file name, photo, class or None) of each row. names, some_labelled: of all classes, and whether any
+    row has one; both known once all rows were read.
+    """
 
     def __init__(self, file: Path, shown: str, corrections: Corrections, root: Path | None):
         """shown: what the file is called. root: the folder in which photos may lie that rows name by path;
@@ -29,6 +31,7 @@ class StoredRows:
         """
         self._file, self._shown, self._corrections, self._root = file, shown, corrections, root
         self.names: list[str] = []
+        self.some_labelled = False
 
     def __iter__(self) -> Iterator[tuple[str, bytes, str | None]]:
         import pyarrow
@@ -46,6 +49,7 @@ class StoredRows:
                 else:
                     text = None if is_no_label(value) else label_text(value)
                     seen |= {text} if text else set()
+                self.some_labelled |= text is not None
                 yield *self._photo(row[image]), text
         except (pyarrow.ArrowException, OSError, ValueError):
             raise UserError("error.data.no_parquet", name=self._shown) from None

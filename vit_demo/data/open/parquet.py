@@ -1,8 +1,8 @@
-"""Parquet files of photos, turned into the Arrow files that the datasets library reads from the disk, a few
-rows at a time.
+"""Parquet and Arrow files of photos, turned into the Arrow files that the datasets library reads from the
+disk, a few rows at a time.
 
-The library's own reader unpacks whole row groups: of 10,000 small photos each it takes 300 MB more than this
-one, and of large photos as much as they are.
+The library's own reader of parquet unpacks whole row groups: of 10,000 small photos each it takes 300 MB more
+than this one, and of large photos as much as they are.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 from datasets.builder import Key
+from datasets.packaged_modules.arrow.arrow import Arrow
 from datasets.packaged_modules.parquet.parquet import Parquet
 from pyarrow.parquet import FileMetaData, ParquetFile
 
@@ -46,10 +47,10 @@ def _rows_at_once(metadata: FileMetaData) -> int:
     return max(1, min(MOST_ROWS, MOST_BYTES * int(metadata.num_rows) // max(size, 1)))
 
 
-def read(split: str, files: list[str]) -> Dataset:
-    """The rows of all files of a split, kept where the datasets library keeps what it reads. files: patterns,
-    as the library takes them.
+def read(split: str, files: list[str], is_arrow: bool = False) -> Dataset:
+    """The rows of all files of a split, kept where the datasets library keeps what it reads: read where they
+    lie, it would keep its own files beside them. files: patterns, as the library takes them.
     """
-    builder = _FewRows(dataset_name="photos", data_files={split: files})
+    builder = (Arrow if is_arrow else _FewRows)(dataset_name="photos", data_files={split: files})
     builder.download_and_prepare()
     return builder.as_dataset(split=split)

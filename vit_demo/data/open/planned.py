@@ -84,21 +84,17 @@ def _of_rows(plan: Plan, root: Path) -> dict[str, Dataset]:
     files = defaultdict(list)
     for file in plan.files:
         files[file.split].append(root.joinpath(*file.parts))
-    make = _of_arrow if plan.kind == "saved" else _of_parquet
     # One by one: together, all splits would get the class names of the first, whatever order their own are
     # in.
-    return {split: _with_places(make(split, paths), paths[0].parent, root) for split, paths in files.items()}
+    return {
+        split: _with_places(_read(split, paths, plan.kind == "saved"), paths[0].parent, root)
+        for split, paths in files.items()
+    }
 
 
-def _of_parquet(split: str, files: list[Path]) -> Dataset:
+def _read(split: str, files: list[Path], is_arrow: bool) -> Dataset:
     # Escaped, as the library takes each path for a pattern, and a folder may be called "leaves [2026]".
-    return read(split or "train", [glob.escape(str(file)) for file in files])
-
-
-def _of_arrow(_split: str, files: list[Path]) -> Dataset:
-    from datasets import Dataset, concatenate_datasets
-
-    return concatenate_datasets([Dataset.from_file(str(file)) for file in files])
+    return read(split or "train", [glob.escape(str(file)) for file in files], is_arrow)
 
 
 def _with_places(data: Dataset, folder: Path, root: Path) -> Dataset:

@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
-from vit_demo.data.names import split_of
-from vit_demo.data.plan.corrections import LEFT_OUT, Corrections
+from vit_demo.data.names import SPLITS, split_of
+from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
 from vit_demo.data.plan.listing import Listing, Parts
 from vit_demo.data.plan.plan import Choice, LeftOut, Photo, Plan, merge_left_out
 from vit_demo.data.plan.tables import Row, Table, read_table
@@ -153,10 +153,10 @@ def _place(photos: list[Parts], answers: _Answers, corrections: Corrections, pla
     for number, (row, split) in answers.rows.items():
         if split == LEFT_OUT:
             plan.left_out.append(LeftOut("/".join(photos[number]), "data.left_out.said"))
-        elif row.label:
+        elif row.label and split != UNLABELLED:
             plan.photos.append(Photo(photos[number], row.label, split))
         else:
-            plan.unlabelled.append(Photo(photos[number], "", split))
+            plan.unlabelled.append(Photo(photos[number], "", split if split in SPLITS else ""))
     for number, parts in enumerate(photos):
         if number in answers.rows:
             continue

@@ -15,6 +15,8 @@ ENDINGS = PHOTO_ENDINGS + HEIF_ENDINGS
 MAX_NAME_BYTES = 120
 # What computers put beside photos, and nobody means to bring.
 CLUTTER = ("__macosx", "thumbs.db", "desktop.ini", "ehthumbs.db", "@eadir", "lost+found")
+# What the datasets library keeps beside its own files.
+_KEPT = re.compile(r"(cache-[0-9a-f]{16}|tmp)\w*\.arrow")
 # Names that are devices on Windows, whatever their ending.
 RESERVED = {
     "con",
@@ -29,7 +31,9 @@ def is_clutter(parts: tuple[str, ...]) -> bool:
     """Whether a path is hidden or leads through what computers leave beside photos (.DS_Store,
     .ipynb_checkpoints, __MACOSX).
     """
-    return any(part.startswith(".") or part.lower() in CLUTTER for part in parts)
+    return any(part.startswith(".") or part.lower() in CLUTTER for part in parts) or bool(
+        _KEPT.fullmatch(parts[-1])
+    )
 
 
 def readable(text: str) -> str:

@@ -46,13 +46,20 @@ class Layout:
     """What the folders mean. split_level: from 0, None where there is none. class_levels: {split, "" where
     there is none: level, or None where its photos have no class}. unclear: folders at the level of the splits
     whose names say nothing, with their photos. readings: more than one where it has to be asked which is
-    right.
+    right. wrappers: folders at the level of the classes, by their paths, that only hold folders called as the
+    classes beside them.
     """
 
     split_level: int | None = None
     class_levels: dict[str, int | None] = field(default_factory=dict)
     unclear: dict[str, int] = field(default_factory=dict)
     readings: list[Reading] = field(default_factory=list)
+    wrappers: dict[Folders, set[str]] = field(default_factory=dict)
+
+    def class_of(self, folders: Folders, level: int) -> str:
+        """What a photo in these folders shows, where the class is at this level (from 0)."""
+        beside = self.wrappers.get(folders[: level + 1], set())
+        return next((name for name in folders[level + 1 :] if name in beside), folders[level])
 
 
 def layout_of(folders: Mapping[Folders, int], corrections: Corrections) -> Layout:
@@ -71,6 +78,9 @@ def layout_of(folders: Mapping[Folders, int], corrections: Corrections) -> Layou
         split: level if split == learned else _level_like(there, layout, corrections)
         for split, there in by_split.items()
     }
+    for split, there in by_split.items():
+        if (level := layout.class_levels[split]) is not None:
+            layout.wrappers |= _wrappers(there, level)
     return layout
 
 
@@ -90,6 +100,21 @@ def with_common_words(folders: Mapping[Folders, int], corrections: Corrections) 
             implied = tuple((name, split) for name, split in rest.items() if split and name not in said)
             return replace(corrections, splits=(*corrections.splits, *implied))
     return corrections
+
+
+def _wrappers(folders: Mapping[Folders, int], level: int) -> dict[Folders, set[str]]:
+    """{path of a folder at the level of the classes, of which each photo lies in a folder that is called like
+    another class: the names of those}: rust/1.jpg beside more/rust/1.jpg.
+    """
+    inside: dict[Folders, list[Folders]] = defaultdict(list)
+    for path in folders:
+        if len(path) > level:
+            inside[path[: level + 1]].append(path[level + 1 :])
+    names = {path[-1] for path in inside}
+    others = {path: names - {path[-1]} for path in inside}
+    return {
+        path: others[path] for path, below in inside.items() if all(others[path] & set(one) for one in below)
+    }
 
 
 def names_at(folders: Mapping[Folders, int], level: int) -> Counter[str]:
@@ -239,6 +264,9 @@ def _level_like(folders: Mapping[Folders, int], layout: Layout, corrections: Cor
     best = max(levels, key=lambda level: (shared[level], level == reading.class_level), default=None)
     if best is not None and shared[best]:
         return best
-    names = [name for level in levels for name in names_at(folders, level)]
-    silent = all(split_of(name) or _says_nothing(name) for name in names) or _are_groups(names)
+    names = {name for level in levels for name in names_at(folders, level)}
+    # One folder that no class is called like: whatever its name, it is the same for all photos.
+    silent = (
+        len(names) < 2 or all(split_of(name) or _says_nothing(name) for name in names) or _are_groups(names)
+    )
     return None if silent or reading.class_level not in levels else reading.class_level

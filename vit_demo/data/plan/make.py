@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.data.names import SPLITS
 from vit_demo.data.plan import labels
@@ -83,18 +84,16 @@ def _of_photos(
     if plan is None:
         plan = _by_folders(listing, name, corrections)
         merge_left_out(plan, listing.tables, "data.left_out.table")
-    _tidy(plan, corrections)
-    if (CLASSES_FILE,) in listing.others:
-        plan.order = _order(content_of((CLASSES_FILE,)), plan.classes)
+    listed = _listed_classes(content_of((CLASSES_FILE,))) if (CLASSES_FILE,) in listing.others else []
+    _tidy(plan, listed, corrections)
+    plan.order = listed if set(plan.classes) <= set(listed) else []
     return plan
 
 
-def _order(content: bytes, classes: Sequence[str]) -> list[str]:
-    """The classes in the order of a file that lists them, one a line; [] where it does not name all of
-    them.
-    """
+def _listed_classes(content: bytes) -> list[str]:
+    """The classes in the order of a file that lists them, one a line; [] where it names one twice."""
     names = [labels.tidy(line) for line in content.decode(errors="replace").splitlines() if line.strip()]
-    return names if set(classes) <= set(names) and len(set(names)) == len(names) else []
+    return names if len(set(names)) == len(names) else []
 
 
 def _by_folders(listing: Listing, name: str, corrections: Corrections) -> Plan:
@@ -104,6 +103,9 @@ def _by_folders(listing: Listing, name: str, corrections: Corrections) -> Plan:
     layout = layout_of(folders, corrections)
     for parts in listing.photos:
         _place(parts, layout, corrections, plan)
+    if corrections.class_level and not plan.photos:
+        raise UserError("error.data.plan.level_not_there", source=name, level=corrections.class_level)
+    plan.notes += [Sentence("data.plan.wrapper", {"name": "/".join(path)}) for path in layout.wrappers]
     plan.choices += _choices(folders, layout, corrections)
     return plan
 
@@ -124,7 +126,7 @@ def _place(parts: Parts, layout: Layout, corrections: Corrections, plan: Plan) -
     elif len(parts) - 1 <= class_level:
         merge_left_out(plan, [parts], "data.left_out.no_class")
     else:
-        plan.photos.append(Photo(parts, parts[class_level], split))
+        plan.photos.append(Photo(parts, layout.class_of(parts[:-1], class_level), split))
     return None
 
 
@@ -194,13 +196,16 @@ def _split_choice(name: str, count: int, value: str = "") -> Choice:
     return Choice(f"split:{name}", value, values, Sentence(key, {"name": name, "count": count}))
 
 
-def _tidy(plan: Plan, corrections: Corrections) -> None:
-    """Give each photo the class as it is to be called, and say what is much alike or missing."""
+def _tidy(plan: Plan, listed: Sequence[str], corrections: Corrections) -> None:
+    """Give each photo the class as it is to be called, and say what is much alike. listed: classes of which
+    somebody said that each is one.
+    """
     raw = {photo.label for photo in plan.photos}
     names = {name: labels.tidy(corrections.class_for(labels.tidy(name))) for name in raw}
     for name, tidied in names.items():
         labels.check(tidied, name)
     plan.photos = [photo._replace(label=names[photo.label]) for photo in plan.photos]
     plan.notes += labels.merged(raw)
-    plan.choices += labels.alike(names.values(), corrections)
-    plan.notes += list(labels.near(names.values()))[:MOST_NEAR]
+    unsure = set(names.values()) - set(listed)
+    plan.choices += labels.alike(unsure, corrections)
+    plan.notes += list(labels.near(unsure))[:MOST_NEAR]
