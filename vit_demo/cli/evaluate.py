@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from vit_demo.cli.options import add_data, add_engine, add_model, open_model
+from vit_demo.cli.options import add_data, add_engine, add_map, add_model, open_model
 
 if TYPE_CHECKING:
     from vit_demo.training.result.across import Across, ClassMatch, VerdictCount
@@ -35,14 +35,7 @@ def add(parser: argparse.ArgumentParser) -> None:
     add_data(parser)
     add_model(parser)
     add_engine(parser)
-    parser.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="NAME=NAME",
-        help='a class of the photos and the model\'s class that it is, such as "bean rust=bean_rust"; nothing'
-        " behind = for one that is another class although it is called the same. May be given several times",
-    )
+    add_map(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.set_defaults(run=_evaluate)
 
