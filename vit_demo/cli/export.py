@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 ABOUT = """Write a model as ONNX, in fp32 and in int8, with labels, processor, abstention and notes beside it.
 
 The fp32 model is refused where a logit differs by more than 0.0001 from torch's. Then all are scored on the
-test photos of --data, classes matched as evaluate does: without --data of the run's own data set, for a model
-that is no run of beans. Where these photos are gone, or none is of a class of the model, it is exported and
+test photos of --data, classes matched as evaluate does. Without --data, a run is scored on its own data set,
+any other model on beans. Where these photos are gone, or none is of a class of the model, it is exported and
 not scored. Size is of the model file, time of the forward of one photo (median), of the exports always on the
 CPU."""
 NOT_MEASURED = "not measured"

@@ -1,4 +1,4 @@
-"""The Fine-tune tab: start and watch a run, the list of all runs, several compared, a model tried on photos."""
+"""The Fine-tune tab: start and watch a run, the list of all runs, several compared, and a model tried out."""
 
 from __future__ import annotations
 

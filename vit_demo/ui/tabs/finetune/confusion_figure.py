@@ -89,4 +89,6 @@ def _words(counts: np.ndarray, names: list[str]) -> list[list[str]]:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= LETTERS else f"{name[: LETTERS - 1]}…"
+    """Its two ends: names of many classes often begin alike."""
+    half = LETTERS // 2
+    return name if len(name) <= LETTERS else f"{name[:half]}…{name[1 - half :]}"
