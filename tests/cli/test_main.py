@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -16,8 +17,12 @@ import pytest
 
 from tests.commands import LABELS, Outcome, Place, assert_one_sentence, beans, caller, make_place
 from tests.conftest import ROOT
+from tests.training.conftest import squares
 from vit_demo import __version__
 from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.training.run import runs
+from vit_demo.training.run.config import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -281,6 +286,41 @@ def test_evaluate_on_other_classes_alone_measures_nothing_and_counts_the_verdict
     )
     assert "--map \"the photos' name=the model's name\"" in first and text.status == 0
     assert [row.split()[0] for row in rows[1:]] == ["elm", "oak"]
+
+
+def test_evaluate_takes_all_photos_that_are_not_split_but_not_those_that_the_run_learned_from(
+    call, tmp_path: Path, tiny_model: Path
+) -> None:
+    colours = dict.fromkeys(LABELS, (50, 180, 60))
+    folder = squares(tmp_path / "leaves", train=20, validation=0, test=0, colours=colours) / "train"
+    told = json.loads(call("evaluate --model {model} --device cpu --json --data", str(folder)).out)
+    assert told["n"] == 60
+    run = runs.create(TrainingConfig(data=str(folder)), tmp_path / "run")
+    shutil.copytree(tiny_model, run.model_folder)
+    told = json.loads(
+        call("evaluate --device cpu --json --data", str(folder), "--model", str(run.folder)).out
+    )
+    assert told["n"] == len(open_dataset(folder)["test"]) < 20
+
+
+def test_evaluate_counts_photos_without_classes(call, place: Place, tmp_path: Path) -> None:
+    for photo in place.photos:
+        shutil.copy(photo, tmp_path)
+    done = call("evaluate --model embedded --device cpu --json --data", str(tmp_path))
+    told = json.loads(done.out)
+    assert (done.status, told["accuracy"], told["not_measured"], told["unlabelled"]) == (
+        0,
+        None,
+        "no_label",
+        3,
+    )
+    (count,) = told["verdicts_by_class"]
+    assert (
+        count["label"] is None
+        and count["unsure"] + count["not_known"] + sum(count["diagnosis"].values()) == 3
+    )
+    text = call("evaluate --model embedded --device cpu --data", str(tmp_path))
+    assert "not measured. None of these photos has a label." in text.out and "no label  3 photos" in text.out
 
 
 def test_evaluate_counts_the_verdicts_of_a_model_that_may_be_silent(call) -> None:

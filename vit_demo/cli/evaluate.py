@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 from vit_demo.cli.options import add_data, add_engine, add_map, add_model, open_model
 
 if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from vit_demo.model.classifier import LeafClassifier
     from vit_demo.training.result.across import Across, ClassMatch, VerdictCount
     from vit_demo.training.result.evaluation import Evaluation
 
@@ -41,11 +44,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from vit_demo.data.open.sources import open_dataset
     from vit_demo.training.result.across import evaluate_across, match_classes
 
-    data = open_dataset(options.data, options.data_revision)[options.split]
     classifier, readout = open_model(options), None
+    data = open_photos(options, classifier)
     if options.engine != "torch":
         from vit_demo.export.onnx import exported
 
@@ -66,6 +68,20 @@ def _evaluate(options: argparse.Namespace) -> None:
     else:
         print(f"Accuracy on {options.split}: not measured. {why_unscored(found)}")
     _print_verdicts(found)
+
+
+def open_photos(options: argparse.Namespace, classifier: LeafClassifier) -> Dataset:
+    """The split of the flags of add_data, all photos where there are no splits; what must be known of them
+    goes to standard error.
+    """
+    from vit_demo.data.open.sources import open_to_try
+    from vit_demo.training.run.of_model import has_learned_from
+
+    seen = has_learned_from(classifier.checkpoint.folder, options.data)
+    data, notes = open_to_try(options.data, options.split, options.data_revision, seen)
+    for note in notes:
+        print(note, file=sys.stderr)
+    return data
 
 
 def tell_match(match: ClassMatch) -> None:

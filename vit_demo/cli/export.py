@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vit_demo.cli.corrections import add_corrections
-from vit_demo.cli.evaluate import tell_match, why_unscored
+from vit_demo.cli.evaluate import open_photos, tell_match, why_unscored
 from vit_demo.cli.options import DATA, Line, add_map, add_model, open_model
 from vit_demo.common.errors import UserError
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from vit_demo.model.readout import Readout
     from vit_demo.training.result.across import ClassMatch
     from vit_demo.training.result.evaluation import Evaluation
-    from vit_demo.training.run.runs import Run
 
 ABOUT = """Write a model as ONNX, in fp32 and in int8, with labels, processor, abstention and notes beside it.
 
@@ -105,14 +104,20 @@ class _Photos:
     def _open(self, options: argparse.Namespace, classifier: LeafClassifier) -> Dataset:
         from vit_demo.data.names import BEANS
         from vit_demo.data.open.sources import open_dataset
+        from vit_demo.training.run.of_model import run_of
 
-        revision, run = options.data_revision, None if options.data else _run_of(classifier)
+        if options.data:
+            options.split = "test"
+            test = open_photos(options, classifier)
+            print(f"To be scored on: the test photos of {self.name}.", file=sys.stderr)
+            return test
+        run, revision, whose = run_of(classifier.checkpoint.folder), options.data_revision, ""
+        self.name = BEANS
         if run is not None:
             config = run.config()
             self.name, revision = config.data, revision or config.data_revision
-        self.name = self.name or BEANS
+            whose = f", the data set of the run {run.name}"
         test = open_dataset(self.name, revision)["test"]
-        whose = f", the data set of the run {run.name}" if run else ""
         print(f"To be scored on: the test photos of {self.name}{whose}.", file=sys.stderr)
         return test
 
@@ -153,16 +158,6 @@ class _Photos:
         if found.scored is None:
             raise _NothingScored(why_unscored(found))
         return found.scored
-
-
-def _run_of(classifier: LeafClassifier) -> Run | None:
-    """The run whose model this is; None of any other model."""
-    from vit_demo.training.run.runs import Run
-
-    run = Run(classifier.checkpoint.folder.parent)
-    files = (run.folder / "config.json", run.folder / "state.json")
-    is_its_model = run.model_folder == classifier.checkpoint.folder
-    return run if is_its_model and all(file.is_file() for file in files) else None
 
 
 def _print_rows(rows: dict[str, dict[str, Any]]) -> None:

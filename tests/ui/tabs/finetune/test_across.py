@@ -20,11 +20,11 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, JobState
 from vit_demo.common.words import LANGUAGES, say, speaking
 from vit_demo.data.open.sources import open_dataset
-from vit_demo.training.result.across import Across, evaluate_across, match_classes
+from vit_demo.training.result.across import evaluate_across, match_classes
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.tabs.finetune import across, across_html
 from vit_demo.ui.tabs.finetune.across import begin, choose, come_back, end, refresh, tell_again
-from vit_demo.ui.tabs.finetune.across_jobs import JOBS, Request, cell_of, chosen_photos, start
+from vit_demo.ui.tabs.finetune.across_jobs import JOBS, Request, Tried, cell_of, chosen_photos, start
 
 COLOURS = {"Bean rust": (160, 90, 30), "blue": (40, 60, 200), "healthy": (60, 160, 60)}
 FRAME = 4  # outputs before the answer
@@ -56,7 +56,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(folder)
 
 
-def waited(key: str) -> Job[Across]:
+def waited(key: str) -> Job[Tried]:
     job = JOBS.find(key)
     assert job.wait(120)
     return job
@@ -74,7 +74,7 @@ def answered(
 def test_it_shows_the_score_the_classes_and_the_verdicts(tiny_model: Path, leaves: Path) -> None:
     key, (start_, stop, status, timer, *answer) = answered(tiny_model, leaves)
     body, about, verdicts, scored, matrix, picture, classes, title, photos, cell, seen = answer
-    found = JOBS.find(key).result
+    found = JOBS.find(key).result.found
     hand = evaluate_across(
         get_classifier(str(tiny_model)),
         open_dataset(leaves)["test"],
@@ -98,7 +98,7 @@ def test_it_shows_the_score_the_classes_and_the_verdicts(tiny_model: Path, leave
 def test_a_number_opens_its_photos(tiny_model: Path, leaves: Path) -> None:
     key, answer = answered(tiny_model, leaves)
     _, verdicts, _, matrix = answer[FRAME + 1 : FRAME + 5][0:4]
-    found = JOBS.find(key).result
+    found = JOBS.find(key).result.found
     for place, count in re.findall(r'data-cell="(\d[^"]*)"[^>]*>(\d+)</button>', str(verdicts) + str(matrix)):
         cell, told, *_, title, photos = choose(key, event(place))
         assert (
@@ -115,7 +115,7 @@ def test_a_number_opens_its_photos(tiny_model: Path, leaves: Path) -> None:
 
 def test_where_the_model_is_silent_its_photos_are_shown(real: str) -> None:
     key, answer = answered("embedded", real)
-    found = JOBS.find(key).result
+    found = JOBS.find(key).result.found
     about, verdicts, *_, title, photos, _, _ = answer[FRAME + 1 :]
     silent = [one for one in found.photos if one.verdict in ("unsure", "not_known")]
     assert f"Photos on which it kept silent ({len(silent)})" in verdicts
@@ -128,15 +128,18 @@ def test_where_the_model_is_silent_its_photos_are_shown(real: str) -> None:
     said = [one.said for one in rusty if one.verdict == "diagnosis"]
     assert row.startswith(f"Rusty none 8 {len(said)}") and f"Bean rust {said.count('bean_rust')}" in row
     mapped = answered("embedded", real, pairs="rusty = bean rust\n\n")[0]
-    assert JOBS.find(mapped).result.scored.n == 24
+    assert JOBS.find(mapped).result.found.scored.n == 24
 
 
-def test_all_splits_together(tiny_model: Path, leaves: Path) -> None:
-    key, _ = answered(tiny_model, leaves, "all")
-    found = JOBS.find(key).result
-    assert len(found.photos) == 3 * (12 + 6 + 6)
-    assert choose(key, event("1:diagnosis"))[-1].count("<img") == across.SHOWN
-    assert "The first 24 of 24 photos" not in choose(key, event("1:diagnosis"))[-2]
+def test_photos_that_are_not_split_are_all_tried_and_the_first_are_shown(
+    tiny_model: Path, leaves: Path, tmp_path: Path
+) -> None:
+    folder = squares(tmp_path / "leaves", train=30, validation=0, test=0, colours=COLOURS) / "train"
+    key, answer = answered(tiny_model, folder)
+    assert len(JOBS.find(key).result.found.photos) == 90
+    assert "not split, so all 90 were scored" in words(answer[FRAME + 1])
+    *_, title, photos = choose(key, event("1:diagnosis"))
+    assert photos.count("<img") == across.SHOWN and "The first 24 of 30 photos" in words(title)
 
 
 def test_where_nothing_can_be_measured_it_says_why_and_what_to_do(tiny_model: Path, tmp_path: Path) -> None:
@@ -210,8 +213,8 @@ def test_a_reload_finds_it_again_and_a_restart_says_so(tiny_model: Path, leaves:
     )
     assert refresh(found, "")[FRAME]["visible"]
     # What is chosen by now stays where an answer is shown already, or nothing was asked before.
-    assert come_back(remembered, key, "embedded", "beans", "all", "")[2:] == ("all", "", key)
-    assert come_back([""] * 5, "", "embedded", "beans", "all", "")[2:] == ("all", "", "")
+    assert come_back(remembered, key, "embedded", "beans", "train", "")[2:] == ("train", "", key)
+    assert come_back([""] * 5, "", "embedded", "beans", "train", "")[2:] == ("train", "", "")
     JOBS.clear()
     assert "no longer on the server" in refresh(found, "")[2]
 
@@ -239,7 +242,7 @@ def test_where_the_photos_are_gone_the_answer_stays(tiny_model: Path, tmp_path: 
     key, _ = answered(tiny_model, folder)
     shutil.rmtree(folder)
     *_, title, photos = choose(key, event("1:diagnosis"))
-    assert "cannot be shown" in words(title) and photos.count("not there any more") == 6
+    assert "so they cannot be shown" in words(title) and photos.count("not there any more") == 6
 
 
 def test_names_of_others_are_escaped(tiny_model: Path, tmp_path: Path) -> None:
@@ -268,8 +271,8 @@ def test_of_many_classes_the_tables_scroll_and_the_matrix_is_drawn(tmp_path: Pat
 
 @pytest.mark.skipif(not (SHARED / "data").is_dir(), reason="needs the photos in ../shared")
 def test_other_plants_are_mostly_not_known(real: str) -> None:
-    key, answer = answered("embedded", SHARED / "data" / "not_beans", "all")
-    found = JOBS.find(key).result
+    key, answer = answered("embedded", SHARED / "data" / "not_beans")
+    found = JOBS.find(key).result.found
     silent = sum(count.unsure + count.not_known for count in found.counts)
     assert found.scored is None and silent > 0.9 * len(found.photos)
     assert "Not measured" in answer[FRAME + 1]

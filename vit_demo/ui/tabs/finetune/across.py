@@ -8,7 +8,6 @@ from typing import Any
 
 import gradio as gr
 from datasets import Image as ImageFeature
-from PIL.Image import Image
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job
@@ -16,21 +15,12 @@ from vit_demo.common.words import current_language, say
 from vit_demo.data.names import BEANS
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.photos.safe_open import decode
-from vit_demo.training.result.across import Across, PhotoVerdict
 from vit_demo.ui.shared import models
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import QUIET, Speech, Told
 from vit_demo.ui.tabs.data import sources
 from vit_demo.ui.tabs.finetune import across_html as view
-from vit_demo.ui.tabs.finetune.across_jobs import (
-    CHOICES,
-    JOBS,
-    Request,
-    cell_of,
-    chosen_photos,
-    photos_of,
-    start,
-)
+from vit_demo.ui.tabs.finetune.across_jobs import CHOICES, JOBS, Request, Tried, cell_of, chosen_photos, start
 from vit_demo.ui.tabs.finetune.result import CHOOSE, SCROLL_TO
 from vit_demo.ui.tabs.finetune.result_html import heading, note
 
@@ -189,16 +179,16 @@ def refresh(key: str, seen: str) -> tuple:
     now = _seen(job)
     if now == seen:
         return *frame, *(gr.skip(),) * 11
-    found = job.result if job is not None else None
-    if job is None or found is None:
+    tried = job.result if job is not None else None
+    if job is None or tried is None:
         return *frame, gr.update(visible=False), *(gr.skip(),) * 8, "", now
-    about, verdicts, matrix, picture, classes, title, photos = _parts(job, found, "")
+    about, verdicts, matrix, picture, classes, title, photos = _parts(job.key, tried, "")
     return (
         *frame,
         gr.update(visible=True),
         about,
         verdicts,
-        gr.update(visible=found.scored is not None),
+        gr.update(visible=tried.found.scored is not None),
         matrix,
         picture,
         classes,
@@ -209,7 +199,7 @@ def refresh(key: str, seen: str) -> tuple:
     )
 
 
-def _status(key: str, job: Job[Across] | None) -> str:
+def _status(key: str, job: Job[Tried] | None) -> str:
     if job is None:
         return view.lost() if key else ""
     if job.is_going:
@@ -217,21 +207,22 @@ def _status(key: str, job: Job[Across] | None) -> str:
     return view.ended(job) if job.result is None else ""
 
 
-def _seen(job: Job[Across] | None) -> str:
+def _seen(job: Job[Tried] | None) -> str:
     """Changes with the answer, and with the language in which it is told."""
     return "" if job is None or job.result is None else f"{current_language()}:{job.key}"
 
 
-def _parts(job: Job[Across], found: Across, cell: str) -> tuple:
+def _parts(key: str, tried: Tried, cell: str) -> tuple:
     """About, verdicts, matrix, picture, classes, title, photos."""
-    figure = view.picture(found, job.key)
+    found = tried.found
+    figure = view.picture(found, key)
     return (
-        view.about(found),
+        view.about(tried),
         view.verdicts(found, cell),
         view.matrix(found, cell),
         gr.update(visible=False) if figure is None else gr.update(value=figure, visible=True),
         view.classes(found),
-        *_photos(job, found, cell),
+        *_photos(tried, cell),
     )
 
 
@@ -243,7 +234,7 @@ def tell_again(key: str, seen: str, cell: str) -> tuple:
     now = _seen(job)
     if job is None or job.result is None or now == seen:
         return _status(key, job), *(gr.skip(),) * 8
-    return "", *_parts(job, job.result, cell), now
+    return "", *_parts(key, job.result, cell), now
 
 
 def choose(key: str, event: gr.EventData) -> tuple:
@@ -251,31 +242,21 @@ def choose(key: str, event: gr.EventData) -> tuple:
     job = JOBS.find(key)
     if job is None or job.result is None:
         raise UserError("error.train_tab.across_gone")
-    found = job.result
+    found = job.result.found
     cell = cell_of(str(event.value), found, view.shown_classes(found))
-    return cell, view.verdicts(found, cell), view.matrix(found, cell), *_photos(job, found, cell)
+    return cell, view.verdicts(found, cell), view.matrix(found, cell), *_photos(job.result, cell)
 
 
-def _photos(job: Job[Across], found: Across, cell: str) -> tuple:
+def _photos(tried: Tried, cell: str) -> tuple:
     """The title above the photos of a cell, and the first of them."""
-    chosen = chosen_photos(found, cell, view.shown_classes(found))
-    first = chosen[:SHOWN]
+    found = tried.found
     if not found.abstains and not cell:  # it is never silent
         return "", ""
-    pictures, why = _pictures(job.about, first)
+    chosen = chosen_photos(found, cell, view.shown_classes(found))
+    first = chosen[:SHOWN]
+    stored: Any = tried.data.cast_column("image", ImageFeature(decode=False))
+    pictures = [decode(stored[one.row]["image"]) for one in first]
     title = view.photos_title(found, cell, len(chosen), len(first))
-    return title + (note(why) if why else ""), view.photos(list(zip(first, pictures, strict=True)))
-
-
-def _pictures(request: Request, photos: list[PhotoVerdict]) -> tuple[list[Image | None], str]:
-    """The photos from their source, None for each that is not there; and why, where any is not."""
-    try:
-        stored: Any = photos_of(request).cast_column("image", ImageFeature(decode=False))
-    except UserError as error:
-        return [None] * len(photos), say("train.result.no_photos", why=error)
-    rows = [stored[one.row] if one.row < len(stored) else {} for one in photos]
-    pictures = [
-        decode(row["image"]) if row.get("image_file_path") == one.path else None
-        for row, one in zip(rows, photos, strict=True)
-    ]
-    return pictures, say("train.across.changed") if any(one is None for one in pictures) else ""
+    if any(picture is None for picture in pictures):
+        title += note(say("train.across.changed"))
+    return title, view.photos(list(zip(first, pictures, strict=True)))

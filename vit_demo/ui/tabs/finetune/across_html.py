@@ -18,7 +18,7 @@ from vit_demo.training.result.across import Across, PhotoVerdict, VerdictCount
 from vit_demo.ui.shared.components import MANY_ROWS
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.runtext import duration
-from vit_demo.ui.tabs.finetune.across_jobs import verdict_of
+from vit_demo.ui.tabs.finetune.across_jobs import Tried, verdict_of
 from vit_demo.ui.tabs.finetune.confusion_figure import confusion_figure
 from vit_demo.ui.tabs.finetune.result_html import (
     MOST_CLASSES,
@@ -33,7 +33,7 @@ NAMED = 12
 VERDICTS = ("diagnosis", "unsure", "not_known")
 
 
-def progress(job: Job[Across]) -> Markup:
+def progress(job: Job[Tried]) -> Markup:
     """How far it is, as a bar with words."""
     counts = {"done": job.done, "total": job.total}
     spent = time.monotonic() - job.began
@@ -47,7 +47,7 @@ def progress(job: Job[Across]) -> Markup:
     return render("train/across#progress", text=text, share=job.done / job.total if job.total else 0)
 
 
-def ended(job: Job[Across]) -> Markup:
+def ended(job: Job[Tried]) -> Markup:
     """Why there is no answer, where it was stopped or failed."""
     if job.state is JobState.FAILED:
         return render("train/across#failed", error=job.error)
@@ -59,8 +59,9 @@ def lost() -> Markup:
     return note(say("train.across.lost"))
 
 
-def about(found: Across) -> Markup:
+def about(tried: Tried) -> Markup:
     """The accuracy, or why there is none; which classes are which; what does not count."""
+    found = tried.found
     score = found.scored
     lines = [say(f"train.across.{found.unscored}")] if found.unscored else []
     if score is not None:
@@ -74,6 +75,7 @@ def about(found: Across) -> Markup:
         lines.append(say("train.across.broken", count=found.broken))
     if not found.abstains:
         lines.append(say("train.across.never_silent"))
+    lines += map(str, tried.notes)
     return render("train/across#about", score=score, lines=lines)
 
 

@@ -6,23 +6,22 @@ from __future__ import annotations
 
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from vit_demo.common.jobs import Job, Jobs
-from vit_demo.data.names import SPLITS
-from vit_demo.data.open.sources import open_dataset
+from vit_demo.common.words import Sentence
+from vit_demo.data.open.sources import open_to_try
 from vit_demo.training.result.across import Across, PhotoVerdict, evaluate_across, match_classes
+from vit_demo.training.run.of_model import has_learned_from
 from vit_demo.ui.shared.models import get_classifier
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-ALL = "all"
-CHOICES = ("test", "validation", "train", ALL)
+CHOICES = ("test", "validation", "train")
 # So many answers are kept, each with a line for each photo.
 KEEP = 4
-JOBS: Jobs[Across] = Jobs("model on photos", KEEP, "error.train_tab.across_failed", one_at_a_time=True)
 
 
 @dataclass(frozen=True)
@@ -37,30 +36,31 @@ class Request:
     pairs: tuple[str, ...] = ()
 
 
-def start(request: Request) -> Job[Across]:
+@dataclass(frozen=True)
+class Tried:
+    """What came of it. data: the photos that were asked about. notes: what must be known of them."""
+
+    found: Across
+    data: Dataset = field(repr=False)
+    notes: list[Sentence]
+
+
+JOBS: Jobs[Tried] = Jobs("model on photos", KEEP, "error.train_tab.across_failed", one_at_a_time=True)
+
+
+def start(request: Request) -> Job[Tried]:
     """Begin; each time anew, since model and photos may have changed."""
     return JOBS.start(Job(secrets.token_hex(8), about=request), _work)
 
 
-def _work(job: Job[Across]) -> Across:
+def _work(job: Job[Tried]) -> Tried:
     request: Request = job.about
-    data = photos_of(request)
-    job.tell(0, len(data))
     classifier = get_classifier(request.model)
+    seen = has_learned_from(classifier.checkpoint.folder, request.source)
+    data, notes = open_to_try(request.source, request.split, seen=seen)
+    job.tell(0, len(data))
     match = match_classes(classifier.labels, data.features["labels"].names, request.pairs)
-    return evaluate_across(classifier, data, match, job.tell)
-
-
-def photos_of(request: Request) -> Dataset:
-    """The photos that are asked for."""
-    from datasets import concatenate_datasets
-
-    data = open_dataset(request.source)
-    return (
-        concatenate_datasets([data[split] for split in SPLITS])
-        if request.split == ALL
-        else data[request.split]
-    )
+    return Tried(evaluate_across(classifier, data, match, job.tell), data, notes)
 
 
 def cell_of(text: str, found: Across, classes: list[int]) -> str:
