@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -16,8 +17,12 @@ import pytest
 
 from tests.commands import LABELS, Outcome, Place, assert_one_sentence, beans, caller, make_place
 from tests.conftest import ROOT
+from tests.training.conftest import squares
 from vit_demo import __version__
 from vit_demo.common.errors import UserError
+from vit_demo.data.open.sources import open_dataset
+from vit_demo.training.run import runs
+from vit_demo.training.run.config import TrainingConfig
 
 
 @pytest.fixture(scope="module")
@@ -157,11 +162,13 @@ def test_a_reader_that_goes_away_is_no_error(place: Place) -> None:
         ("evaluate --model {model} --data {folder}/nowhere", "There is no folder"),
         ("evaluate --model {model} --data {photo}", "is a single file"),
         ("evaluate --model {model} --data {folder}/full", "holds neither"),
-        ("evaluate --model {model} --data {folder}/other", "does not know the class mildew"),
         (
             "evaluate --model {model} --data {data} --split all",
             "all is not train, validation, test or NAME=SPLIT",
         ),
+        ("evaluate --model {model} --data {folder}/other --map mildew", "with = between them"),
+        ("evaluate --model {model} --data {folder}/other --map mildew=oak", "has no class oak"),
+        ("evaluate --model {model} --data {folder}/other --map oak=healthy", "have no class oak"),
         ("train --out {folder}/full", "is not empty"),
         ("train --out {photo}", "cannot be written"),
         ("train --epochs 0", "epochs"),
@@ -234,6 +241,95 @@ def test_evaluate_tells_of_broken_photos_on_standard_error(call, tmp_path: Path)
     done = call("evaluate --model {model} --device cpu --json --data", str(folder))
     assert done.status == 0 and json.loads(done.out)["broken"] == 1
     assert done.err == "1 photos cannot be read and do not count.\n"
+
+
+def test_evaluate_on_the_same_classes_has_new_keys_and_nothing_to_tell(call) -> None:
+    done = call("evaluate --data {data} --model {model} --device cpu --json")
+    told = json.loads(done.out)
+    assert done.err == "" and told["matched"] == {label: label for label in LABELS}
+    assert (told["missing"], told["unknown"], told["not_measured"], told["verdicts"]) == ([], [], None, None)
+
+
+def test_evaluate_scores_what_both_know_and_counts_the_rest(call) -> None:
+    done = call("evaluate --data {folder}/other --model {model} --device cpu --json")
+    told = json.loads(done.out)
+    assert (done.status, told["n"], told["matched"]) == (0, 2, {"healthy": "healthy"})
+    assert (told["missing"], told["unknown"]) == (["angular_leaf_spot", "bean_rust"], ["mildew"])
+    healthy, mildew = told["verdicts_by_class"]
+    assert (mildew["label"], mildew["n"], mildew["right"], mildew["unsure"]) == ("mildew", 2, None, None)
+    assert sum(mildew["diagnosis"].values()) == 2 and healthy["right"] == told["confusion"][2][2]
+    assert "Classes matched by name: healthy.\n" in done.err
+    assert "that these photos do not have: angular_leaf_spot, bean_rust.\n" in done.err
+    assert "that the model does not know: mildew.\n" in done.err and "--map" in done.err
+    text = call("evaluate --data {folder}/other --model {model} --device cpu").out
+    assert (
+        f"Accuracy on test: {told['accuracy']:.4f} " in text and "  mildew  2 photos: 2 diagnosis (" in text
+    )
+    mapped = call(
+        "evaluate --data {folder}/other --model {model} --device cpu --json --map", "Mildew=bean rust"
+    )
+    assert json.loads(mapped.out)["n"] == 4 and "healthy, mildew = bean_rust.\n" in mapped.err
+
+
+def test_evaluate_on_other_classes_alone_measures_nothing_and_counts_the_verdicts(
+    call, tmp_path: Path
+) -> None:
+    folder = str(beans(tmp_path / "trees", ("oak", "elm")))
+    done = call("evaluate --model {model} --device cpu --json --data", folder)
+    told = json.loads(done.out)
+    assert (done.status, told["accuracy"], told["interval"], told["n"]) == (0, None, None, 0)
+    assert told["not_measured"] == "no_class" and [one["n"] for one in told["verdicts_by_class"]] == [2, 2]
+    text = call("evaluate --model {model} --device cpu --data", folder)
+    first, *rows = text.out.splitlines()
+    assert first.startswith(
+        "Accuracy on test: not measured. The model and the photos have no class in common."
+    )
+    assert "--map \"the photos' name=the model's name\"" in first and text.status == 0
+    assert [row.split()[0] for row in rows[1:]] == ["elm", "oak"]
+
+
+def test_evaluate_takes_all_photos_that_are_not_split_but_not_those_that_the_run_learned_from(
+    call, tmp_path: Path, tiny_model: Path
+) -> None:
+    colours = dict.fromkeys(LABELS, (50, 180, 60))
+    folder = squares(tmp_path / "leaves", train=20, validation=0, test=0, colours=colours) / "train"
+    told = json.loads(call("evaluate --model {model} --device cpu --json --data", str(folder)).out)
+    assert told["n"] == 60
+    run = runs.create(TrainingConfig(data=str(folder)), tmp_path / "run")
+    shutil.copytree(tiny_model, run.model_folder)
+    told = json.loads(
+        call("evaluate --device cpu --json --data", str(folder), "--model", str(run.folder)).out
+    )
+    assert told["n"] == len(open_dataset(folder)["test"]) < 20
+
+
+def test_evaluate_counts_photos_without_classes(call, place: Place, tmp_path: Path) -> None:
+    for photo in place.photos:
+        shutil.copy(photo, tmp_path)
+    done = call("evaluate --model embedded --device cpu --json --data", str(tmp_path))
+    told = json.loads(done.out)
+    assert (done.status, told["accuracy"], told["not_measured"], told["unlabelled"]) == (
+        0,
+        None,
+        "no_label",
+        3,
+    )
+    (count,) = told["verdicts_by_class"]
+    assert (
+        count["label"] is None
+        and count["unsure"] + count["not_known"] + sum(count["diagnosis"].values()) == 3
+    )
+    text = call("evaluate --model embedded --device cpu --data", str(tmp_path))
+    assert "not measured. None of these photos has a label." in text.out and "no label  3 photos" in text.out
+
+
+def test_evaluate_counts_the_verdicts_of_a_model_that_may_be_silent(call) -> None:
+    line = "evaluate --model embedded --data {folder}/other --device cpu"
+    told, text = json.loads(call(line + " --json").out), call(line).out
+    verdicts = told["verdicts"]
+    assert verdicts["n"] == told["n"] == 2
+    assert verdicts["diagnosis"] + verdicts["unsure"] + verdicts["not_known"] == 2
+    assert f"Verdicts on these 2 photos: {verdicts['diagnosis']} diagnosis" in text
 
 
 def test_serve_hands_on_host_and_port(call, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ Heavy modules are imported inside the commands, so that --help answers at once.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from typing import NoReturn
 from vit_demo import __version__
 from vit_demo.cli import calibrate as cli_calibrate
 from vit_demo.cli import data as cli_data
+from vit_demo.cli import evaluate as cli_evaluate
 from vit_demo.cli import explain as cli_explain
 from vit_demo.cli import export as cli_export
 from vit_demo.cli import faithfulness as cli_faithfulness
@@ -26,7 +26,6 @@ from vit_demo.cli import review as cli_review
 from vit_demo.cli import runs as cli_runs
 from vit_demo.cli import train as cli_train
 from vit_demo.cli.corrections import fold
-from vit_demo.cli.options import add_data, add_engine, add_model, open_model
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 
@@ -106,7 +105,7 @@ def parser() -> argparse.ArgumentParser:
     cli_runs.add_to(commands)
     cli_data.add_to(commands)
     cli_review.add_to(commands)
-    _add_evaluate(commands.add_parser("evaluate", help="score a model on a split"))
+    cli_evaluate.add(commands.add_parser("evaluate", help="score a model on a split"))
     cli_calibrate.add(commands.add_parser("calibrate", help="teach a model when to keep silent"))
     cli_predict.add(commands.add_parser("predict", help="diagnose photos"))
     cli_export.add(commands.add_parser("export", help="a model as ONNX, for use without this program"))
@@ -116,55 +115,6 @@ def parser() -> argparse.ArgumentParser:
     )
     _add_serve(commands.add_parser("serve", help="start the page"))
     return whole
-
-
-def _add_evaluate(parser: argparse.ArgumentParser) -> None:
-    add_data(parser)
-    add_model(parser)
-    add_engine(parser)
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
-    parser.set_defaults(run=_evaluate)
-
-
-def _evaluate(options: argparse.Namespace) -> None:
-    from vit_demo.data.open.sources import open_dataset
-    from vit_demo.training.result.calibration import BINS
-    from vit_demo.training.result.evaluation import evaluate
-
-    data = open_dataset(options.data, options.data_revision)[options.split]
-    classifier, readout = open_model(options), None
-    if options.engine != "torch":
-        from vit_demo.export.onnx import exported
-
-        classifier = exported(classifier, options.engine)
-        readout = classifier.readout
-    result = evaluate(classifier, data, readout=readout)
-    if result.broken:
-        print(f"{result.broken} photos cannot be read and do not count.", file=sys.stderr)
-    if options.json:
-        print(json.dumps(result.to_dict()))
-        return
-    low, high = result.interval
-    print(
-        f"Accuracy on {options.split}: {result.accuracy:.4f} (95 % interval {low:.4f} to {high:.4f},"
-        f" {result.n} photos)"
-    )
-    width = max(map(len, result.labels))
-    for label, row in zip(result.labels, result.confusion):
-        print(f"  {label:{width}}  " + "  ".join(f"{count:4d}" for count in row))
-    print("Each class: recall with its 95 % interval, precision")
-    for found in result.classes:
-        recall = (
-            "no photo"
-            if found.recall is None or found.recall_interval is None
-            else "{:.4f} ({:.4f} to {:.4f})".format(found.recall, *found.recall_interval)
-        )
-        precision = "never said" if found.precision is None else f"{found.precision:.4f}"
-        print(f"  {found.label:{width}}  {recall:25}  {precision}")
-    print(
-        f"Expected calibration error: {result.calibration.expected_calibration_error:.4f} (0 is best; {BINS}"
-        " bins)"
-    )
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:

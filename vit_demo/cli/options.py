@@ -54,6 +54,18 @@ def add_engine(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_map(parser: argparse.ArgumentParser) -> None:
+    """The flag that says which class of the photos is which of the model, where names do not."""
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="NAME=NAME",
+        help='a class of the photos and the model\'s class that it is, such as "bean rust=bean_rust"; nothing'
+        " behind = for one that is another class although it is called the same. May be given several times",
+    )
+
+
 def open_model(options: argparse.Namespace) -> LeafClassifier:
     """The classifier that the flags of add_model name; of a command that has add_engine, the folder of an
     export too.

@@ -47,6 +47,8 @@ TOLERANCE = 1e-4
 AFTER_ACTIVATION = "/mlp/fc2/MatMul"
 OPSET = 18
 README = Path(__file__).with_name("export_readme.md")
+# What is known of an engine that was not scored.
+NOT_SCORED = {"accuracy": None, "interval": None, "n": 0, "broken": 0, "agreement": None}
 
 
 @dataclass(frozen=True)
@@ -359,14 +361,15 @@ def engines_of_export(classifier: LeafClassifier, folder: Path) -> dict[str, Eng
 
 
 def compare(
-    classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, Readout], Any]
+    classifier: LeafClassifier, folder: Path, score: Callable[[LeafClassifier, str, Readout], Any] | None
 ) -> dict[str, dict[str, Any]]:
     """What each engine costs and reaches, by name: bytes of the model's file, ms (median of a photo's
     forward), accuracy (of n photos, with its 95 % interval; broken could not be read) and agreement, the
     share of photos for which it says the same class as torch.
 
     score: gives ``training.result.evaluation.Evaluation`` of test photos for a model, the engine's name and
-    the readout whose features are exported.
+    the readout whose features are exported; None where there are no photos to score on: then accuracy,
+    interval and agreement are None.
     """
     readout = _about(folder).readout
     rows: dict[str, dict[str, Any]] = {}
@@ -377,12 +380,17 @@ def compare(
             if name in FILES
             else classifier.checkpoint.folder.glob("model*.safetensors")
         )
-        # All but torch's are models too.
-        found = score(cast("ExportedClassifier", engine) if name in FILES else classifier, name, readout)
-        said[name] = found.logits.argmax(axis=1)
         rows[name] = {
             "bytes": sum(file.stat().st_size for file in weights),
             "ms": milliseconds(engine, classifier),
+            **NOT_SCORED,
+        }
+        if score is None:
+            continue
+        # All but torch's are models too.
+        found = score(cast("ExportedClassifier", engine) if name in FILES else classifier, name, readout)
+        said[name] = found.logits.argmax(axis=1)
+        rows[name] |= {
             "accuracy": found.accuracy,
             "interval": list(found.interval),
             "n": found.n,

@@ -5,7 +5,7 @@ it is right.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from vit_demo.training.result.predictions import Prediction, mistakes
 
 # So many of the worst mistakes are kept with the scores; all of them are in the predictions.
 WORST = 20
+Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -163,13 +164,47 @@ def _predictions(
     ]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What a model gives for B photos of a split that follow each other.
+
+    logits: float32 (B, C). features: float32 (B, D), of the readout that was asked for. labels: class ids of
+    the data set (B,), -1 for a photo without one. places: row in the split and path of each. broken: how many
+    photos between them could not be read.
+    """
+
+    logits: torch.Tensor
+    features: torch.Tensor
+    labels: np.ndarray
+    places: list[tuple[int, str]]
+    broken: int
+
+
+def answers(
+    classifier: LeafClassifier, data: Dataset, readout: Readout | None, progress: Progress
+) -> Iterator[Answered]:
+    """Ask for a split photo by photo, in order and in bounded memory. readout: None where no features are
+    wanted. progress: is called with (photos done, photos in all).
+    """
+    done = 0
+    for part in batches(data, classifier):
+        logits, features = cpu_engine.logits_and_features(
+            classifier, torch.from_numpy(part.pixels), readout or Readout(classifier.blocks)
+        )
+        yield Answered(
+            logits, features, part.labels, list(zip(part.rows, part.paths, strict=True)), len(part.broken)
+        )
+        done += len(part) + len(part.broken)
+        progress(done, len(data))
+
+
 def evaluate(
     classifier: LeafClassifier,
     data: Dataset,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     readout: Readout | None = None,
 ) -> Evaluation:
-    """Score a split photo by photo in bounded memory; classes are matched by name, not by number.
+    """Score a split; classes are matched by name, not by number. Photos without a label do not count.
 
     readout: keep its features too, which costs no second forward.
     Raises UserError where the split has a class that the model does not know, or no photo that can be read.
@@ -183,7 +218,7 @@ def evaluate(
 def evaluate_readable(
     classifier: LeafClassifier,
     data: Dataset,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = lambda done, total: None,
     readout: Readout | None = None,
 ) -> Evaluation | None:
     """The same; None where there is no photo that can be read, so that nothing is measured."""
@@ -194,17 +229,14 @@ def evaluate_readable(
     own_ids = np.array([classifier.labels.index(name) for name in names])
     logits, features, targets, broken = [], [], [], 0
     places: list[tuple[int, str]] = []
-    for part in batches(data, classifier):
-        said, seen = cpu_engine.logits_and_features(
-            classifier, torch.from_numpy(part.pixels), readout or Readout(classifier.blocks)
-        )
-        logits.append(said)
+    for part in answers(classifier, data, readout, progress):
+        known = np.flatnonzero(part.labels >= 0)
+        logits.append(part.logits[known])
         if readout:
-            features.append(seen.numpy())
-        targets.append(own_ids[part.labels])
-        places += zip(part.rows, part.paths)
-        broken += len(part.broken)
-        progress(len(places) + broken, len(data))
+            features.append(part.features[known].numpy())
+        targets.append(own_ids[part.labels[known]])
+        places += [part.places[number] for number in known]
+        broken += part.broken
     if not places:
         return None
     found = score(torch.cat(logits), np.concatenate(targets), classifier.labels, broken, places)

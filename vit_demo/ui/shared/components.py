@@ -113,6 +113,14 @@ def bars(shares: dict[str, float], written: Callable[[float], str] | None = None
     return render("shared/pieces#bars", shares=shares, written=written or percent)
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[Any]]) -> Markup:
-    """A plain HTML table; the first column names the row."""
-    return render("shared/pieces#table", header=header, rows=rows)
+# A table with more rows gets a height of its own.
+MANY_ROWS = 15
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[Any]], label: str = "") -> Markup:
+    """A plain HTML table; the first column names the row. label: what it is called; with many rows it then
+    has a fixed height and scrolls.
+    """
+    return render(
+        "shared/pieces#table", header=header, rows=rows, label=label if len(rows) > MANY_ROWS else ""
+    )

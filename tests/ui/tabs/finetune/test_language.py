@@ -24,7 +24,7 @@ from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.notes import kept
 from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs import finetune
-from vit_demo.ui.tabs.finetune import away, compare, curves_figure, form, live, result, runlist
+from vit_demo.ui.tabs.finetune import across, away, compare, curves_figure, form, live, result, runlist
 from vit_demo.ui.tabs.finetune.film_html import film_view
 from vit_demo.ui.tabs.finetune.result_html import class_table, confusion, how_sure, meaning
 from vit_demo.ui.tabs.finetune.runlist_rows import find_rows, list_rows
@@ -235,6 +235,18 @@ def test_what_was_not_shown_is_not_told_and_what_is_shown_keeps_its_place(run: r
             and result.list_photos(run.id, "test", "1,2", 0, again[-1]) == (gr.skip(),) * 7
         )
         assert result.open_again(run.id, "test", "10")
+
+
+def test_a_model_that_was_tried_on_photos(home: Path, tmp_path: Path, tiny_model: Path, marked: None) -> None:
+    source = squares(tmp_path / "leaves", train=1, validation=1, test=3)
+    for pairs in ("", "blue=healthy"):
+        _, key, *going = across.begin(str(tiny_model), str(source), "test", pairs)
+        assert left(going[:3]) == ""
+        assert across.JOBS.find(key).wait(60)
+        told = across.tell_again(key, "", "1:diagnosis")
+        assert left(told[:-1]) == "" and "«Diagnosis»" in told[2]
+        assert left(across.choose(key, event("0:diagnosis"))[1:]) == ""
+    assert left(across.refresh("gone", "")[2]) == "" and left(across.refresh(key, "")[:-1]) == ""
 
 
 def test_a_curve_is_the_same_one_in_every_language(run: runs.Run) -> None:

@@ -33,6 +33,7 @@ from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 from vit_demo.ui.tabs.finetune.result import (
     PAGE,
     choose_cell,
+    draw,
     list_photos,
     open_photo,
     show,
@@ -376,6 +377,26 @@ def test_many_classes_are_listed_by_their_mix_ups() -> None:
     assert re.findall(r'data-cell="(\d+,\d+)"[^>]*>(\d+)', html) == [("0,1", "3"), ("2,3", "1")]
     none = result_html.confusion(score(torch.eye(14), np.arange(14), labels).to_dict())
     assert "No class was taken for another." in none
+
+
+def test_the_matrix_is_drawn_where_a_table_has_no_room_for_it(run: Run, leaves: Path) -> None:
+    """And the tables of many classes have a height of their own."""
+    assert draw(run.id, "test") == draw(None, "test") == (gr.update(visible=False),) * 2
+    labels = [*LABELS, *(f"class_{number}" for number in range(147))]
+    test = scored(leaves, "test", 28)
+    logits = np.pad(test.logits, ((0, 0), (0, 147)), constant_values=-9)
+    many = score(torch.from_numpy(logits), test.targets, labels, places=[one[:2] for one in test.predictions])
+    other = finished(leaves, {"validation": many, "test": many})
+    picture, told = draw(other.id, "test")
+    assert picture["visible"] and [list(row) for row in picture["value"].data[0].z] == [
+        [-1, None, None],
+        [None, -0.067, 0.933],
+        [None, None, -1],
+    ]
+    assert "shows 3 of 150 classes" in words(told["value"])
+    _, _, _, classes, matrix, *_ = show(other.id, "test", "")
+    assert classes.count("<tr>") == 151 and "table-long" in classes and "table-long" in matrix
+    assert "table-long" not in show(run.id, "test", "")[3]
 
 
 def test_no_name_carries_markup(home: Path, leaves: Path) -> None:

@@ -1,4 +1,4 @@
-"""The Fine-tune tab: start and watch a run, the list of all runs, and several compared."""
+"""The Fine-tune tab: start and watch a run, the list of all runs, several compared, and a model tried out."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import gradio as gr
 
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told
-from vit_demo.ui.tabs.finetune import compare, form, live, runlist
+from vit_demo.ui.tabs.finetune import across, compare, form, live, runlist
 
 # Each tick makes the browser look at every widget of the page: more often would keep a phone busy for
 # nothing.
@@ -41,6 +41,8 @@ def build(tab: gr.Tab, model_in_use: gr.Dropdown, speech: Speech) -> FineTune:
             listed = runlist.build(list_tab, shown, speech)
         with speech(gr.Tab, label=Told("train.tab.compare"), id="compare") as compare_tab:
             compared = compare.build(compare_tab, shown, speech)
+        with speech(gr.Tab, label=Told("train.tab.across"), id="across") as across_tab:
+            across.build(across_tab, speech)
     timers = [gr.Timer(TICK_SECONDS, active=False), gr.Timer(LIST_SECONDS, active=False)]
     # The new run is chosen by its id, which then brings its view.
     settings.start.click(polite(form.begin), settings.inputs, shown.run, api_visibility="private").success(

@@ -61,6 +61,8 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
         classes = gr.HTML(elem_id="result-classes")
         speech(gr.Markdown, value=Told(result_html.heading("train.result.matrix")))
         matrix = gr.HTML(elem_id="result-matrix", js_on_load=CHOOSE)
+        picture = gr.Plot(show_label=False, visible=False, elem_id="result-picture")
+        picture_note = gr.HTML(visible=False, elem_id="result-picture-note")
         title = gr.HTML(elem_id="result-title")
         photos = gr.HTML(elem_id="result-photos", js_on_load=OPEN)
         with gr.Row(elem_classes="pager", visible=False) as pager:
@@ -95,6 +97,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
         **QUIET,
     )
     shown.then(list_photos, [*place, listed], grid, **QUIET)
+    shown.then(draw, [run, split], [picture, picture_note], **QUIET)
     chosen = matrix.select(choose_cell, None, [cell, page], **QUIET).then(
         list_photos, [*place, listed], grid, **QUIET
     )
@@ -104,6 +107,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
     large_one = photos.select(polite(open_photo), [run, split], [detail, large, facts, opened], **QUIET)
     large_one.success(None, None, None, js=SCROLL_TO.format("result-detail"))
     speech.retells(tell_again, [run, split, cell, seen], [meaning, about, classes, matrix, plot, sure, seen])
+    speech.retells(draw, [run, split], [picture, picture_note])
     speech.retells(list_again, [*place, listed], [title, photos, where, listed])
     speech.retells(open_again, [run, split, opened], [facts])
 
@@ -172,6 +176,18 @@ def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -
         figure,
         result_html.how_sure(scores, split),
     )
+
+
+def draw(run_id: str | None, split: str) -> tuple:
+    """Inputs: run, split. Outputs: the matrix as a picture and what must be known of it; hidden for few
+    classes, whose table says it all.
+    """
+    run = runs.find(run_id)
+    found = _scores(run).get(split)
+    figure = result_html.drawn(found, _stamp(run, split)) if found else None
+    if found is None or figure is None:
+        return (gr.update(visible=False),) * 2
+    return gr.update(value=figure, visible=True), gr.update(value=result_html.drawn_note(found), visible=True)
 
 
 def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:

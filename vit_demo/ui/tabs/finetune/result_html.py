@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
+import plotly.graph_objects as go
 from markupsafe import Markup
 from PIL import Image
 
@@ -19,11 +20,12 @@ from vit_demo.training.result.predictions import Prediction
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.runtext import accuracy_text, interval_text
+from vit_demo.ui.tabs.finetune.confusion_figure import confusion_figure, drawn_classes
 from vit_demo.ui.tabs.finetune.reliability_figure import AFTER, BEFORE
 
 SPLITS = ("test", "validation")
-# A matrix of more classes has no room for its names: there the most frequent mix-ups are listed.
-MOST_CLASSES, MIX_UPS = 10, 20
+# A matrix of more classes has no room for its names: there the most frequent mix-ups are listed, and drawn.
+MOST_CLASSES, MIX_UPS = 10, 100
 # Column names longer than this together do not fit a phone; numbers stand for them.
 COLUMN_LETTERS = 60
 THUMBNAIL = 192
@@ -104,7 +106,7 @@ def class_table(split: dict) -> Markup:
         for found in split["classes"]
     ]
     head = [say(f"train.result.{name}") for name in ("class", "precision", "recall", "f1", "photos")]
-    return table(head, rows) + note(say("train.result.classes.note"))
+    return table(head, rows, say("train.result.classes")) + note(say("train.result.classes.note"))
 
 
 def _recall(found: dict) -> str:
@@ -129,19 +131,35 @@ def confusion(split: dict, chosen: tuple[int, int] | None = None) -> Markup:
     labels = [label_title(label) for label in split["labels"]]
     wrong = split["n"] - _right(split)
     worst = render("train/result#worst", wrong=wrong, chosen=chosen is None)
-    return (_matrix if len(labels) <= MOST_CLASSES else _mix_ups)(split["confusion"], labels, chosen) + worst
+    return confusion_table(split["confusion"], labels, chosen) + worst
 
 
-def _matrix(counts: list[list[int]], labels: list[str], chosen: tuple[int, int] | None) -> Markup:
+def confusion_table(
+    counts: list[list[int]],
+    labels: list[str],
+    chosen: tuple[int, int] | None,
+    rows: Sequence[int] | None = None,
+) -> Markup:
+    """The matrix, or of many classes its most frequent mix-ups, as buttons; labels: as people read them.
+    rows: the class ids that have a row, all by default.
+    """
+    if len(labels) > MOST_CLASSES:
+        return _mix_ups(counts, labels, chosen)
+    return _matrix(counts, labels, chosen, range(len(labels)) if rows is None else rows)
+
+
+def _matrix(
+    counts: list[list[int]], labels: list[str], chosen: tuple[int, int] | None, of: Sequence[int]
+) -> Markup:
     # Numbers stand for long names, so that the columns fit a phone.
     short = sum(map(len, labels)) > COLUMN_LETTERS or len(labels) > 4
     heads = [{"number": number if short else 0, "label": label} for number, label in enumerate(labels, 1)]
     rows = [
         (
-            f"{true + 1}. {label}" if short else label,
+            f"{true + 1}. {labels[true]}" if short else labels[true],
             [_cell(counts, labels, (true, said), chosen) for said in range(len(labels))],
         )
-        for true, label in enumerate(labels)
+        for true in of
     ]
     return render("train/result#matrix", heads=heads, rows=rows)
 
@@ -177,6 +195,19 @@ def _mix_ups(counts: list[list[int]], labels: list[str], chosen: tuple[int, int]
     return render("train/result#mix_ups", cells=cells, classes=len(labels))
 
 
+def drawn(split: dict, key: str) -> go.Figure | None:
+    """The matrix as a picture, of more classes than its table has room for; else None."""
+    if len(split["labels"]) <= MOST_CLASSES:
+        return None
+    return confusion_figure(split["confusion"], [label_title(label) for label in split["labels"]], key)
+
+
+def drawn_note(split: dict) -> Markup:
+    """What must be known of that picture."""
+    shown = len(drawn_classes(split["confusion"]))
+    return note(say("train.result.drawn", shown=shown, classes=len(split["labels"])))
+
+
 def list_title(labels: list[str], cell: tuple[int, int] | None, count: int) -> Markup:
     """What photos are shown."""
     if cell is None:
@@ -198,7 +229,7 @@ def photo_list(found: list[tuple[Prediction, Image.Image | None]]) -> Markup:
 def _photo(prediction: Prediction, photo: Image.Image | None) -> dict:
     return {
         "row": prediction.row,
-        "source": "" if photo is None else _source(photo),
+        "source": "" if photo is None else picture_source(photo),
         "verdict": "right" if prediction.true == prediction.said else "wrong",
         "said": label_title(prediction.said),
         "probability": _whole(percent(prediction.probability)),
@@ -207,7 +238,8 @@ def _photo(prediction: Prediction, photo: Image.Image | None) -> dict:
     }
 
 
-def _source(photo: Image.Image) -> str:
+def picture_source(photo: Image.Image) -> str:
+    """A photo as a small picture, as data URI."""
     file = io.BytesIO()
     shrink(photo, THUMBNAIL).save(file, "JPEG", quality=85)
     return f"data:image/jpeg;base64,{base64.b64encode(file.getvalue()).decode()}"
