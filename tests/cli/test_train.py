@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.commands import Outcome, Place, assert_one_sentence, caller, make_place
+from tests.commands import Outcome, Place, assert_one_sentence, beans, caller, make_place
 from tests.conftest import ROOT
 
 
@@ -92,6 +92,52 @@ def test_several_seeds_are_one_experiment(call, home: Path) -> None:
         and done.err.count("has no result. There is no folder") == 2
         and done.out.startswith("None of the 2 runs")
     )
+
+
+@pytest.fixture
+def untested(tmp_path: Path) -> Path:
+    """The small data set with a photo in two classes, and without a test photo that can be read."""
+    folder = beans(tmp_path / "untested")
+    shutil.copy(folder / "train" / "healthy" / "0.png", folder / "train" / "bean_rust" / "other.png")
+    for file in folder.glob("test/*/*.png"):
+        file.write_text("this is no photo")
+    return folder
+
+
+def test_what_is_known_of_the_photos_is_said_and_what_is_not_measured_is_no_number(
+    call, home: Path, untested: Path
+) -> None:
+    line = f"train --data {untested} --model {{model}} --epochs 1 --device cpu --film 0 --out {home / 'run'}"
+    done = call(line)
+    assert done.status == 0, done.err
+    assert done.out.splitlines()[0] == "Test accuracy not measured"
+    assert "1 photo is in two classes: " in done.err and "Decide about photos in two classes" in done.err
+    assert "Fewer than 8 photos for validation" in done.err and "No test photo could be read" in done.err
+    done = call(line.replace("/run", "/again"), "--json")
+    result = json.loads(done.out)
+    assert result["test_accuracy"] is None and result["test_interval"] is None
+    assert [note for note in result["data_notes"] if note in done.err] == result["data_notes"]
+    assert len(result["data_notes"]) == 3
+
+
+def test_the_runs_of_a_data_set_without_a_test_photo_are_listed_as_not_measured(
+    call, home: Path, untested: Path
+) -> None:
+    line = f"train --data {untested} --model {{model}} --epochs 1 --device cpu --film 0 --seed 7 --seeds 2"
+    done = call(line)
+    assert done.status == 0, done.err
+    assert [text.split(", run")[0] for text in done.out.splitlines()[:2]] == [
+        f"Seed {seed}: test accuracy not measured" for seed in (7, 8)
+    ]
+    assert done.out.splitlines()[2].startswith("Test accuracy not measured in 2 of 2 runs")
+    assert done.err.count("1 photo is in two classes: ") == 1  # of both runs the same
+    listed = call("runs list").out
+    assert listed.count("not measured") == 3 and "0.0000" not in listed
+    shown = call("runs show latest").out
+    assert "Test        not measured" in shown and "Photos      1 photo is in two classes" in shown
+    entry = json.loads(call("runs show latest --json").out)
+    assert entry["test_accuracy"] is None and entry["test_measured"] is False
+    assert len(entry["data_notes"]) == 3
 
 
 # Several processes: started as a launcher starts them, each with its own streams

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -60,9 +59,9 @@ def test_beside_the_review_set_the_notes_stay(leaves: Path, label: str) -> None:
 
 
 def test_extra_train_photos_bring_their_notes_and_it_is_said_whose_they_are(
-    leaves: Path, make_squares: Callable[..., Path], tmp_path: Path
+    leaves: Path, tmp_path: Path
 ) -> None:
-    own = open_dataset(make_squares(tmp_path / "own"))
+    own = open_dataset(squares(tmp_path / "own"))
     assert notes_of(own) == []
     merged = merge_train(own, open_dataset(leaves))
     assert notes_of(merged) == [Sentence("data.extra.note", {"note": CUT})]

@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 from datasets import DatasetDict
+from PIL import Image
 
 from tests.training.conftest import Done, Train
 from vit_demo.common.words import speaking
 from vit_demo.data.copies import fingerprints
+from vit_demo.data.corrections.journal import journal_of
+from vit_demo.data.normalise import merge_train
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.training.loop.about_photos import about_photos
 from vit_demo.training.run.experiments import summary
@@ -93,8 +96,27 @@ def test_where_there_are_too_many_photos_it_is_said_that_they_were_not_compared(
     twice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fingerprints, "MOST_PHOTOS", 50)
-    (note,) = said(open_dataset(twice))
-    assert "so the same photo in two classes was not looked for" in note and "under Check" in note
+    conflict, where, limit = said(open_dataset(twice))
+    assert conflict.startswith("1 photo is in two classes: ") and where.startswith("Decide about photos")
+    assert "so only equal files were looked for" in limit and "under Check" in limit
+    # The same picture in another file is what was not looked for.
+    with Image.open(twice / "test" / "blue" / "other.png") as photo:
+        photo.save(twice / "test" / "blue" / "other.png", compress_level=1)
+    (limit,) = said(open_dataset(twice))
+    assert "so only equal files" in limit
+
+
+def test_a_conflict_that_was_decided_is_not_told_any_more_and_one_of_extra_photos_once(
+    twice: Path, home: Path, make_squares: Callable[..., Path], tmp_path: Path
+) -> None:
+    extra = make_squares(tmp_path / "extra", train=9, validation=8, test=2, seed=1)
+    shutil.copy(extra / "train" / "red" / "000.png", extra / "train" / "blue" / "other.png")
+    merged = said(merge_train(open_dataset(twice), open_dataset(extra)))
+    assert merged[0].startswith("2 photos are in two classes") and len(merged) == 2
+    data = open_dataset(twice)
+    (path,) = [path for path in data["test"]["image_file_path"] if path.endswith("other.png")]
+    journal_of(str(twice)).decide("exclude", ("test", path))
+    assert said(open_dataset(f"mended:{twice}")) == []
 
 
 # In a run
@@ -118,7 +140,9 @@ def test_a_run_keeps_what_was_said_and_prints_it_before_its_first_step(
         conflict, where = (str(note) for note in told_all(done.run.state()["data_notes"]))
     assert where.startswith("Tranchez") and "Vérifier" in where and str(twice) in conflict
     card = (done.run.model_folder / "README.md").read_text(encoding="utf-8")
-    assert "## About its photos\n\n- 1 photo" in card and card.count("\n- Decide about") == 1
+    assert (
+        "## About its photos\n\n- 1 photo is in two classes:" in card and card.count("\n- Decide about") == 1
+    )
 
 
 def test_a_run_of_which_nothing_need_be_said_has_no_notes(

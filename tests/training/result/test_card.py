@@ -234,3 +234,31 @@ def test_the_card_says_what_could_not_be_fitted() -> None:
     assert "At least 19 validation photos" in section(card(), "When it keeps silent")
     half = dataclasses.replace(NOTHING_FITTED, conformal_threshold=0.5)
     assert "too few train photos" in section(card(abstention=half), "When it keeps silent")
+
+
+def test_what_is_known_of_the_photos_is_in_card_and_scores() -> None:
+    notes = ["2 photos of <b>x</b> are in two classes.", "The class rust has no photo in test."]
+    result = {"seconds": 83.4, "data_notes": notes}
+    text = model_card(CONFIG, Checkpoint(Path("nowhere"), "o/m", None, ()), SCORES, result, NOTHING_FITTED)
+    assert section(text, "About its photos").strip().splitlines() == [
+        "- 2 photos of &lt;b>x&lt;/b> are in two classes.",
+        "- The class rust has no photo in test.",
+    ]
+    assert json.loads(scores_json({}, 1.0, result))["data_notes"] == notes
+    assert (
+        "About its photos" not in card()
+        and json.loads(scores_json({}, 1.0, {"seconds": 1}))["data_notes"] == []
+    )
+
+
+def test_without_a_test_score_each_section_says_so_and_the_hub_is_told_no_number() -> None:
+    text = card(scores={**SCORES, "test": None})
+    assert "Test accuracy: **not measured**" in text and percent(SCORES["validation"]) in text
+    for title in ("Each class", "Its worst mistakes"):
+        assert section(text, title).strip().startswith("Not measured: there was no test photo")
+    sure = section(text, "How sure it is")
+    assert "Expected calibration error on validation" in sure and "on test" not in sure
+    silence = section(text, "When it keeps silent")
+    assert "| test | 0 | not measured | not measured | not measured | not measured |" in silence
+    assert ModelCard(text).data.eval_results is None and "looked at only after" not in text
+    assert json.loads(scores_json({"test": None}, 1.0, {"seconds": 1.0}))["test"] is None

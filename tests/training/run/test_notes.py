@@ -13,7 +13,7 @@ from vit_demo.common.words import Sentence, speaking
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.curves import Curves
 from vit_demo.training.run.events import EventLog
-from vit_demo.training.run.notes import kept, told
+from vit_demo.training.run.notes import english_all, kept, kept_all, told, told_all
 from vit_demo.training.run.runs import ON_DRAWINGS, Run
 
 LEFT_OUT = Sentence("train.record.photos_left_out", {"count": 2})
@@ -124,3 +124,17 @@ def test_notes_go_through_the_digest_and_those_of_older_programs_stay(run: Run) 
     assert Curves.open(run).offset and Curves.open(run).notes() == Curves.open(run).warnings == [
         str(one) for one in expected
     ]
+
+
+def test_several_notes_are_kept_in_a_state_and_told_in_each_language(run: Run, french: None) -> None:
+    run.put_state(status="training", data_notes=kept_all([LEFT_OUT, "As it was said."]))
+    notes = run.state()["data_notes"]
+    assert told_all(notes) == [LEFT_OUT, "As it was said."]
+    assert english_all(notes) == [str(LEFT_OUT), "As it was said."]
+    with speaking("fr"):
+        assert str(told_all(notes)[0]) != english_all(notes)[0] == kept(LEFT_OUT)["message"]
+
+
+@pytest.mark.parametrize("nothing", [None, [], "text", [1, None]])
+def test_a_state_of_an_older_program_has_no_notes(nothing: object) -> None:
+    assert told_all(nothing) == english_all(nothing) == []

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from vit_demo.common.words import Sentence
-from vit_demo.data.copies.conflicts import in_two_classes
+from vit_demo.data.copies.conflicts import Place, in_two_classes
 from vit_demo.data.copies.fingerprints import MOST_BYTES, MOST_PHOTOS
+from vit_demo.data.copies.same_files import same_files_in_two_classes
 from vit_demo.data.normalise import label_names, notes_of
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ UNEVEN = 3
 FEW_VALIDATION = 8
 # So many classes are named in one sentence.
 MOST_NAMED = 6
+CONFLICT = "data.plan.in_two_classes"
 WHERE = {"tab": Sentence("page.tab.data"), "view": Sentence("data.check")}
 
 
@@ -28,21 +30,36 @@ def about_photos(data: DatasetDict) -> list[Sentence]:
 
     Photos are read for it where they were not before.
     """
-    # Files that are the same are found when they are opened; here all pictures that are.
-    notes = [note for note in notes_of(data) if note.key != "data.plan.in_two_classes"]
+    # Those that were found when they were opened are looked for again: decisions may have mended them.
+    notes = [note for note in notes_of(data) if not _is_conflict(note)]
     return [*notes, *_conflicts(data), *_rare_in_train(data), *_few_in_validation(data)]
 
 
+def _is_conflict(note: Sentence) -> bool:
+    """Also one that is told of the extra train photos."""
+    inner = note.values.get("note")
+    return CONFLICT in (note.key, inner.key if isinstance(inner, Sentence) else "")
+
+
 def _conflicts(data: DatasetDict) -> list[Sentence]:
-    found = in_two_classes(data)
+    """Pictures in two classes, in whatever files; of too many photos only files that are the same."""
+    found, limits = in_two_classes(data), {"most": MOST_PHOTOS, "megabytes": MOST_BYTES // 2**20}
     if found is None:
-        limits = {"most": MOST_PHOTOS, "megabytes": MOST_BYTES // 2**20}
-        return [Sentence("train.photos.not_looked", {**limits, **WHERE})]
+        said, left = (
+            same_files_in_two_classes(data),
+            [Sentence("train.photos.not_looked", {**limits, **WHERE})],
+        )
+    else:
+        said, left = _pictures(found), []
+    where = [Sentence("train.photos.decide_where", WHERE)] if said else []
+    return [*said, *where, *left]
+
+
+def _pictures(found: Sequence[tuple[Place, Place]]) -> list[Sentence]:
     if not found:
         return []
     one, other = (f"{path} ({label})" for path, label in found[0])
-    said = Sentence("data.plan.in_two_classes", {"count": len(found), "one": one, "other": other})
-    return [said, Sentence("train.photos.decide_where", WHERE)]
+    return [Sentence(CONFLICT, {"count": len(found), "one": one, "other": other})]
 
 
 def _rare_in_train(data: DatasetDict) -> list[Sentence]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,16 @@ def test_what_is_chosen_already_is_not_chosen_anew_when_the_view_is_opened_again
     assert set(chosen) == set(ids)
     again = compare.come_back(chosen, ids[0])
     assert "value" not in again and len(again["choices"]) == 2
+
+
+def test_a_test_split_that_could_not_be_scored_is_told_apart_from_no_result() -> None:
+    scored, unscored, none = (made(name, steps=2) for name in "abc")
+    validation = {"accuracy": 0.5, "interval": [0.4, 0.6]}
+    for run, test in ((scored, {"accuracy": 0.75, "interval": [0.6, 0.9]}), (unscored, None)):
+        run.model_folder.mkdir()
+        (run.model_folder / "scores.json").write_text(json.dumps({"test": test, "validation": validation}))
+    _, table = compare.compare([run.id for run in (scored, unscored, none)], "steps")
+    row = next(line for line in table.split("<tr>") if say("train.compare.row.test") in line)
+    cells = re.findall(r"<td>(.*?)</td>", row)
+    assert cells[-3:] == ["75.0 %", "not measured", "no result yet"]
+    assert table.count("50.0 %") == 2 and "0.0 %</td>" not in row.replace("75.0 %", "")

@@ -20,6 +20,7 @@ from PIL import Image
 
 from tests.training.conftest import squares
 from vit_demo.common.settings import EMBEDDED_MODEL
+from vit_demo.common.words import speaking
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training.result import card, predictions
@@ -37,6 +38,7 @@ from vit_demo.ui.tabs.finetune.result import (
     list_photos,
     open_photo,
     show,
+    tell_again,
     turn_back,
     turn_forward,
 )
@@ -62,15 +64,16 @@ def scored(folder: Path, split: str, wrong: int) -> Evaluation:
     return score(logits, targets, LABELS, places=list(enumerate(data["image_file_path"])))
 
 
-def finished(folder: Path | str, scores: dict[str, Evaluation], temperature: float = 1.5) -> Run:
-    """A run with these scores beside its model, written as at the end of a run."""
+def finished(folder: Path | str, scores: dict[str, Evaluation | None], temperature: float = 1.5) -> Run:
+    """A run with these scores beside its model, written as at the end of a run; None is not measured."""
     run = runs.create(TrainingConfig(data=str(folder)))
     run.model_folder.mkdir()
-    scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
+    scores = {split: found and found.at_temperature(temperature) for split, found in scores.items()}
     (run.model_folder / predictions.FILE).write_text(
-        predictions.to_csv({split: found.predictions for split, found in scores.items()}), encoding="utf-8"
+        predictions.to_csv({split: found.predictions for split, found in scores.items() if found}),
+        encoding="utf-8",
     )
-    details = {split: found.to_dict() for split, found in scores.items()}
+    details = {split: found and found.to_dict() for split, found in scores.items()}
     (run.model_folder / "scores.json").write_text(
         card.scores_json(details, temperature, {"seconds": 9.0}), encoding="utf-8"
     )
@@ -474,3 +477,27 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
     assert "was not measured" in html and str(data) in html and made == run.id
     with zipfile.ZipFile(file["value"]) as packed:
         assert f"vit_demo-{run.id}/model.onnx" in packed.namelist()
+    # Photos that are there and cannot be read measure nothing either.
+    squares(data, train=1, validation=1, test=5, colours=dict.fromkeys(labels, (40, 90, 40)))
+    for file in data.glob("test/*/*.png"):
+        file.write_text("this is no photo")
+    html, file, made = away.take_away(run.id, lambda done, desc, unit="": None)
+    assert "was not measured" in html and "none of its photos can be read" in html and file["visible"]
+
+
+def test_a_test_split_that_could_not_be_scored_says_so_and_validation_stays(home: Path, leaves: Path) -> None:
+    run = finished(leaves, {"validation": scored(leaves, "validation", 3), "test": None})
+    meaning, body, about, classes, matrix, plot, sure, cell, page, seen = show(run.id, "test", "")
+    text = words(meaning)
+    assert text.startswith("No test photo could be read, so") and "Validation: 90.0 %" in text
+    assert body["visible"] and not plot["visible"]
+    assert [words(part) for part in (classes, matrix, sure)] == ["not measured"] * 3
+    assert list_photos(run.id, "test", "1,2", 3, "")[:2] == ("", "")
+    # Told again in another language, and then of the split that was measured.
+    with speaking("fr"):
+        again = tell_again(run.id, "test", "", seen)
+    assert words(again[2]) == "non mesuré" and again[4] == gr.skip()
+    meaning, body, about, classes, matrix, plot, *_ = show(run.id, "validation", seen)
+    assert words(meaning) == text and "data-cell" in matrix and plot["visible"]
+    title, photos, *_ = list_photos(run.id, "validation", "", 0, "")
+    assert len(rows_of(photos)) == 3

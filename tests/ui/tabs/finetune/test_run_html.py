@@ -11,10 +11,12 @@ from pathlib import Path
 import gradio as gr
 import pytest
 
+from vit_demo.common.words import Sentence, speaking
 from vit_demo.training.loop.reporting import KeptLog
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.events import EventLog
+from vit_demo.training.run.notes import kept_all
 from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import RunStatus
 from vit_demo.ui.tabs.finetune.run_html import view_of
@@ -128,3 +130,26 @@ def test_settings_that_cannot_be_read_are_said_in_their_place(run: Run) -> None:
     (run.folder / "config.json").write_text("{")
     run.set_state(status="failed")
     assert "The settings file of this run is broken" in view_of(run).status
+
+
+def test_what_is_known_of_the_photos_stands_with_the_run_in_the_language_of_the_reader(run: Run) -> None:
+    label = '<b>"rust"</b>'
+    notes = [
+        Sentence("data.plan.missing_class", {"label": label, "split": "test"}),
+        Sentence("train.photos.few_validation", {"needed": 8, "classes": "scab (3)"}),
+    ]
+    assert "About the photos" not in view_of(run).status
+    run.set_state(status="training", done=1, total=2, data_notes=kept_all(notes))
+    shown = view_of(run).status
+    assert "About the photos" in shown and "Fewer than 8 photos for validation: scab (3)." in shown
+    assert label not in shown and "&lt;b&gt;" in shown and shown.count("<li>") == 2
+    with speaking("fr"):
+        assert "Moins de 8 photos de validation : scab (3)." in view_of(run).status
+
+
+def test_a_test_split_that_could_not_be_scored_has_no_number(run: Run) -> None:
+    run.model_folder.mkdir()
+    (run.model_folder / "scores.json").write_text(json.dumps({"test": None}))
+    run.set_state(status="finished", result={"seconds": 1.0})
+    shown = view_of(run).status
+    assert "not measured" in shown and "No test photo could be read" in shown and "0.0 %" not in shown

@@ -247,3 +247,19 @@ def test_what_cannot_be_done_with_a_run_is_said(refusal: Callable[..., str]) -> 
         live.use_model, run.id
     )
     assert "no longer there" in refusal(live.go_on, "gone") and "is finished" in refusal(live.go_on, run.id)
+
+
+def test_a_run_whose_test_photos_could_not_be_read_says_not_measured() -> None:
+    run = made(accuracy=None, experiment="e")
+    run.model_folder.mkdir()
+    (run.model_folder / "scores.json").write_text(json.dumps({"test": None}))
+    (row,) = list_rows()
+    assert row.accuracy is None and row.not_measured
+    table = runlist.table_of([row], None)
+    assert "not measured" in table and "0.0 %" not in table
+    made(accuracy=None, experiment="e")
+    group = runlist.table_of(grouped(list_rows()), None)
+    assert group.count("not measured") == 2  # of the run and of its experiment
+    made(accuracy=0.8, experiment="e")
+    group = runlist.table_of(grouped(list_rows()), None)
+    assert group.count("not measured") == 1 and "80.0 %" in group
