@@ -1,6 +1,7 @@
 // Draws the photos of a data set page by page. props.value: what ui/tabs/data/browse.py answers; what is asked for goes with each answer and back.
 const find = (name) => element.querySelector(`.browse-${name}`);
 const [note, list, selects, grid, single, which, large, about, go] = ['note', 'list', 'selects', 'grid', 'photo', 'which', 'large', 'about', 'go'].map(find);
+const [notes, told] = [find('notes'), element.querySelector('#data-notes')];
 const [search, where, back, next, all, before, after] = ['search', 'where', 'back', 'next', 'all', 'before', 'after'].map((name) => element.querySelector(`#data-${name}`));
 let asked = null; // what is shown
 let wanted = null; // what was asked for last, and may still be on its way
@@ -97,6 +98,8 @@ function take(given) {
     note.hidden = !given.note;
     if (given.fields) {
         drawFields(given.fields);
+        told.replaceChildren(...given.notes.map((textContent) => make('li', { textContent })));
+        notes.hidden = !given.notes.length;
         known = given.known;
     }
     fillFields();

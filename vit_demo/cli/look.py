@@ -58,10 +58,10 @@ def _tree(plan: Plan) -> Iterator[str]:
     for choice in plan.choices:
         if choice.is_open:
             yield f"? {choice.sentence} Answers: {answers_of(choice)}"
-        elif choice.option.startswith("split:"):
-            yield f"- {choice.sentence}: {choice.value}."
         else:
-            yield f"- {choice.sentence}"
+            # A split as it is typed, all else as it reads.
+            text = "" if choice.option.startswith("split:") else dict(choice.values).get(choice.value)
+            yield f"- {choice.sentence}: {text or choice.value}."
     if plan.choices:
         yield "To say otherwise: --class-level, --split, --class, --label-column, --encoding; see --help."
 

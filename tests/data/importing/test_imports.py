@@ -445,7 +445,7 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     )
     assert (
         main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 0
-        and "kept as test photos" in capsys.readouterr().out
+        and "kept as a test photo" in capsys.readouterr().out
     )
     assert main(["data", "remove", "t", "--yes"]) == 0
     assert main(["data", "list"]) == 0 and "import:mine" in capsys.readouterr().out

@@ -38,7 +38,10 @@ def alike(names: Iterable[str], corrections: Corrections) -> Iterator[Choice]:
             yield Choice(
                 f"class:{other}",
                 "",
-                ((same[0], Sentence("data.plan.one_class", {"name": same[0]})), (other, other)),
+                (
+                    (same[0], Sentence("data.plan.one_class", {"name": same[0]})),
+                    (other, Sentence("data.plan.two_classes")),
+                ),
                 Sentence("data.plan.alike", {"one": same[0], "other": other}),
             )
 

@@ -146,8 +146,7 @@ def _choices(folders: Mapping[Folders, int], layout: Layout, corrections: Correc
         deepest = max(map(len, folders))
         values = tuple((str(number), _level_words(folders, number)) for number in range(1, deepest + 1))
         if deepest > 1:
-            sentence = Sentence("data.plan.level", {"level": level, "names": _names(folders, level)})
-            found.append(Choice("class-level", str(level), values, sentence))
+            found.append(Choice("class-level", str(level), values, Sentence("data.plan.class_level")))
     return found
 
 

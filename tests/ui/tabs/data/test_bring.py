@@ -202,10 +202,10 @@ def test_an_import_is_cancelled_and_nothing_stays(archive, monkeypatch):
     looking, go_on = threading.Event(), threading.Event()
     real = imports.gather
 
-    def slow(source, stage) -> None:
+    def slow(source, stage, corrections) -> None:
         looking.set()
         go_on.wait(LONGEST)
-        real(source, stage)
+        real(source, stage, corrections)
 
     monkeypatch.setattr(imports, "gather", slow)
     begun = bring.begin([str(archive)], event(do="begin", name="leaves"))

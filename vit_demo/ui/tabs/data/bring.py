@@ -1,20 +1,21 @@
-"""Data: bring photos. Files are uploaded here, taken in by ``data.imports`` beside the page, and opened when
-they are in.
+"""Data: bring photos. Files are uploaded here, it is shown how they were understood, and they are taken in by
+``data.importing`` beside the page and opened when they are in.
 
-The server keeps nothing for a page: assets/theme/bring.js draws what is sent and asks for news while an
-import runs, so a page that was loaded anew finds the import again.
+The server keeps nothing for a page: assets/theme/bring.js draws what is sent, sends what was corrected with
+each question, and asks for news while an import runs, so a page that was loaded anew finds the import again.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import os
 import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,21 +30,30 @@ from vit_demo.data.importing import imports
 from vit_demo.data.importing.gather import Files
 from vit_demo.data.names import BEANS, IMPORT
 from vit_demo.data.plan import archives, tables
+from vit_demo.data.plan.corrections import corrections_of
 from vit_demo.ui.shared.components import PhotoFiles, polite
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.data import bring_html as view
+from vit_demo.ui.tabs.data import bring_jobs, plan_html
 from vit_demo.ui.tabs.data.opened import open_source, sources
 from vit_demo.ui.tabs.data.sent import values_of
 from vit_demo.ui.tabs.data.stage import build_stage
 
 # What a page sends, and what it is where it is not as it should be.
-NOTHING = {"do": "", "name": "", "label": ""}
+NOTHING: dict[str, Any] = {"do": "", "name": "", "label": "", "of": "", "told": []}
+# What was said of an upload: so many corrections, of so many letters.
+MOST_TOLD, MOST_LETTERS = 1000, 500
+# Most uploads are understood at once; of a large archive is asked again.
+QUICK = 0.4
 # How many people may be answered at the same time; others wait.
 AT_ONCE = 4
 # Proposed for photos that come without an archive; more of them are added under the same name.
 PHOTOS_NAME = "my-photos"
 PARQUET = ".parquet"
+# Where there is nothing that could be understood in two ways.
+NO_PLAN = {"looking": "", "plan": ""}
+_turns = itertools.count()
 
 
 def build(speech: Speech, tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> list[Callable]:
@@ -76,6 +86,7 @@ def build(speech: Speech, tab: gr.Tab, views: gr.Tabs, source: gr.Dropdown) -> l
     }
     files.change(propose, files, stage, trigger_mode="always_last", **quiet)
     stage.upload(begin, files, stage, **quiet)
+    stage.apply(look, files, stage, trigger_mode="multiple", **quiet)
     # multiple: no press of a button may be lost while news are under way.
     stage.select(act, None, stage, trigger_mode="multiple", **quiet)
     tab.select(show, None, stage, **quiet)
@@ -91,11 +102,21 @@ def show() -> dict:
 
 
 def propose(files: list[str] | None) -> dict:
-    """Inputs: uploaded files. Outputs: a name for the data set, and whether it must be said what they
-    show.
+    """Inputs: uploaded files. Outputs: a name for the data set, whether it must be said what they show, and
+    how they were understood.
     """
     paths = [Path(path) for path in files or []]
-    return {"proposed": {"name": proposed_name(paths), "photos": bool(paths) and _only_photos(paths)}}
+    photos = bool(paths) and _only_photos(paths)
+    shown = _understood(paths, []) if paths and not photos else {"plan": None, "parts": NO_PLAN}
+    return {"proposed": {"name": proposed_name(paths), "photos": photos}, **shown}
+
+
+def look(files: list[str] | None, event: gr.EventData) -> dict:
+    """Inputs: uploaded files, what was said of them so far. Outputs: how they are understood."""
+    paths = [Path(path) for path in files or []]
+    if not paths or _only_photos(paths):
+        return {"plan": None, "parts": NO_PLAN}
+    return _understood(paths, understood(event.value)["told"])
 
 
 def begin(files: list[str] | None, event: gr.EventData) -> dict:
@@ -109,7 +130,7 @@ def begin(files: list[str] | None, event: gr.EventData) -> dict:
         if source is None:
             folder = _together(paths, asked["name"])
             source = next(folder.iterdir())
-        job = imports.start(source, asked["name"])
+        job = imports.start(source, asked["name"], corrections_of(asked["told"]))
     except UserError as error:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
@@ -167,9 +188,46 @@ def remove(source: str, event: gr.EventData) -> tuple:
     )
 
 
-def understood(text: Any) -> dict[str, str]:
-    """What a page sends; whatever is not as it should be is as in NOTHING."""
-    return values_of(text, NOTHING)
+def understood(text: Any) -> dict[str, Any]:
+    """What a page sends; whatever is not as it should be is as in NOTHING. told: (option, value) pairs."""
+    asked = values_of(text, NOTHING)
+    pairs = [pair for pair in asked["told"][:MOST_TOLD] if isinstance(pair, list) and len(pair) == 2]
+    asked["told"] = [tuple(str(part)[:MOST_LETTERS] for part in pair) for pair in pairs]
+    return asked
+
+
+def _understood(paths: list[Path], told: list[tuple[str, str]]) -> dict:
+    """How files are understood, as the script takes it: at once, or that it is still being worked out. told:
+    what was said of them.
+    """
+    key = bring_jobs.key_of(paths)
+    try:
+        job = bring_jobs.look(key, corrections_of(told), functools.partial(_as_source, paths))
+    except UserError as error:  # what was said cannot be
+        job = bring_jobs.refused(error)
+    job.wait(QUICK)
+    found = job.result
+    # Numbered, since the browser takes no notice of an answer that is the same as the one before.
+    state = {"of": key, "told": told, "going": job.is_going, "turn": next(_turns)}
+    if job.is_going:
+        return {"plan": state, "parts": {"looking": plan_html.looking_html(job)}}
+    state |= {"ready": found is not None and found.may_begin, "asked": found is not None and found.is_asked}
+    shown = plan_html.failed_html(job) if found is None else plan_html.plan_html(found, told)
+    return {"plan": state, "parts": {"looking": "", "plan": shown}}
+
+
+@contextlib.contextmanager
+def _as_source(paths: list[Path]) -> Iterator[Path]:
+    """The folder or archive that uploaded files are, as long as it is looked at. Raises UserError."""
+    archive = source_of(paths, "")
+    if isinstance(archive, Path):
+        yield archive
+        return
+    folder = _together(paths, proposed_name(paths))
+    try:
+        yield next(folder.iterdir())
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def source_of(paths: list[Path], label: str) -> Path | Files | None:

@@ -77,6 +77,7 @@ def result_html(found: Imported) -> str:
         "data/bring#result",
         name=found.name,
         next=_next(found, len(classes)),
+        notes=found.said,
         facts=table([say("data.bring.class"), *splits], rows),
         sentence=say(
             "data.bring.in",

@@ -116,6 +116,7 @@ def _answer(one: Opened, asked: dict, model: str, fields: bool) -> dict:
     answer: dict[str, Any] = {}
     if fields:
         answer |= {"fields": _fields(catalogue, asked["problem"]), "known": _known(catalogue)}
+        answer["notes"] = [str(note) for note in one.notes]
     if asked["photo"] >= 0 and len(found):
         asked["photo"] = min(asked["photo"], len(found) - 1)
         answer["photo"] = _photo(one.source, catalogue, int(found[asked["photo"]]), model)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import say
+from vit_demo.common.words import Sentence, say
 from vit_demo.data.browse import statistics
 from vit_demo.data.browse.catalogue import Catalogue
 from vit_demo.data.browse.finding_columns import add_findings
@@ -20,6 +20,7 @@ from vit_demo.data.checks.finding import Finding
 from vit_demo.data.corrections.review_source import review_to_look_at
 from vit_demo.data.importing import imports
 from vit_demo.data.names import BEANS, HUB_BEANS, REVIEW
+from vit_demo.data.normalise import notes_of
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.training.result import predictions
 from vit_demo.training.run import runs
@@ -37,12 +38,14 @@ class Opened:
     """key: what a page asks for it by, so that the next page of photos need not look through the folder for
     changes.
 
-    source: how it was opened. Two are the same by their key, however much is known of the photos by then.
+    source: how it was opened. notes: what was guessed or found when it was. Two are the same by their key,
+    however much is known of the photos by then.
     """
 
     key: str
     catalogue: Catalogue = field(compare=False)
     source: str = field(default="", compare=False)
+    notes: tuple[Sentence, ...] = field(default=(), compare=False)
 
 
 _opened: OrderedDict[str, Opened] = OrderedDict()
@@ -93,6 +96,7 @@ def open_source(source: str | None) -> Opened:
             secrets.token_hex(8),
             catalogue if found is None else found.add_to(catalogue),
             (source or "").strip(),
+            tuple(notes_of(data)),
         )
         _opened[one.key] = one
         while len(_opened) > KEEP:
