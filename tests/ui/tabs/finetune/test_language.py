@@ -142,7 +142,8 @@ def test_a_run_and_its_result(run: runs.Run, marked: None) -> None:
         meaning(scores),
         class_table(scores["test"]),
         confusion(scores["test"]),
-        how_sure(scores, "test"),
+        how_sure(scores, "test", True),
+        how_sure(scores, "test", False),
     ):
         assert left(html) == "" and "«" in html
 

@@ -17,11 +17,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.training.conftest import squares
 from vit_demo.common.settings import EMBEDDED_MODEL
 from vit_demo.data.open.sources import open_dataset
+from vit_demo.model.abstention import Abstention
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.training.result import card, predictions
 from vit_demo.training.result.evaluation import Evaluation, evaluate, score
 from vit_demo.training.run import runs
@@ -65,6 +68,7 @@ def finished(folder: Path | str, scores: dict[str, Evaluation], temperature: flo
     """A run with these scores beside its model, written as at the end of a run."""
     run = runs.create(TrainingConfig(data=str(folder)))
     run.model_folder.mkdir()
+    Abstention(Readout(9), temperature, tuple(LABELS), None, None).save(run.model_folder)
     scores = {split: found.at_temperature(temperature) for split, found in scores.items()}
     (run.model_folder / predictions.FILE).write_text(
         predictions.to_csv({split: found.predictions for split, found in scores.items()}), encoding="utf-8"
@@ -205,7 +209,25 @@ def test_a_figure_without_a_temperature_has_one_curve(run: Run) -> None:
 )
 def test_what_a_temperature_does(home: Path, leaves: Path, temperature: float, text: str) -> None:
     run = finished(leaves, {split: scored(leaves, split, 2) for split in ("validation", "test")}, temperature)
-    assert text in result_html.how_sure(run.scores(), "test")
+    for copies, on in (
+        (True, "the validation photos and changed copies of them,"),
+        (False, "the validation photos,"),
+    ):
+        said = result_html.how_sure(run.scores(), "test", copies)
+        assert text in said and f"fitted on {on}" in said
+
+
+def test_that_copies_took_part_is_said_only_where_the_file_of_the_limits_says_so(
+    home: Path, leaves: Path
+) -> None:
+    run = finished(leaves, {split: scored(leaves, split, 2) for split in ("validation", "test")}, 2.0)
+    file = run.model_folder / "abstention.safetensors"
+    for number, copies in ((1, False), (2, True)):
+        save_file({}, file, metadata={"format": f"vit_demo abstention {number}"})
+        sure = show(run.id, "test", "")[-4]
+        assert "fitted on the validation photos" in sure and ("changed copies" in sure) == copies
+    file.unlink()
+    assert "changed copies" not in show(run.id, "test", "")[-4]
 
 
 def test_where_all_validation_photos_are_right_the_temperature_is_explained(home: Path, leaves: Path) -> None:
@@ -214,7 +236,7 @@ def test_where_all_validation_photos_are_right_the_temperature_is_explained(home
     )
     assert (
         "Every validation photo was right, so a temperature could not be fitted and it stays at 1."
-        in result_html.how_sure(run.scores(), "test")
+        in result_html.how_sure(run.scores(), "test", True)
     )
 
 

@@ -14,6 +14,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import current_language, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
+from vit_demo.model.abstention import fitted_on_copies
 from vit_demo.photos.safe_open import decode
 from vit_demo.training.result import predictions
 from vit_demo.training.result.predictions import Prediction, mistakes
@@ -125,7 +126,7 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
-    means, *tables, figure, sure = _parts(scores, split, None, _stamp(run, split))
+    means, *tables, figure, sure = _parts(run, scores, split, None)
     return (
         means,
         gr.update(visible=True),
@@ -149,15 +150,15 @@ def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
     scores = _scores(run)
     if not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
-    *told, figure, sure = _parts(scores, split, _cell(cell, len(scores[split]["labels"])), _stamp(run, split))
+    *told, figure, sure = _parts(run, scores, split, _cell(cell, len(scores[split]["labels"])))
     return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now
 
 
-def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
+def _parts(run: Run, scores: dict, split: str, cell: tuple[int, int] | None) -> tuple:
     """What the number means, what it is about, each class, matrix, diagram, its words."""
     found = scores[split]
     figure = (
-        reliability_figure(found["calibration"], found.get("calibrated"), stamp)
+        reliability_figure(found["calibration"], found.get("calibrated"), _stamp(run, split))
         if found.get("calibration")
         else None
     )
@@ -167,7 +168,7 @@ def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -
         result_html.class_table(found),
         result_html.confusion(found, cell),
         figure,
-        result_html.how_sure(scores, split),
+        result_html.how_sure(scores, split, fitted_on_copies(run.model_folder)),
     )
 
 

@@ -237,8 +237,10 @@ def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) ->
     return table(head, cells) + note(words)
 
 
-def how_sure(scores: dict, split: str) -> Markup:
-    """The reliability diagram in a sentence and a table."""
+def how_sure(scores: dict, split: str, copies: bool) -> Markup:
+    """The reliability diagram in a sentence and a table. copies: whether the temperature was fitted on
+    changed copies of the validation photos too.
+    """
     found = scores[split]
     calibration, calibrated = found.get("calibration"), found.get("calibrated")
     if not calibration:
@@ -256,7 +258,7 @@ def how_sure(scores: dict, split: str) -> Markup:
         say("train.result.off_by", points=_points(calibration)),
     ]
     if calibrated:
-        lines.append(_temperature_words(scores, split))
+        lines.append(_temperature_words(scores, split, copies))
     kinds = {BEFORE: calibration, **({AFTER: calibrated} if calibrated else {})}
     rows = [
         (_range(parts[0]), parts)
@@ -266,7 +268,7 @@ def how_sure(scores: dict, split: str) -> Markup:
     return render("train/result#how_sure", lines=lines, kinds=list(kinds), rows=rows)
 
 
-def _temperature_words(scores: dict, split: str) -> str:
+def _temperature_words(scores: dict, split: str, copies: bool) -> str:
     temperature = scores[split]["temperature"]
     if temperature == 1 and (scores.get("validation") or {}).get("accuracy") == 1:
         return say("train.result.temperature.none")
@@ -275,6 +277,7 @@ def _temperature_words(scores: dict, split: str) -> str:
         f"train.result.temperature.{effect}.{split}",
         temperature=f"{temperature:.2f}",
         points=_points(scores[split]["calibrated"]),
+        on=say(f"train.result.fitted_on.{'copies' if copies else 'photos'}"),
     )
 
 
