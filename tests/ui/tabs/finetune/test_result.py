@@ -31,7 +31,7 @@ from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import accuracy_text
-from vit_demo.ui.tabs.finetune import away, result_html
+from vit_demo.ui.tabs.finetune import export, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 from vit_demo.ui.tabs.finetune.result import (
     PAGE,
@@ -441,10 +441,10 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
         colours=dict(zip(labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60)))),
     )
     run = runs.create(TrainingConfig(data=str(data)))
-    assert "no model" in refusal(away.take_away, run.id) and "no model" in refusal(away.take_away, None)
+    assert "no model" in refusal(export.export_run, run.id) and "no model" in refusal(export.export_run, None)
     shutil.copytree(tiny_model, run.model_folder)
     said: list[str] = []
-    html, file, made = away.take_away(run.id, lambda done, desc, unit="": said.append(desc))
+    html, file, made = export.export_run(run.id, lambda done, desc, unit="": said.append(desc))
     rows = [words(row).replace("\N{NO-BREAK SPACE}", " ") for row in html.split("<tr>")[2:]]
     right = evaluate(LeafClassifier.open(tiny_model, device="cpu"), open_dataset(data)["test"])
     assert re.match(
@@ -468,10 +468,10 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
             "export.json",
         } <= names
         assert json.loads(packed.read(f"vit_demo-{run.id}/config.json"))["id2label"]["1"] == labels[1]
-    assert made == run.id and away.forget(run.id, made) == away.forget("another", "") == (gr.skip(),) * 3
-    assert away.forget("another", made)[1]["visible"] is False
+    assert made == run.id and export.forget(run.id, made) == export.forget("another", "") == (gr.skip(),) * 3
+    assert export.forget("another", made)[1]["visible"] is False
     shutil.rmtree(data)
-    html, file, made = away.take_away(run.id, lambda done, desc, unit="": None)
+    html, file, made = export.export_run(run.id, lambda done, desc, unit="": None)
     assert "was not measured" in html and str(data) in html and made == run.id
     with zipfile.ZipFile(file["value"]) as packed:
         assert f"vit_demo-{run.id}/model.onnx" in packed.namelist()

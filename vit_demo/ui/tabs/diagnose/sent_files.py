@@ -51,9 +51,12 @@ class SentPhoto(gr.Image):
     is_template = True
     data_model = SentImage
 
-    def preprocess(self, payload: Any) -> str | Misfit | None:
-        if payload is None or isinstance(payload, ImageData):
-            return payload and payload.path
+    def preprocess(self, payload: Any) -> Any:
+        """The path, a Misfit, or None."""
+        if payload is None:
+            return None
+        if isinstance(payload, ImageData):
+            return payload.path
         return Misfit("error.page.one_photo" if isinstance(payload, list) else "error.page.no_file")
 
 
@@ -63,9 +66,12 @@ class SentPhotos(gr.File):
     # As above.
     is_template = True
 
-    def preprocess(self, payload: Any) -> list[str] | Misfit | None:
-        if payload is None or isinstance(payload, ListFiles):
-            return payload and [file.path for file in payload.root]
+    def preprocess(self, payload: Any) -> Any:
+        """The paths, a Misfit, or None."""
+        if payload is None:
+            return None
+        if isinstance(payload, ListFiles):
+            return [file.path for file in payload.root]
         return Misfit("error.page.no_file")
 
 

@@ -23,7 +23,7 @@ from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import ENDED
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told
-from vit_demo.ui.tabs.finetune import away, result_html
+from vit_demo.ui.tabs.finetune import export, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -81,7 +81,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
         speech(gr.Markdown, value=Told(result_html.heading("train.result.sure")))
         plot = gr.Plot(show_label=False, elem_id="result-plot")
         sure = gr.HTML(elem_id="result-sure")
-        away.build(run, speech)
+        export.build(run, speech)
     cell, seen, listed, opened = (gr.Textbox("", visible=False) for _ in range(4))
     page = gr.Number(0, visible=False, precision=0)
     place = [run, split, cell, page]
@@ -124,7 +124,7 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     if now == seen:
         return (gr.skip(),) * 10
     scores = _scores(run)
-    if not {"test", split} <= scores.keys():
+    if run is None or not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
     means, *tables, figure, sure = _parts(run, scores, split, None)
     return (
@@ -148,7 +148,7 @@ def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
     if not seen or seen == now:
         return (gr.skip(),) * 7
     scores = _scores(run)
-    if not {"test", split} <= scores.keys():
+    if run is None or not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
     *told, figure, sure = _parts(run, scores, split, _cell(cell, len(scores[split]["labels"])))
     return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now

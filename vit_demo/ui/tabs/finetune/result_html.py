@@ -216,7 +216,7 @@ def photo_facts(prediction: Prediction, split: str) -> Markup:
     return table([say("train.result.this_photo"), ""], rows)
 
 
-def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
+def export(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
     """What each model of the export of a run is worth.
 
     name: of the run. rows: of ``export.onnx.compare``. titles: keys by engine. size: of the zip file in
@@ -232,8 +232,8 @@ def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) ->
         ]
         for engine, title in titles.items()
     ]
-    words = say("train.away.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
-    head = [say(f"train.away.column.{column}") for column in ("model", "size", "time", "right", "same")]
+    words = say("train.export.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
+    head = [say(f"train.export.column.{column}") for column in ("model", "size", "time", "right", "same")]
     return table(head, cells) + note(words)
 
 

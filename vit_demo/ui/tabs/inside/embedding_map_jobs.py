@@ -121,6 +121,7 @@ class EmbeddingMap:
         )
 
 
+# The folder is called as in version 0.1, so that what that kept there is cleared out in time.
 _CACHE = ArrayCache("atlas", KEEP_FILES)
 # The result is there without t-SNE, in the step of this name, before it is whole.
 TSNE = "tsne"
