@@ -36,7 +36,7 @@ BENCHMARKS = {
     "browse": "",
     "abstention": "--other {other}",
     "several": "",
-    "suspects": "--model {model}",
+    "label_errors": "--model {model}",
     "held_out": "--model {model}",
     "faithfulness": "",
 }

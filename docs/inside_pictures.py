@@ -29,7 +29,10 @@ PICTURES = {
     ),
     "Attention": ("#inside-heads img", {"heads": "#inside-heads"}),
     "Layer by layer": ("#inside-lens-plot .js-plotly-plot", {"lens": "#inside-lens-plot"}),
-    "Map of the data set": ("#inside-atlas-map canvas", {"atlas": "#inside-atlas-map"}),
+    "Map of the data set": (
+        "#inside-embedding-map-map canvas",
+        {"embedding-map": "#inside-embedding-map-map"},
+    ),
 }
 
 
@@ -59,7 +62,7 @@ def main() -> None:
             if title == "Attention":
                 page.get_by_label("All layers and heads").check()
             if title == "Map of the data set":
-                page.locator("#inside-atlas-draw").click()
+                page.locator("#inside-embedding-map-draw").click()
             page.wait_for_selector(landmark)
             # Plots and pictures slide into their places.
             page.wait_for_timeout(2500)

@@ -29,16 +29,16 @@ def test_a_benchmark_is_run_and_written_down_with_its_machine(
 ) -> None:
     monkeypatch.setattr(benchmarks, "REPORT", tmp_path / "benchmarks.md")
     monkeypatch.setattr(
-        benchmarks, "BENCHMARKS", {"suspects": "--help {model}", "abstention": "--other {other}"}
+        benchmarks, "BENCHMARKS", {"label_errors": "--help {model}", "abstention": "--other {other}"}
     )
     monkeypatch.setattr(sys, "argv", ["benchmarks", "--model", str(tmp_path)])
     assert benchmarks.main() == 0
     text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert (
-        "`python -m benchmarks.suspects --help MODEL`" in text
+        "`python -m benchmarks.label_errors --help MODEL`" in text
         and "GFLOP/s in fp32" in text
         and "torch 2." in text
-        and "usage: suspects.py" in text
+        and "usage: label_errors.py" in text
     )
     # A folder of this machine does not get into the report, and what needs photos that are not given is left
     # out.

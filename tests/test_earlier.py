@@ -16,7 +16,7 @@ import pytest
 from tests.conftest import ROOT
 from vit_demo.cli.main import main
 from vit_demo.data.browse.catalogue import Catalogue
-from vit_demo.data.browse.statistics import Numbers
+from vit_demo.data.browse.statistics import Statistics
 from vit_demo.data.checks.findings import find
 from vit_demo.data.checks.reading import Reading
 from vit_demo.data.corrections import review_set
@@ -99,7 +99,7 @@ def test_decisions_and_corrections_stand(earlier: Path) -> None:
 
 def test_kept_arrays_are_read(earlier: Path) -> None:
     data = open_dataset("leaves")
-    numbers = Numbers(**arrays(earlier / "home" / "cache" / "numbers"))
+    numbers = Statistics(**arrays(earlier / "home" / "cache" / "numbers"))
     assert (
         len(numbers) == 48
         and (numbers.width == 16).all()

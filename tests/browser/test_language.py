@@ -10,7 +10,7 @@ import pytest
 
 from tests.browser.conftest import settle
 from tests.browser.test_page import choose
-from vit_demo.common.words import LANGUAGES, say, words
+from vit_demo.common.words import LANGUAGES, say, text_of, words
 
 # Where the views of a tab stand.
 VIEWS = {
@@ -67,6 +67,26 @@ def test_the_language_is_remembered_by_the_browser(page):
     page.reload()
     settle(page)
     page.locator("#header").get_by_text(say("page.lead", "sw")).wait_for()
+    speaks_all(page, "sw")
+
+
+def speaks_all(page, language: str) -> None:
+    """The title, the language for screen readers, and Gradio's own words."""
+    page.wait_for_function("title => document.title === title", arg=say("page.title", language))
+    page.locator(f"html[lang={say('page.locale', language)}]").wait_for(state="attached")
+    for name in (say("page.named.camera", language), say("gradio.image.drop_to_upload", language)):
+        page.locator(f"#diagnose-photo [aria-label='{name}']").first.wait_for()
+    # Either of them, by whether assistants are served too.
+    footer = [text_of(f"gradio.errors.use_via_api{more}", language) for more in ("", "_or_mcp")]
+    page.wait_for_function(
+        "texts => texts.includes(document.querySelector('footer').innerText.trim())", arg=footer
+    )
+
+
+def test_title_and_gradios_own_words_follow_each_switch(page):
+    for language in ("fr", "zh", "sw", "en"):
+        switch(page, language)
+        speaks_all(page, language)
 
 
 @pytest.mark.parametrize("language", [language for language in LANGUAGES if language != "en"])

@@ -160,7 +160,9 @@ def test_numbers_are_shown_beside_figures_and_browse_can_be_asked_by_them(page, 
     page.get_by_role("heading", name="Colour").wait_for()
     assert (
         "1,034" in page.inner_text("#data-counts")
-        and page.locator("#data-numbers svg").count() == page.locator("#data-numbers table").count() == 7
+        and page.locator("#data-statistics svg").count()
+        == page.locator("#data-statistics table").count()
+        == 7
     )
     assert sideways_overflow(page) <= 0
     # Another data set is counted while its numbers are looked at.

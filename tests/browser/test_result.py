@@ -63,10 +63,10 @@ def test_the_result_opens_its_photos(result):
     # The other split, said to be another one.
     page.locator("#result-split").get_by_text("validation photos").click()
     page.locator("#result-about").get_by_text("The weights were chosen on these").wait_for()
-    page.click("#result-away-make")
-    page.locator("#result-away table").get_by_text("Small (int8)").wait_for()
+    page.click("#result-export-make")
+    page.locator("#result-export table").get_by_text("Small (int8)").wait_for()
     with page.expect_download() as download:
-        page.click("#result-away-file")
+        page.click("#result-export-file")
     with zipfile.ZipFile(download.value.path()) as packed:
         assert {"model.onnx", "model-int8.onnx", "README.md"} <= {
             Path(name).name for name in packed.namelist()

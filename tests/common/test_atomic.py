@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from vit_demo.common.atomic import read_object, replacing, write_atomically
+from vit_demo.common.atomic import read_object, replacing, replacing_folder, write_atomically
 
 
 def test_a_file_is_replaced_as_a_whole_and_nothing_is_left_beside_it(tmp_path: Path) -> None:
@@ -41,6 +41,53 @@ def test_a_block_that_fails_leaves_the_earlier_file(tmp_path: Path) -> None:
         new.write_text("half")
         raise ZeroDivisionError
     assert file.read_text() == "before" and list(tmp_path.iterdir()) == [file]
+
+
+def filled(folder: Path, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / "file").write_text(text)
+    return folder
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    for text in ("first", "second"):
+        with replacing_folder(folder) as new:
+            assert list(new.iterdir()) == []
+            filled(new, text)
+        assert (folder / "file").read_text() == text and list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_block_that_fails_leaves_the_earlier_folder(tmp_path: Path) -> None:
+    folder = filled(tmp_path / "model", "before")
+    with pytest.raises(ZeroDivisionError), replacing_folder(folder) as new:
+        filled(new, "half")
+        raise ZeroDivisionError
+    assert (folder / "file").read_text() == "before" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_where_the_new_folder_cannot_take_its_place_the_earlier_one_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, replace = filled(tmp_path / "model", "before"), os.replace
+
+    def no_new(source: Path, target: Path) -> None:
+        if Path(source).suffix == ".new":
+            raise OSError(5, "Input/output error")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", no_new)
+    with pytest.raises(OSError, match="Input"), replacing_folder(folder) as new:
+        filled(new, "after")
+    assert (folder / "file").read_text() == "before" and list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_folder_that_was_lost_between_two_renames_is_found_again(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    filled(tmp_path / "model.old", "before")
+    with pytest.raises(ZeroDivisionError), replacing_folder(folder):
+        raise ZeroDivisionError
+    assert (folder / "file").read_text() == "before" and list(tmp_path.iterdir()) == [folder]
 
 
 def test_what_is_no_object_reads_as_an_empty_one(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from vit_demo.model.abstention import (
     Judgement,
     calibrated,
     fit,
+    fitted_on_copies,
     load,
     prediction_set,
 )
@@ -361,8 +362,11 @@ GOOD = {**FORMER, "pool": "patch_mean"}
 def test_a_file_of_an_earlier_version_is_of_the_cls_token(folder: Path) -> None:
     arrays = load_file(folder / ABSTENTION)
     metadata = {"format": "vit_demo abstention 1", "numbers": json.dumps(FORMER)}
+    assert fitted_on_copies(folder)
     save_file(arrays, folder / ABSTENTION, metadata=metadata)
-    assert opened(folder).readout == Readout(LAYER, Pool.CLS)
+    assert opened(folder).readout == Readout(LAYER, Pool.CLS) and not fitted_on_copies(folder)
+    (folder / ABSTENTION).write_bytes(b"broken")
+    assert not fitted_on_copies(folder) and not fitted_on_copies(folder / "nowhere")
 
 
 def test_changed_copies_do_not_make_up_for_photos() -> None:
@@ -386,6 +390,9 @@ def test_changed_copies_do_not_make_up_for_photos() -> None:
         {"temperature": 10**400},
         {"pool": "corner"},
         {"temperature": 0},
+        {"temperature": 1e-320},
+        {"temperature": 9e-4},
+        {"temperature": 1e4},
         {"temperature": float("nan")},
         {"temperature": float("inf")},
         {"least": 2},

@@ -83,6 +83,21 @@ def test_the_command_trains_and_replaces_the_model(
     )
 
 
+def test_where_scoring_fails_the_embedded_model_stays_as_it_was(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, seen = tmp_path / "leaf", tmp_path / "similar.safetensors"
+    place.mkdir()
+    for name in ("model.safetensors", "notes.json"):
+        (place / name).write_bytes(b"before")
+    seen.write_bytes(b"before")
+    monkeypatch.setattr(settings, "EMBEDDED_BEANS", tmp_path / "nowhere")
+    with pytest.raises(UserError):
+        embedded.embed(LeafClassifier.open(tiny_model, device="cpu"), place, seen, 1.0)
+    assert {file.read_bytes() for file in (*place.iterdir(), seen)} == {b"before"}
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["leaf", "similar.safetensors"]
+
+
 def test_the_mean_of_models_has_the_mean_of_their_weights(tiny_model: Path) -> None:
     models = [LeafClassifier.open(tiny_model, device="cpu") for _ in range(3)]
     for model, value in zip(models, (-2.0, 1.5, 9.5)):

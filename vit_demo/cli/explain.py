@@ -188,9 +188,10 @@ def find_target(
     unknown class.
     """
     from vit_demo.explain.attribution.target import Target
+    from vit_demo.model.abstention import temperature_of
 
     labels = classifier.labels
-    probabilities = classifier.probabilities([photo])[0]
+    probabilities = (classifier.logits([photo])[0] / temperature_of(classifier)).softmax(dim=-1)
     label = int(probabilities.argmax()) if options.label is None else find_class(labels, options.label)
     against = None if options.against is None else find_class(labels, options.against)
     if label == against:

@@ -48,7 +48,8 @@ SETTINGS = {
         "label_smoothing": "share of each label that is spread over all classes",
         "average": "decay per step of a moving average of the weights, which is then the model; 0 is none",
         "overshoot": (
-            "share by which the end weights are also tried further on; validation decides; 0 is none"
+            "weight extrapolation: share by which the end weights are also tried further on; validation"
+            " decides; 0 is none"
         ),
         "seed": "of order, augmentation and patch dropout",
         "resolutions": "sides in pixels for equal parts of the run, e.g. 112,160,224",
@@ -58,7 +59,7 @@ SETTINGS = {
         "precision": "auto takes bf16 where the hardware has it",
     },
     "Course": {
-        "evaluate_every": "steps between looks at validation; 0 means as often as it helps",
+        "evaluate_every": "steps between evaluations on validation; 0 means as often as it helps",
         "patience": "end after so many looks without a better one; 0 means never",
         "time_limit": "minutes after which training ends with the best model so far; 0 means none",
         "checkpoint_every": "steps between checkpoints to go on from; 0 means about one a minute",

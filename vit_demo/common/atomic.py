@@ -1,10 +1,11 @@
-"""Files that a reader finds whole or not at all."""
+"""Files and folders that a reader finds whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,6 +33,36 @@ def replacing(path: Path) -> Iterator[Path]:
     except BaseException:
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A new folder beside ``path``, empty, which takes its place when the block ends; where the block fails,
+    ``path`` stays as it was.
+    """
+    new, old = (path.with_name(f"{path.name}.{kind}") for kind in ("new", "old"))
+    if old.exists() and not path.exists():  # a process was killed between the two renames
+        os.replace(old, path)
+    for torn in (new, old):
+        shutil.rmtree(torn, ignore_errors=True)
+    new.mkdir(parents=True)
+    try:
+        yield new
+        _swap(path, new, old)
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _swap(path: Path, new: Path, old: Path) -> None:
+    if path.exists():
+        os.replace(path, old)
+    try:
+        os.replace(new, path)
+    except OSError:
+        if old.exists():
+            os.replace(old, path)
         raise
 
 

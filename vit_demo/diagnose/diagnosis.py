@@ -134,7 +134,7 @@ def diagnose_files(
         return
     paths = itertools.chain(first, paths)
     if isinstance(engine, CpuEngine):
-        yield from _side_by_side(classifier, paths, size, engine)
+        yield from _in_threads(classifier, paths, size, engine)
     else:
         yield from _batch_by_batch(classifier, paths, size, engine)
 
@@ -149,7 +149,7 @@ def _batch_by_batch(
             yield from _diagnose_batch(classifier, batch, engine)
 
 
-def _side_by_side(
+def _in_threads(
     classifier: LeafClassifier, paths: Iterator[str | Path], size: int, engine: CpuEngine
 ) -> Iterator[Diagnosis | Refusal]:
     """A thread for each of torch's that does all for a few photos, from the file to the answer."""

@@ -1,5 +1,5 @@
-"""The map of a data set, as the page draws it (assets/theme/atlas.js): points, their words and one sheet of
-thumbnails.
+"""The map of a data set, as the page draws it (assets/theme/embedding_map.js): points, their words and one
+sheet of thumbnails.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from vit_demo.common.words import say
 from vit_demo.explain.internals.embedding_map import Layout
 from vit_demo.figures.style import COLOURS
 
-# As atlas.js draws them. 7 colours and 6 symbols, both taken in turn, tell 42 classes apart.
+# As embedding_map.js draws them. 7 colours and 6 symbols, both taken in turn, tell 42 classes apart.
 SYMBOLS = ("circle", "square", "triangle", "diamond", "down", "pentagon")
 # White would be lost between dots, and black marks the mistakes.
 PALETTE = tuple(colour for colour in COLOURS if colour != "#000000")

@@ -43,6 +43,7 @@ from vit_demo.figures.overlay import draw_grid
 from vit_demo.figures.showcase import Showcase
 from vit_demo.figures.trust import curves_figure
 from vit_demo.figures.why import map_overlay
+from vit_demo.model.abstention import temperature_of
 from vit_demo.model.classifier import LeafClassifier
 
 SIDE = 448
@@ -106,7 +107,7 @@ def write_everything(
 
     target: with its class named. report: is told what is done, the steps done and their number.
     """
-    followed = trace(classifier, photo)
+    followed = trace(classifier, photo, temperature=temperature_of(classifier))
     seen = Image.fromarray(classifier.resize([photo])[0].permute(1, 2, 0).numpy())
     scene = _Scene(classifier, photo, seen, followed, target, report)
     best = int(followed.logits.argmax())
@@ -261,7 +262,10 @@ def _positions(scene: _Scene, show: Showcase) -> None:
 
 def _resolutions(scene: _Scene, show: Showcase) -> None:
     own = scene.trace.grid
-    said = {size: probabilities_at(scene.classifier, scene.picture, size) for size in resolutions(own)}
+    said = {
+        size: probabilities_at(scene.classifier, scene.picture, size, scene.trace.temperature)
+        for size in resolutions(own)
+    }
     lines = {
         label_title(scene.labels[index]): [float(shares[index]) for shares in said.values()]
         for index in scene.likeliest(np.stack(list(said.values())))
@@ -385,7 +389,7 @@ def _curves(scene: _Scene, show: Showcase, maps: dict[str, np.ndarray]) -> None:
 
 def _layers(scene: _Scene, show: Showcase) -> None:
     hidden, grid, labels = scene.trace.hidden, scene.trace.grid, scene.labels
-    lens, norms = logit_lens(scene.classifier, hidden), token_norms(hidden)
+    lens, norms = logit_lens(scene.classifier, hidden, scene.trace.temperature), token_norms(hidden)
     similar, mutual = layer_similarity(hidden[:, 1:]), mutual_similarity(hidden[:, 1:])
     shown, artefacts = scene.likeliest(lens.probabilities), artefact_patches(hidden)
     show.chart(

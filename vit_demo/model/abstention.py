@@ -58,9 +58,12 @@ COVERAGE = 0.95
 # The fewest photos that can promise this: of n photos the ceil(0.95 (n + 1))-th has to exist.
 FEWEST = 19
 FORMAT = "vit_demo abstention 2"
-# Without the pool of the readout, which was always the [CLS] token.
+# Without the pool of the readout, which was always the [CLS] token, and fitted without changed copies.
 FORMER_FORMAT = "vit_demo abstention 1"
 MOST_BYTES = 2**27
+# What a temperature can be, far on both sides of any that was ever fitted: outside of it all answers would be
+# certain, or all classes alike.
+TEMPERATURES = (1e-3, 1e3)
 _ARRAYS = ("origin", "whitening", "centres")
 
 
@@ -300,6 +303,17 @@ def load(folder: Path, name: str, labels: Sequence[str], width: int, blocks: int
     return found
 
 
+def fitted_on_copies(folder: Path) -> bool:
+    """Whether changed copies of the validation photos took part in what was fitted for the model in this
+    folder, as they do since format 2; False where there is no file that says so.
+    """
+    try:
+        with safe_open(folder / ABSTENTION, framework="numpy") as stored:
+            return (stored.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError):
+        return False
+
+
 def _read(numbers: dict[str, Any], arrays: dict[str, np.ndarray]) -> Abstention:
     detector = None
     if numbers["radius"] is not None:
@@ -321,7 +335,7 @@ def _check(found: Abstention, labels: Sequence[str], width: int, blocks: int) ->
         found.labels == tuple(labels)
         and type(found.readout.layer) is int
         and 1 <= found.readout.layer <= blocks
-        and 0 < found.temperature < math.inf
+        and TEMPERATURES[0] <= found.temperature <= TEMPERATURES[1]
     )
     fits = fits and (found.conformal_threshold is None or 0 <= found.conformal_threshold <= 1)
     detector = found.detector
@@ -360,6 +374,14 @@ def abstention_of(classifier: LeafClassifier) -> Abstention | None:
         tuple(classifier.labels),
         (model.config.hidden_size, classifier.blocks),
     )
+
+
+def temperature_of(classifier: LeafClassifier) -> float:
+    """What its logits are divided by wherever a probability is shown; 1 where nothing was fitted. UserError
+    as :func:`abstention_of`.
+    """
+    fitted = abstention_of(classifier)
+    return 1.0 if fitted is None else fitted.temperature
 
 
 @functools.lru_cache(maxsize=4)

@@ -207,14 +207,14 @@ class _Linear:
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: nn.Module | None = None):
         weight = weight.detach().to(torch.bfloat16, copy=True)
         self._bias = None if bias is None else bias.detach().to(torch.bfloat16)
-        self._packed = onednn_fuses()
-        self._weight = laid_out(weight) if self._packed else weight
-        self._fused = self._packed and isinstance(activation, GELUActivation)
+        self._laid_out = onednn_fuses()
+        self._weight = laid_out(weight) if self._laid_out else weight
+        self._fused = self._laid_out and isinstance(activation, GELUActivation)
         self._activation = None if self._fused else activation
 
     def __call__(self, values: Tensor) -> Tensor:
         """(..., K) to (..., N)."""
-        if self._packed:
+        if self._laid_out:
             found = linear_then(
                 values, self._weight, self._bias, GELU_AFTER if self._fused else NOTHING_AFTER
             )

@@ -11,6 +11,7 @@ maps stay as they are: bring the last two up to date.
 from __future__ import annotations
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -21,9 +22,11 @@ from typing import Any, cast
 import torch
 
 from vit_demo.common import settings
+from vit_demo.common.atomic import replacing_folder
 from vit_demo.common.errors import UserError
 from vit_demo.data.names import BEANS
 from vit_demo.data.open.sources import open_dataset
+from vit_demo.model.abstention import Abstention
 from vit_demo.model.checkpoints import PRETRAINED
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.model.neighbours import Pictures
@@ -31,7 +34,7 @@ from vit_demo.model.readout import readout_of
 from vit_demo.training.result import card
 from vit_demo.training.result.abstain import calibrate, fit_on, look_at, tally
 from vit_demo.training.result.calibration import Calibration
-from vit_demo.training.result.evaluation import evaluate
+from vit_demo.training.result.evaluation import Evaluation, evaluate
 from vit_demo.training.run.config import THOROUGH, TrainingConfig
 from vit_demo.training.run.runs import Run, create
 from vit_demo.training.run.status import RunStatus
@@ -81,30 +84,41 @@ def mean_of(models: Sequence[LeafClassifier]) -> LeafClassifier:
 
 
 def embed(classifier: LeafClassifier, model: Path, similar: Path, seconds: float) -> str:
-    """Save a model as the embedded one, with what it needs to be silent and to say "it looks like these";
-    returns what was counted on test.
+    """Put a model in the place of the embedded one, with what it needs to be silent and to say "it looks like
+    these"; returns what was counted on test. All is written and scored before anything is replaced.
 
     model: its folder. similar: the file of where it sees its train photos. seconds: what its training took.
     """
-    model.mkdir(parents=True, exist_ok=True)
-    for old in model.glob("model*.safetensors*"):
-        old.unlink()
-    classifier.save(model, torch.float16)
-    saved, data = LeafClassifier.open(model, device="cpu"), open_dataset(BEANS)
-    readout = readout_of(saved.blocks)
+    with replacing_folder(model) as new:
+        if model.exists():
+            # Notes and model card stay; the weights may come in other pieces than before.
+            shutil.copytree(model, new, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.safetensors*"))
+        classifier.save(new, torch.float16)
+        pictures, counted = _fitted(LeafClassifier.open(new, device="cpu"), seconds)
+        pictures.save(similar)
+    return counted
+
+
+def _fitted(saved: LeafClassifier, seconds: float) -> tuple[Pictures, str]:
+    """Write beside a model when it is to be silent, and its scores. Returns where it sees its train photos,
+    and what was counted on test.
+    """
+    data, readout, folder = open_dataset(BEANS), readout_of(saved.blocks), saved.checkpoint.folder
     found = evaluate(saved, data["validation"], readout=readout)
     validation = calibrate(saved, data["validation"], found)
-    temperature = validation.temperature
     seen = look_at(saved, data["train"])
     abstention = fit_on(seen, saved, validation)
-    abstention.save(model)
-    # Without small pictures, since the photos themselves come with the program.
-    Pictures(readout, seen.features, seen.targets, [], saved.labels).save(similar)
-    test = evaluate(saved, data["test"], readout=readout).at_temperature(temperature)
+    abstention.save(folder)
+    test = evaluate(saved, data["test"], readout=readout).at_temperature(validation.temperature)
     details = {"validation": validation.evaluation.to_dict(), "test": test.to_dict()}
-    (model / "scores.json").write_text(
-        card.scores_json(details, temperature, {"seconds": round(seconds, 1)}), encoding="utf-8"
+    (folder / "scores.json").write_text(
+        card.scores_json(details, validation.temperature, {"seconds": round(seconds, 1)}), encoding="utf-8"
     )
+    # Without small pictures, since the photos themselves come with the program.
+    return Pictures(readout, seen.features, seen.targets, [], saved.labels), _counted(abstention, test)
+
+
+def _counted(abstention: Abstention, test: Evaluation) -> str:
     counts = tally(abstention, test)
     error = cast("Calibration", test.calibrated).expected_calibration_error
     return (

@@ -16,13 +16,14 @@ from markupsafe import Markup
 
 from vit_demo.common import settings
 from vit_demo.common.errors import UserError
-from vit_demo.common.words import say
+from vit_demo.common.words import LANGUAGES, say
 from vit_demo.data.names import BEANS
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.run import runs
 from vit_demo.ui.shared import models
 from vit_demo.ui.shared.events import serve_each
+from vit_demo.ui.shared.gradio_words import gradio_words, names
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.speech import QUIET, Speech, Told
 from vit_demo.ui.tabs import data, finetune
@@ -43,8 +44,8 @@ def build() -> gr.Blocks:
             header = gr.Markdown(_header(), elem_id="header")
             speech = Speech()
         speech.speaks(header, value=Told(_header))
-        # Of names.js.
-        speech(gr.HTML, value=Told(lambda: render("page/words")), padding=False, elem_id="page-words")
+        # Of names.js and language.js.
+        speech(gr.HTML, value=Told(_words), padding=False, elem_id="page-words")
         remembered = gr.BrowserState(EMBEDDED, storage_key="vit_demo.model", secret="vit_demo")
         with speech(gr.Accordion, label=Told("page.model.choose"), open=False, elem_id="model-accordion"):
             model = speech(
@@ -83,6 +84,10 @@ def build() -> gr.Blocks:
 
 def _header() -> str:
     return f"# vit_demo\n{say('page.lead')}"
+
+
+def _words() -> Markup:
+    return render("page/words", names=names())
 
 
 def follow_run(event: gr.SelectData) -> tuple:
@@ -148,7 +153,8 @@ def options() -> dict:
     return {
         "theme": _theme(),
         "css_paths": sorted(theme.glob("style*.css")),
-        "head": render("page/head", style=_read(theme / "frame.css"), script=_read(theme / "names.js")),
+        "head": _head(theme),
+        "i18n": gradio_words(),
         "max_file_size": settings.load().max_archive_bytes,
         "footer_links": ["api"],
         "ssr_mode": False,
@@ -156,6 +162,15 @@ def options() -> dict:
         # The named endpoints as tools for assistants, where gradio[mcp] is installed.
         "mcp_server": importlib.util.find_spec("mcp") is not None,
     }
+
+
+def _head(theme: Path) -> Markup:
+    return render(
+        "page/head",
+        locales=[say("page.locale", language) for language in LANGUAGES],
+        style=_read(theme / "frame.css"),
+        scripts=[_read(theme / script) for script in ("language.js", "names.js")],
+    )
 
 
 def _read(file: Path) -> Markup:

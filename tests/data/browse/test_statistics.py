@@ -15,7 +15,7 @@ from PIL import ImageStat
 
 from vit_demo.data.browse import statistics
 from vit_demo.data.browse.catalogue import FINE, Catalogue, Query
-from vit_demo.data.browse.statistics import Job, Numbers, drawn, kept, measure, start
+from vit_demo.data.browse.statistics import Job, Statistics, drawn, kept, measure, start
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.photos.quality import WARNINGS, assess
 
@@ -65,7 +65,7 @@ def build(count: int = 7, **changed: bytes) -> Catalogue:
     )
 
 
-def finished(job: Job) -> Numbers:
+def finished(job: Job) -> Statistics:
     until = time.monotonic() + 30
     while job.is_going and time.monotonic() < until:
         time.sleep(0.01)

@@ -10,7 +10,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import rbf_kernel
 
 from vit_demo.data.checks import label_errors
-from vit_demo.data.checks.label_errors import RIDGE, WIDTH, find_suspects, leave_one_out
+from vit_demo.data.checks.label_errors import RIDGE, WIDTH, find_label_errors, leave_one_out
 from vit_demo.data.copies.duplicates import standardised
 
 
@@ -53,18 +53,18 @@ def test_planted_mistakes_come_first_with_the_class_they_had():
     wrong = labels.copy()
     planted = [3, 40, 77]
     wrong[planted] = (wrong[planted] + 1) % 3
-    found = find_suspects(features, wrong, 3)
+    found = find_label_errors(features, wrong, 3)
     assert (
         set(found.order[:3]) == set(planted) and found.suggested[planted].tolist() == labels[planted].tolist()
     )
-    assert found.suspect[planted].all() and found.suspect.sum() <= 6
+    assert found.flagged[planted].all() and found.flagged.sum() <= 6
     assert (np.diff(found.margins[found.order]) >= 0).all() and (found.margins[planted] < 0).all()
 
 
 def test_nothing_is_suspect_where_all_is_right():
     features, labels = clouds()
-    found = find_suspects(features, labels, 3)
-    assert not found.suspect.any() and (found.margins > 0).all()
+    found = find_label_errors(features, labels, 3)
+    assert not found.flagged.any() and (found.margins > 0).all()
 
 
 def test_landmarks_stand_for_all_photos(monkeypatch: pytest.MonkeyPatch):
@@ -93,12 +93,12 @@ def test_classes_without_photos_or_with_one_are_left_alone():
     features, labels = clouds(20)
     one = labels.copy()
     one[0] = 4  # of five classes, class 3 has no photo and class 4 has one
-    found = find_suspects(features, one, 5)
-    assert not found.suspect[0] and np.isfinite(found.scores).all()
-    assert not find_suspects(features, np.zeros(60, dtype=int), 3).suspect.any()
+    found = find_label_errors(features, one, 5)
+    assert not found.flagged[0] and np.isfinite(found.scores).all()
+    assert not find_label_errors(features, np.zeros(60, dtype=int), 3).flagged.any()
 
 
 def test_photos_that_are_there_twice_do_no_harm():
     features, labels = clouds(15)
-    found = find_suspects(np.concatenate([features, features]), np.concatenate([labels, labels]), 3)
-    assert np.isfinite(found.scores).all() and not found.suspect.any()
+    found = find_label_errors(np.concatenate([features, features]), np.concatenate([labels, labels]), 3)
+    assert np.isfinite(found.scores).all() and not found.flagged.any()

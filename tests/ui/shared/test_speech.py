@@ -70,8 +70,9 @@ def test_the_switch_is_one_request_for_texts_and_answers():
         speaks.retells(lambda value: f"{current_language()} 3 {value}", [said], told[2:])
         speaks.wire(built)
     (called,) = on_language(built)
-    assert called.inputs == [speaks.language, said] and called.outputs == [button, *told]
-    first, *others = called.fn("fr", "x")
+    assert called.inputs == [speaks.language, said] and called.outputs == [speaks.language, button, *told]
+    own, first, *others = called.fn("fr", "x")
+    assert own["label"] == say("page.language", "fr") and "value" not in own
     assert first["value"] == say("page.language", "fr") and others == ["fr 1 x", "fr 2 x", "fr 3 x"]
     assert button.value == say("page.language", "en") and button.elem_id == "button"
 

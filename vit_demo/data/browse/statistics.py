@@ -35,7 +35,7 @@ KEEP = 24
 
 
 @dataclass(frozen=True)
-class Numbers:
+class Statistics:
     """Of M photos that were looked at, in the order of the data set.
 
     places: int32 (M,), as ``Catalogue`` has them. width, height: int32 (M,) in pixels, upright, 0 where a
@@ -90,7 +90,7 @@ class Numbers:
         )
 
 
-def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None) -> Numbers:
+def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done: None) -> Statistics:
     """Look at all photos, or at MOST_PHOTOS that are drawn. progress: told how many are done; what it raises
     ends it.
     """
@@ -106,7 +106,7 @@ def measure(catalogue: Catalogue, progress: Callable[[int], None] = lambda done:
         values[:, 1].astype(np.int32),
         values[:, 6].astype(np.int16),
     )
-    return Numbers(places, width, height, values[:, 2:5], values[:, 5], problems)
+    return Statistics(places, width, height, values[:, 2:5], values[:, 5], problems)
 
 
 def drawn(count: int) -> np.ndarray:
@@ -128,25 +128,25 @@ def _look(stored: dict[str, Any]) -> tuple[float, ...]:
 
 
 _CACHE = ArrayCache("cache/numbers", KEEP)
-JOBS: Jobs[Numbers] = Jobs("numbers", KEEP, "error.data.numbers_failed", one_at_a_time=True)
+JOBS: Jobs[Statistics] = Jobs("numbers", KEEP, "error.data.numbers_failed", one_at_a_time=True)
 
 
-def kept(catalogue: Catalogue) -> Numbers | None:
+def kept(catalogue: Catalogue) -> Statistics | None:
     """The numbers where they were found before, by this server or an earlier one."""
     key = cache_key(catalogue)
     job = JOBS.find(key)
     return _read(key, len(catalogue)) if job is None else job.result
 
 
-def start(catalogue: Catalogue) -> Job[Numbers]:
+def start(catalogue: Catalogue) -> Job[Statistics]:
     """Begin to find them, or join whoever did."""
     key, count = cache_key(catalogue), min(len(catalogue), MOST_PHOTOS)
     if JOBS.find(key) is None and (numbers := _read(key, len(catalogue))) is not None:
         return JOBS.add(Job(key, count, done=count, result=numbers).end(JobState.DONE))
 
-    def work(job: Job[Numbers]) -> Numbers:
+    def work(job: Job[Statistics]) -> Statistics:
         numbers = measure(catalogue, job.tell)
-        _CACHE.write(key, {field.name: getattr(numbers, field.name) for field in fields(Numbers)})
+        _CACHE.write(key, {field.name: getattr(numbers, field.name) for field in fields(Statistics)})
         return numbers
 
     return JOBS.start(Job(key, count), work)
@@ -167,11 +167,13 @@ def cache_key(catalogue: Catalogue) -> str:
     )
 
 
-def _read(key: str, count: int) -> Numbers | None:
+def _read(key: str, count: int) -> Statistics | None:
     """The numbers that were kept, None where there are none that fit ``count`` photos."""
     found = _CACHE.read(key)
     try:
-        numbers = Numbers(**{field.name: found[field.name] for field in fields(Numbers)}) if found else None
+        numbers = (
+            Statistics(**{field.name: found[field.name] for field in fields(Statistics)}) if found else None
+        )
     except KeyError:
         return None
     return numbers if numbers is not None and np.array_equal(numbers.places, drawn(count)) else None

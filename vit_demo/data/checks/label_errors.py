@@ -4,7 +4,7 @@ called.
 A kernel ridge regression on the features of a frozen model predicts the class of each photo from all other
 photos. Its leave-one-out predictions have a closed form (Rifkin and Lippert 2007, "Notes on regularized least
 squares", section 3.2), so that no photo's own label speaks for it and nothing is trained twice. Which of them
-are called suspects is decided as in confident learning (Northcutt, Jiang and Chuang 2021, "Confident
+are called label errors is decided as in confident learning (Northcutt, Jiang and Chuang 2021, "Confident
 learning: estimating uncertainty in dataset labels").
 """
 
@@ -20,7 +20,7 @@ from vit_demo.data.checks.finding import Finding, FindingKind, Photos
 from vit_demo.data.copies.duplicates import standardised
 
 # exp(-WIDTH * mean squared difference of a feature), and how much the regression is held back.
-# benchmarks/suspects.py --choose prints what others give, on seeds that it does not report.
+# benchmarks/label_errors.py --choose prints what others give, on seeds that it does not report.
 WIDTH, RIDGE = 1.0, 0.1
 # With more photos than this, so many of them stand for all (Nystroem approximation, Williams and Seeger
 # 2001).
@@ -32,18 +32,18 @@ ENOUGH = 10
 
 
 @dataclass(frozen=True)
-class Suspects:
+class LabelErrors:
     """scores: float64 (N, C), how well each class fits by all other photos, near 1 for yes and 0 for no.
     labels: (N,), as given.
 
-    suggested: (N,), the class that fits best. suspect: bool (N,), those that confident learning calls
+    suggested: (N,), the class that fits best. flagged: bool (N,), those that confident learning calls
     mislabelled.
     """
 
     scores: np.ndarray
     labels: np.ndarray
     suggested: np.ndarray
-    suspect: np.ndarray
+    flagged: np.ndarray
 
     @property
     def margins(self) -> np.ndarray:
@@ -67,25 +67,25 @@ def wrong_labels(photos: Photos) -> list[Finding]:
     rows, names = np.flatnonzero(photos.readable & (photos.labels >= 0)), photos.names
     if len(rows) < ENOUGH:
         return []
-    suspects = find_suspects(photos.reading.features.all[rows], photos.labels[rows], len(names))
-    order = [at for at in suspects.order if suspects.margins[at] < 0]
-    return [_finding(photos.reading.photos[rows[at]], suspects, at, names) for at in order]
+    errors = find_label_errors(photos.reading.features.all[rows], photos.labels[rows], len(names))
+    order = [at for at in errors.order if errors.margins[at] < 0]
+    return [_finding(photos.reading.photos[rows[at]], errors, at, names) for at in order]
 
 
-def _finding(photo: tuple[str, str], suspects: Suspects, at: int, names: list[str]) -> Finding:
-    label, other = names[suspects.labels[at]], names[suspects.suggested[at]]
-    margin = -float(suspects.margins[at])
+def _finding(photo: tuple[str, str], errors: LabelErrors, at: int, names: list[str]) -> Finding:
+    label, other = names[errors.labels[at]], names[errors.suggested[at]]
+    margin = -float(errors.margins[at])
     note = Sentence("data.note.label", {"label": label, "other": other, "margin": margin})
-    return Finding(FindingKind.LABEL, (photo,), margin, bool(suspects.suspect[at]), other, note)
+    return Finding(FindingKind.LABEL, (photo,), margin, bool(errors.flagged[at]), other, note)
 
 
-def find_suspects(features: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0) -> Suspects:
+def find_label_errors(features: np.ndarray, labels: np.ndarray, classes: int, seed: int = 0) -> LabelErrors:
     """features: (N, D). labels: integer (N,), from 0 to classes - 1. seed: of the landmarks of a large data
     set.
     """
     labels = np.asarray(labels)
     scores = leave_one_out(features, np.eye(classes)[labels], seed)
-    return Suspects(scores, labels, scores.argmax(axis=1), _off_diagonal(scores, labels, classes))
+    return LabelErrors(scores, labels, scores.argmax(axis=1), _off_diagonal(scores, labels, classes))
 
 
 def leave_one_out(features: np.ndarray, targets: np.ndarray, seed: int = 0) -> np.ndarray:

@@ -26,8 +26,10 @@ def duplicates(photos: Photos) -> list[Finding]:
 def _pairs(photos: Photos, kind: FindingKind) -> list[Finding]:
     """As they are ranked: the same first, then near, then by likeness."""
     reading = photos.reading
-    prints = Fingerprints(np.where(photos.readable, reading.prints.digests, ""), reading.prints.hashes)
-    pairs = find_pairs(prints, reading.features.early, photos.splits, kind == FindingKind.LEAKAGE)
+    fingerprints = Fingerprints(
+        np.where(photos.readable, reading.fingerprints.digests, ""), reading.fingerprints.hashes
+    )
+    pairs = find_pairs(fingerprints, reading.features.early, photos.splits, kind == FindingKind.LEAKAGE)
     return [
         Finding(
             kind,

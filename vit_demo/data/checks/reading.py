@@ -32,7 +32,7 @@ class Reading:
 
     photos: list[tuple[str, str]]
     features: Features
-    prints: Fingerprints
+    fingerprints: Fingerprints
     problems: list[tuple[str, ...]]
     total: int
 
@@ -42,8 +42,8 @@ class Reading:
         return {
             "values": self.features.values,
             "readable": self.features.readable,
-            "digests": self.prints.digests,
-            "hashes": self.prints.hashes,
+            "digests": self.fingerprints.digests,
+            "hashes": self.fingerprints.hashes,
             "told": np.frombuffer(told.encode(), np.uint8),
         }
 
@@ -75,11 +75,13 @@ def read_photos(
     """
     chosen = _chosen({split: len(part) for split, part in data.items()})
     count = sum(map(len, chosen.values()))
-    prints, problems = [], []
+    fingerprints, problems = [], []
 
     def watched() -> Iterable[Image.Image | None]:
         for photo in _photos(data, chosen):
-            prints.append(("", np.zeros(HASH_BITS, dtype=bool)) if photo is None else fingerprint_of(photo))
+            fingerprints.append(
+                ("", np.zeros(HASH_BITS, dtype=bool)) if photo is None else fingerprint_of(photo)
+            )
             problems.append(() if photo is None else tuple(assess(photo).problems))
             yield photo
 
@@ -88,11 +90,13 @@ def read_photos(
     photos = [
         (split, paths[split][int(row)]["image_file_path"]) for split, rows in chosen.items() for row in rows
     ]
-    hashes = np.stack([bits for _, bits in prints]) if prints else np.empty((0, HASH_BITS), dtype=bool)
+    hashes = (
+        np.stack([bits for _, bits in fingerprints]) if fingerprints else np.empty((0, HASH_BITS), dtype=bool)
+    )
     return Reading(
         photos,
         features,
-        Fingerprints(np.array([digest for digest, _ in prints]), hashes),
+        Fingerprints(np.array([digest for digest, _ in fingerprints]), hashes),
         problems,
         sum(map(len, data.values())),
     )

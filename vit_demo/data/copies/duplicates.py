@@ -71,26 +71,29 @@ def fingerprint_of(photo: Image.Image) -> tuple[str, np.ndarray]:
 
 
 def find_pairs(
-    prints: Fingerprints, early: np.ndarray, groups: np.ndarray, across: bool, most: int = 200
+    fingerprints: Fingerprints, early: np.ndarray, groups: np.ndarray, across: bool, most: int = 200
 ) -> list[Pair]:
     """Pairs that look alike, the surest first, at most ``most``.
 
     early: float32 (N, D) of ``Features.early``. groups: (N,), the split of each photo. across: only pairs of
     two splits. Photos that cannot be read have no pairs.
     """
-    known = np.flatnonzero(prints.digests != "")
+    known = np.flatnonzero(fingerprints.digests != "")
     if len(known) < 2:
         return []
     unit = standardised(early[known].astype(np.float32))
     unit /= np.maximum(np.linalg.norm(unit, axis=1, keepdims=True), 1e-12)
     kept: list[tuple[np.ndarray, ...]] = []
-    for start, cosines, bits in _blocks(unit, prints.hashes[known]):
+    for start, cosines, bits in _blocks(unit, fingerprints.hashes[known]):
         height, width = cosines.shape
         rows, columns = np.indices((height, width), sparse=True)
         wanted = columns > rows + start
         if across:
             wanted = wanted & (groups[known][start : start + len(cosines), None] != groups[known][None])
-        same = prints.digests[known][start : start + len(cosines), None] == prints.digests[known][None]
+        same = (
+            fingerprints.digests[known][start : start + len(cosines), None]
+            == fingerprints.digests[known][None]
+        )
         rank = np.where(same, 4.0, np.where(bits <= NEAR_BITS, 2.0, 0.0)) + cosines
         kept.append(_best(np.where(wanted, rank, -np.inf), start, cosines, bits, same, most))
     ranks, first, second, cosines, bits, same = (np.concatenate(part) for part in zip(*kept))

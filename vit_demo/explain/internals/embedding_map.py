@@ -60,16 +60,17 @@ class Layout:
 
 @torch.inference_mode()
 def features_and_probabilities(
-    classifier: Classifier, photos: Tensor, batch_size: int = 16
+    classifier: Classifier, photos: Tensor, batch_size: int = 16, temperature: float = 1.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the head sees and what it says, from one forward. photos: uint8 (B, 3, H, W).
+    temperature: what the logits are divided by.
 
     Returns float32 (B, D), the [CLS] token after the last layer norm, and float32 (B, C), rows sum to 1.
     """
     features = classifier.features(photos, batch_size)
     with autocast(classifier.device):
         logits = classifier.model.classifier(features.to(classifier.device))
-    return features.numpy(), logits.float().softmax(dim=-1).cpu().numpy()
+    return features.numpy(), (logits.float() / temperature).softmax(dim=-1).cpu().numpy()
 
 
 def pca_layout(features: np.ndarray) -> Layout:

@@ -42,15 +42,15 @@ class Lens:
 
 
 @torch.no_grad()
-def logit_lens(classifier: Classifier, hidden: np.ndarray) -> Lens:
+def logit_lens(classifier: Classifier, hidden: np.ndarray, temperature: float = 1.0) -> Lens:
     """The final layer norm and the head on [CLS] after each layer. hidden: (L + 1, T, D), as in a
-    ``Trace``.
+    ``Trace``. temperature: what the logits are divided by before they become probabilities.
     """
     model = classifier.model
     cls_tokens = torch.from_numpy(hidden[:, _CLS]).to(model.device)
     with torch.autocast(model.device.type, enabled=False):
         logits = model.classifier(backbone(model).layernorm(cls_tokens)).float().cpu()
-    return Lens(logits.numpy(), logits.softmax(dim=-1).numpy())
+    return Lens(logits.numpy(), (logits / temperature).softmax(dim=-1).numpy())
 
 
 def layer_similarity(tokens: np.ndarray) -> np.ndarray:

@@ -145,8 +145,11 @@ def resolutions(own: PatchGrid) -> list[tuple[int, int]]:
     return [size_for(own, rows) for rows in sorted({max(1, round(own.rows * share)) for share in SHARES})]
 
 
-def probabilities_at(classifier: Classifier, photo: Image.Image, size: tuple[int, int]) -> np.ndarray:
+def probabilities_at(
+    classifier: Classifier, photo: Image.Image, size: tuple[int, int], temperature: float = 1.0
+) -> np.ndarray:
     """The model's probabilities (C,) for the photo read at ``size`` (height, width in pixels), float32.
+    temperature: what its logits are divided by.
 
     Raises UserError where the model's positions cannot be interpolated to it.
     """
@@ -157,7 +160,8 @@ def probabilities_at(classifier: Classifier, photo: Image.Image, size: tuple[int
         raise UserError("error.explain.positions", rows=rows, columns=columns)
     pixel_values = classifier.preprocess([photo], size)
     with torch.no_grad(), torch.autocast(pixel_values.device.type, enabled=False):
-        return classifier.forward(pixel_values)[0].float().softmax(dim=-1).cpu().numpy()
+        logits = classifier.forward(pixel_values)[0].float()
+    return (logits / temperature).softmax(dim=-1).cpu().numpy()
 
 
 def _units(positions: np.ndarray) -> np.ndarray:

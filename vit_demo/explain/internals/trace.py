@@ -29,13 +29,15 @@ class Trace:
 
     pixel_values: (3, H, W), what the model read. hidden: (L + 1, T, D), the tokens that enter the first
     block and those that leave each block, before the final layer norm. attention: of all layers and heads.
-    logits: (C,). All float32, on the CPU.
+    logits: (C,). All float32, on the CPU. temperature: what the logits are divided by before they become
+    probabilities.
     """
 
     pixel_values: np.ndarray
     hidden: np.ndarray
     attention: TokenAttention
     logits: np.ndarray
+    temperature: float = 1.0
 
     @property
     def grid(self) -> PatchGrid:
@@ -44,13 +46,15 @@ class Trace:
 
     @property
     def probabilities(self) -> np.ndarray:
-        """Softmax of the logits, (C,)."""
-        return torch.from_numpy(self.logits).softmax(dim=-1).numpy()
+        """Softmax of the logits at the temperature, (C,), as a diagnosis shows them."""
+        return (torch.from_numpy(self.logits) / self.temperature).softmax(dim=-1).numpy()
 
 
-def trace(classifier: Classifier, photo: Image.Image, size: tuple[int, int] | None = None) -> Trace:
+def trace(
+    classifier: Classifier, photo: Image.Image, size: tuple[int, int] | None = None, temperature: float = 1.0
+) -> Trace:
     """Follow one photo through the model. size: height and width in pixels that it is read at, None for the
-    model's own.
+    model's own. temperature: of its probabilities.
     """
     pixel_values = classifier.preprocess([photo], size)
     device = pixel_values.device.type
@@ -68,6 +72,7 @@ def trace(classifier: Classifier, photo: Image.Image, size: tuple[int, int] | No
         torch.stack(hidden)[:, 0].cpu().numpy(),
         TokenAttention(weights, grid),
         logits[0].cpu().numpy(),
+        temperature,
     )
 
 

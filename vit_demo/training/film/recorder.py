@@ -1,4 +1,4 @@
-"""Where the model looks while it learns: a frame of the film at each look at validation.
+"""Where the model looks while it learns: a frame of the film at each evaluation on validation.
 
 A frame holds the attention rollout of [CLS] (Abnar and Zuidema 2020) over the patches of a few validation
 photos, which stay the same throughout, and what the model takes them for. How it is kept and read

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import torch
 from datasets import DatasetDict
 
-from vit_demo.common.atomic import write_atomically
+from vit_demo.common.atomic import replacing_folder, write_atomically
 from vit_demo.common.words import Sentence
 from vit_demo.model import neighbours
 from vit_demo.model.checkpoints import NOTES
@@ -111,17 +110,10 @@ def _save(run: Run, classifier: LeafClassifier, config: TrainingConfig) -> Path:
     """Write the model under another name and put it in its place whole, before it is scored: a failure there
     must not cost it.
     """
-    fresh, earlier = run.folder / "model.new", run.folder / "model.old"
-    try:
+    # A model is there already where the run was stopped and went on.
+    with replacing_folder(run.model_folder) as fresh:
         classifier.save(fresh, torch.float16 if config.half else torch.float32)
         _inherit_notes(run, classifier, fresh)
-        shutil.rmtree(earlier, ignore_errors=True)
-        if run.model_folder.exists():  # of a run that was stopped and went on
-            os.replace(run.model_folder, earlier)
-        os.replace(fresh, run.model_folder)
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.rmtree(earlier, ignore_errors=True)
     return run.model_folder
 
 

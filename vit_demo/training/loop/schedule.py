@@ -12,7 +12,7 @@ import numpy as np
 from vit_demo.training.job import TrainingJob
 from vit_demo.training.run.config import TrainingConfig
 
-# Of its own choice a run looks at validation so often in its last part, and for this share of its time.
+# Of its own choice a run is evaluated so often in its last part, and for this share of its time.
 MOST_EVALUATIONS, EVALUATION_SHARE = 10, 0.1
 
 

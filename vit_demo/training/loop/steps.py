@@ -71,7 +71,7 @@ class _Loop:
         self.augment = {side: augmentation(self.config.augment, side) for side in work.sides}
         self.average = AverageWeights(self.config.average, self.model)
         self.best = BestWeights()
-        self.meter = LossLogger(work)
+        self.losses = LossLogger(work)
         self.film = _film(work) if group.main else None
         self.evaluations = evaluation_steps(work)
         self.frames = {round(frame * work.total_steps / FILM_FRAMES) for frame in range(1, FILM_FRAMES)}
@@ -113,11 +113,11 @@ class _Loop:
                 if not stopped:
                     self._say_why(step, tired)
                 break
-        self.meter.flush()
+        self.losses.flush()
         stopped = stopped and step < work.total_steps
         self.model.load_state_dict(self.best.weights)
         self.model.eval()
-        moved_on = bool(self.start) and not stopped and self._overshoot()
+        moved_on = bool(self.start) and not stopped and self._extrapolate()
         self.model.requires_grad_(True)
         work.log.add(
             "best",
@@ -155,7 +155,7 @@ class _Loop:
         torch.nn.utils.clip_grad_norm_(
             [parameter for parameter in self.model.parameters() if parameter.grad is not None], GRADIENT_NORM
         )
-        self.meter.step(
+        self.losses.step(
             step,
             loss,
             self.config.learning_rate * rate(step, self.work.total_steps, self.config.warmup),
@@ -180,7 +180,7 @@ class _Loop:
         for the best.
         """
         side = side or side_at(self.work, step)
-        self.meter.flush()
+        self.losses.flush()
         with self.average.in_place():
             self.model.eval()
             loss, accuracy = self._score(side)
@@ -196,9 +196,9 @@ class _Loop:
                     flush=True,
                 )
         self._train_mode()
-        self.meter.restart()
+        self.losses.restart()
 
-    def _overshoot(self) -> bool:
+    def _extrapolate(self) -> bool:
         """Move the best weights on, away from where they began, and leave them there where validation has a
         lower loss; returns whether it has.
         """
@@ -240,12 +240,12 @@ class _Loop:
         """A frame of the film, at a step where validation is not looked at."""
         if self.film is None:
             return
-        self.meter.flush()
+        self.losses.flush()
         with self.average.in_place():
             self.model.eval()
             self._record(step)
         self._train_mode()
-        self.meter.restart()
+        self.losses.restart()
 
     def _record(self, step: int) -> None:
         if self.film is not None:
@@ -280,7 +280,7 @@ class _Loop:
         if not self.group.main:
             return
         began = time.monotonic()
-        self.meter.flush()
+        self.losses.flush()
         names: dict[torch.Tensor, str] = {
             parameter: name for name, parameter in self.model.named_parameters()
         }
@@ -312,7 +312,7 @@ class _Loop:
         else:
             self._saves.worked = True
         self._saves.took(time.monotonic() - began)
-        self.meter.restart()
+        self.losses.restart()
 
     def _resume(self) -> int:
         """Take up the checkpoint where there is one; returns the number of the next step."""

@@ -42,9 +42,10 @@ class TrainingConfig:
         falls linearly to 0. warmup: share of all steps over which it first rises from 0. weight_decay: of
         AdamW. layer_decay: factor on the learning rate for each layer further from the head; 1 is none.
         label_smoothing: share of each label that is spread over all classes. average: decay per step of a
-        moving average of the weights, which is then the model; 0 is none. overshoot: at the end the weights
-        are also tried this share further along the straight way from where they began (Ilharco et al. 2023,
-        "Editing models with task arithmetic", a factor of 1 + overshoot), and validation decides; 0 is none.
+        moving average of the weights, which is then the model; 0 is none. overshoot: of the weight
+        extrapolation; at the end the weights are also tried this share further along the straight way from
+        where they began (Ilharco et al. 2023, "Editing models with task arithmetic", a factor of 1 +
+        overshoot), and validation decides; 0 is none.
         seed: of order, augmentation and patch dropout. resolutions: sides in pixels for equal parts of the
         run, first to last, each a multiple of the patch size; empty means the model's own throughout. The
         last is the one the model is used at. small_first: grow towards the last resolution in steps of its
@@ -56,8 +57,8 @@ class TrainingConfig:
         contrast, saturation and hue. precision: "auto" takes bf16 where the hardware has it, else fp32.
 
     Course
-        evaluate_every: steps between two looks at validation; 0 means as often as it helps.
-        patience: end after so many looks at validation without a better loss; 0 means never.
+        evaluate_every: steps between two evaluations on validation; 0 means as often as it helps.
+        patience: end after so many evaluations without a better loss; 0 means never.
         time_limit: minutes after which training ends and the best model is kept; 0 means none.
         checkpoint_every: steps between two checkpoints to resume from; 0 means about one a minute.
         film: how many validation photos are shown as a film of where the model looks.
@@ -259,7 +260,7 @@ THOROUGH: dict[str, Any] = {
     "patch_dropout": 0.0,
     "overshoot": 0.0,
 }
-# The tutorial's own settings: a look at validation each 10 steps, nothing mirrored, no warm-up.
+# The tutorial's own settings: an evaluation on validation each 10 steps, nothing mirrored, no warm-up.
 TUTORIAL: dict[str, Any] = {
     **FAST,
     "engine": "trainer",

@@ -52,7 +52,9 @@ class Speech:
             min_width=150,
             elem_id="language",
         )
-        self._texts: list[tuple[Component, dict[str, Told]]] = []
+        self._texts: list[tuple[Component, dict[str, Told]]] = [
+            (self.language, {"label": Told("page.language")})
+        ]
         self._answers: list[tuple[Callable, list[Component], list[Component]]] = []
 
     def __call__(self, kind: Callable[..., Any], **options: Any) -> Any:

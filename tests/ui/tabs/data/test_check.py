@@ -128,7 +128,7 @@ def test_what_spoils_an_examination_comes_first_and_leaving_a_copy_out_shows_the
     page.press("exclude", photo=number)
     assert "same pixels" not in page.title and page.parts["kinds"] != before
     assert (
-        "Left out: test/green/copy.png" in page.parts["undo"] and "1 left out, 0 with" in page.parts["away"]
+        "Left out: test/green/copy.png" in page.parts["undo"] and "1 left out, 0 with" in page.parts["export"]
     )
     page.press("undo")
     assert page.asked["photos"] == pair and page.parts["undo"] == "" and page.parts["kinds"] == before
@@ -216,14 +216,14 @@ def test_each_decision_can_be_taken_back_and_the_fingerprint_is_that_of_the_mend
 
 def test_the_mended_set_is_taken_away_as_a_zip(page, folder):
     page.press("exclude", photo=paths(page).index("test/green/copy.png"))
-    with zipfile.ZipFile(check.take_away(page.event("folder"))["value"]) as archive:
+    with zipfile.ZipFile(check.export_photos(page.event("folder"))["value"]) as archive:
         names = archive.namelist()
         assert len(names) == 36 and "train/blue/wrong.png" in names and "test/green/copy.png" not in names
         assert archive.read("train/green/003.png") == (folder / "train" / "green" / "003.png").read_bytes()
-    with zipfile.ZipFile(check.take_away(page.event("parquet"))["value"]) as archive:
+    with zipfile.ZipFile(check.export_photos(page.event("parquet"))["value"]) as archive:
         assert len(archive.namelist()) == 3 and archive.testzip() is None
     # They do not fill the disk.
-    files = [Path(check.take_away(page.event("parquet"))["value"]) for _ in range(check.KEEP + 2)]
+    files = [Path(check.export_photos(page.event("parquet"))["value"]) for _ in range(check.KEEP + 2)]
     assert [file.exists() for file in files] == [False] * 2 + [True] * check.KEEP
 
 
@@ -250,11 +250,11 @@ def test_what_a_page_should_never_send_is_refused_or_ignored(page, folder, refus
     assert "Choose one of" in refusal(page.press, "relabel", to="train")
     assert journal_of(str(folder)).decisions() == []
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    assert "may not push" in refusal(check.take_away, page.event("push", to="me/leaves"))
+    assert "may not push" in refusal(check.export_photos, page.event("push", to="me/leaves"))
     # Where strangers use the page, nobody pushes in the name of who started it.
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "a token")
     monkeypatch.setenv("VIT_DEMO_REVIEW", "off")
-    assert "may not push" in refusal(check.take_away, page.event("push", to="me/leaves"))
+    assert "may not push" in refusal(check.export_photos, page.event("push", to="me/leaves"))
 
 
 def look(page: Page, source: str, **asked: object) -> dict:

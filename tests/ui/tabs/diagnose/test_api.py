@@ -189,6 +189,24 @@ def test_errors_are_told_in_the_language_asked_for(client, folder, tiny_model):
     assert say("error.photos.no_photo", "sw", name="notes.jpg") in unescape(str(caught.value))
 
 
+@pytest.mark.parametrize("language", ["sw", "fr", "en"])
+def test_what_is_no_file_is_refused_in_the_language_asked_for(client, folder, language):
+    leaf = handle_file(str(folder / "leaf1.jpg"))
+    for endpoint, sent, key in (
+        ("/diagnose", {"photo": [leaf]}, "one_photo"),
+        ("/diagnose", {"photo": 7}, "no_file"),
+        ("/diagnose", {"photo": "leaf1.jpg"}, "no_file"),
+        ("/diagnose", {"photos": leaf}, "no_file"),
+        ("/diagnose", {"photos": [[leaf]]}, "no_file"),
+        ("/diagnose_batch", {"photos": leaf}, "no_file"),
+        ("/diagnose_batch", {"photos": "leaf1.jpg"}, "no_file"),
+        ("/diagnose_batch", {"photos": [None]}, "no_file"),
+    ):
+        with pytest.raises(AppError) as caught:
+            client.predict(**sent, language=language, api_name=endpoint)
+        assert unescape(str(caught.value)) == say(f"error.page.{key}", language), (endpoint, sent)
+
+
 def test_the_example_for_gradio_client_runs(url, folder):
     printed = run(examples("python")[0], [sys.executable, "-c"], url, folder)
     assert "leaf1.jpg" in printed and "leaf2.jpg" in printed and len(printed.splitlines()) >= 4

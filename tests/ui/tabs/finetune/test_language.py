@@ -24,7 +24,7 @@ from vit_demo.training.run.events import EventLog
 from vit_demo.training.run.notes import kept
 from vit_demo.ui.shared.speech import Speech
 from vit_demo.ui.tabs import finetune
-from vit_demo.ui.tabs.finetune import across, away, compare, curves_figure, form, live, result, runlist
+from vit_demo.ui.tabs.finetune import across, compare, curves_figure, export, form, live, result, runlist
 from vit_demo.ui.tabs.finetune.film_html import film_view
 from vit_demo.ui.tabs.finetune.result_html import class_table, confusion, how_sure, meaning
 from vit_demo.ui.tabs.finetune.runlist_rows import find_rows, list_rows
@@ -142,7 +142,8 @@ def test_a_run_and_its_result(run: runs.Run, marked: None) -> None:
         meaning(scores),
         class_table(scores["test"]),
         confusion(scores["test"]),
-        how_sure(scores, "test"),
+        how_sure(scores, "test", True),
+        how_sure(scores, "test", False),
     ):
         assert left(html) == "" and "«" in html
 
@@ -170,7 +171,7 @@ def test_the_list_the_comparison_and_the_film(run: runs.Run, marked: None) -> No
         runlist.describe(run.id, "")[1],
         runlist.ask(run.id)[1],
         live.offer_runs(None),
-        away._lead(),
+        export._lead(),
     ):
         assert left(found) == "" and "«" in str(found)
     assert find_rows(list_rows(), "«stopped»")[0].id == stopped.id
@@ -194,7 +195,7 @@ def test_what_is_refused(home: Path, marked: None) -> None:
         (live.existing, "gone"),
         (live.end, None),
         (live.use_model, None),
-        (away.take_away, None),
+        (export.export_run, None),
         (form._resolutions, "x"),
     ]
     for callback, given in refused:
@@ -215,7 +216,7 @@ def test_what_was_not_shown_is_not_told_and_what_is_shown_keeps_its_place(run: r
         runlist.tell_again(run.id, "", 0, "") == (gr.skip(),) * 2
         and runlist.name_again(run.id, "", "") == (gr.skip(),) * 2
     )
-    assert result.open_again(run.id, "test", "") == gr.skip() and away.tell_again("not made") == gr.skip()
+    assert result.open_again(run.id, "test", "") == gr.skip() and export.tell_again("not made") == gr.skip()
     assert form.tell_again("", "") == (gr.skip(),) * 2
     seen, listed = result.show(run.id, "test", "")[-1], result.list_photos(run.id, "test", "1,2", 0, "")[5]
     assert result.tell_again(run.id, "test", "1,2", seen) == (gr.skip(),) * 7  # in the same language

@@ -17,19 +17,22 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import save_file
 
 from tests.training.conftest import squares
 from vit_demo.common.settings import EMBEDDED_MODEL
 from vit_demo.common.words import speaking
 from vit_demo.data.open.sources import open_dataset
+from vit_demo.model.abstention import Abstention
 from vit_demo.model.classifier import LeafClassifier
+from vit_demo.model.readout import Readout
 from vit_demo.training.result import card, predictions
 from vit_demo.training.result.evaluation import Evaluation, evaluate, score
 from vit_demo.training.run import runs
 from vit_demo.training.run.config import TrainingConfig
 from vit_demo.training.run.runs import Run
 from vit_demo.ui.shared.runtext import accuracy_text
-from vit_demo.ui.tabs.finetune import away, result_html
+from vit_demo.ui.tabs.finetune import export, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 from vit_demo.ui.tabs.finetune.result import (
     PAGE,
@@ -68,6 +71,7 @@ def finished(folder: Path | str, scores: dict[str, Evaluation | None], temperatu
     """A run with these scores beside its model, written as at the end of a run; None is not measured."""
     run = runs.create(TrainingConfig(data=str(folder)))
     run.model_folder.mkdir()
+    Abstention(Readout(9), temperature, tuple(LABELS), None, None).save(run.model_folder)
     scores = {split: found and found.at_temperature(temperature) for split, found in scores.items()}
     (run.model_folder / predictions.FILE).write_text(
         predictions.to_csv({split: found.predictions for split, found in scores.items() if found}),
@@ -209,7 +213,25 @@ def test_a_figure_without_a_temperature_has_one_curve(run: Run) -> None:
 )
 def test_what_a_temperature_does(home: Path, leaves: Path, temperature: float, text: str) -> None:
     run = finished(leaves, {split: scored(leaves, split, 2) for split in ("validation", "test")}, temperature)
-    assert text in result_html.how_sure(run.scores(), "test")
+    for copies, on in (
+        (True, "the validation photos and changed copies of them,"),
+        (False, "the validation photos,"),
+    ):
+        said = result_html.how_sure(run.scores(), "test", copies)
+        assert text in said and f"fitted on {on}" in said
+
+
+def test_that_copies_took_part_is_said_only_where_the_file_of_the_limits_says_so(
+    home: Path, leaves: Path
+) -> None:
+    run = finished(leaves, {split: scored(leaves, split, 2) for split in ("validation", "test")}, 2.0)
+    file = run.model_folder / "abstention.safetensors"
+    for number, copies in ((1, False), (2, True)):
+        save_file({}, file, metadata={"format": f"vit_demo abstention {number}"})
+        sure = show(run.id, "test", "")[-4]
+        assert "fitted on the validation photos" in sure and ("changed copies" in sure) == copies
+    file.unlink()
+    assert "changed copies" not in show(run.id, "test", "")[-4]
 
 
 def test_where_all_validation_photos_are_right_the_temperature_is_explained(home: Path, leaves: Path) -> None:
@@ -218,7 +240,7 @@ def test_where_all_validation_photos_are_right_the_temperature_is_explained(home
     )
     assert (
         "Every validation photo was right, so a temperature could not be fitted and it stays at 1."
-        in result_html.how_sure(run.scores(), "test")
+        in result_html.how_sure(run.scores(), "test", True)
     )
 
 
@@ -443,10 +465,10 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
         colours=dict(zip(labels, ((40, 90, 40), (160, 90, 30), (60, 160, 60)))),
     )
     run = runs.create(TrainingConfig(data=str(data)))
-    assert "no model" in refusal(away.take_away, run.id) and "no model" in refusal(away.take_away, None)
+    assert "no model" in refusal(export.export_run, run.id) and "no model" in refusal(export.export_run, None)
     shutil.copytree(tiny_model, run.model_folder)
     said: list[str] = []
-    html, file, made = away.take_away(run.id, lambda done, desc, unit="": said.append(desc))
+    html, file, made = export.export_run(run.id, lambda done, desc, unit="": said.append(desc))
     rows = [words(row).replace("\N{NO-BREAK SPACE}", " ") for row in html.split("<tr>")[2:]]
     right = evaluate(LeafClassifier.open(tiny_model, device="cpu"), open_dataset(data)["test"])
     assert re.match(
@@ -470,10 +492,10 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
             "export.json",
         } <= names
         assert json.loads(packed.read(f"vit_demo-{run.id}/config.json"))["id2label"]["1"] == labels[1]
-    assert made == run.id and away.forget(run.id, made) == away.forget("another", "") == (gr.skip(),) * 3
-    assert away.forget("another", made)[1]["visible"] is False
+    assert made == run.id and export.forget(run.id, made) == export.forget("another", "") == (gr.skip(),) * 3
+    assert export.forget("another", made)[1]["visible"] is False
     shutil.rmtree(data)
-    html, file, made = away.take_away(run.id, lambda done, desc, unit="": None)
+    html, file, made = export.export_run(run.id, lambda done, desc, unit="": None)
     assert "was not measured" in html and str(data) in html and made == run.id
     with zipfile.ZipFile(file["value"]) as packed:
         assert f"vit_demo-{run.id}/model.onnx" in packed.namelist()
@@ -481,7 +503,7 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
     squares(data, train=1, validation=1, test=5, colours=dict.fromkeys(labels, (40, 90, 40)))
     for file in data.glob("test/*/*.png"):
         file.write_text("this is no photo")
-    html, file, made = away.take_away(run.id, lambda done, desc, unit="": None)
+    html, file, made = export.take_away(run.id, lambda done, desc, unit="": None)
     assert "was not measured" in html and "none of its photos can be read" in html and file["visible"]
 
 

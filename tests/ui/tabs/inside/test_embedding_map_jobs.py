@@ -47,7 +47,7 @@ def nothing_kept(home):
     maps.JOBS.clear()
     yield
     until = time.monotonic() + 60
-    while any(thread.name == "atlas" for thread in threading.enumerate()):
+    while any(thread.name == "embedding map" for thread in threading.enumerate()):
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -77,28 +77,30 @@ def ask(model: Path, leaves: Path, split: str = "test") -> Plan:
 
 
 def test_a_map_says_of_each_photo_what_the_model_says(model, leaves):
-    atlas = finish(maps.start(ask(model, leaves)))
+    mapped = finish(maps.start(ask(model, leaves)))
     assert (
-        len(atlas) == 18
-        and atlas.labels == ["blue", "green", "red"]
-        and atlas.truth.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+        len(mapped) == 18
+        and mapped.labels == ["blue", "green", "red"]
+        and mapped.truth.tolist() == [0] * 6 + [1] * 6 + [2] * 6
     )
-    assert [Path(path).parent.name for path in atlas.paths] == ["blue"] * 6 + ["green"] * 6 + [
+    assert [Path(path).parent.name for path in mapped.paths] == ["blue"] * 6 + ["green"] * 6 + [
         "red"
-    ] * 6 and atlas.rows == list(range(18))
+    ] * 6 and mapped.rows == list(range(18))
     classifier = get_classifier(str(model))
-    photos = [Image.open(path) for path in atlas.paths]
+    photos = [Image.open(path) for path in mapped.paths]
     expected = classifier.probabilities(photos).numpy()
-    np.testing.assert_allclose(atlas.probability, expected.max(axis=1), rtol=0, atol=1e-5)
-    assert atlas.said.tolist() == expected.argmax(axis=1).tolist() and atlas.model_labels == classifier.labels
-    np.testing.assert_allclose(atlas.features, classifier.features(photos).numpy(), rtol=0, atol=1e-4)
+    np.testing.assert_allclose(mapped.probability, expected.max(axis=1), rtol=0, atol=1e-5)
+    assert (
+        mapped.said.tolist() == expected.argmax(axis=1).tolist() and mapped.model_labels == classifier.labels
+    )
+    np.testing.assert_allclose(mapped.features, classifier.features(photos).numpy(), rtol=0, atol=1e-4)
 
 
 def test_all_splits_together_know_where_each_photo_stands(model, leaves):
     plan = ask(model, leaves, ALL)
-    atlas = finish(maps.start(plan))
-    assert plan.count == plan.total == len(atlas) == 36 + 18 + 18
-    for split, row, path in zip(atlas.splits, atlas.rows, atlas.paths):
+    mapped = finish(maps.start(plan))
+    assert plan.count == plan.total == len(mapped) == 36 + 18 + 18
+    for split, row, path in zip(mapped.splits, mapped.rows, mapped.paths):
         place = Path(path)
         assert place.parent.parent.name == split and row == sorted(place.parent.parent.glob("*/*")).index(
             place
@@ -143,13 +145,13 @@ def test_a_broken_photo_is_left_out_and_counted(model, leaves):
     (leaves / "test" / "green" / "002.png").write_bytes(b"no picture")
     plan = ask(model, leaves)
     job = maps.start(plan)
-    atlas = finish(job)
-    assert len(atlas) == 17 and atlas.broken == 1 and job.done == 18
+    mapped = finish(job)
+    assert len(mapped) == 17 and mapped.broken == 1 and job.done == 18
     assert (
-        atlas.rows == [row for row in range(18) if row != 8]
-        and atlas.truth.tolist() == [0] * 6 + [1] * 5 + [2] * 6
+        mapped.rows == [row for row in range(18) if row != 8]
+        and mapped.truth.tolist() == [0] * 6 + [1] * 5 + [2] * 6
     )
-    assert "1 photo could not be read and is left out." in embedding_map_html.words(plan, atlas, atlas.pca)
+    assert "1 photo could not be read and is left out." in embedding_map_html.words(plan, mapped, mapped.pca)
 
 
 def test_a_data_set_without_one_whole_photo_is_said(model, leaves):
@@ -202,9 +204,9 @@ def test_a_large_split_is_drawn_from_evenly_and_always_the_same(model, leaves, m
         len(plan.rows[split]) >= 3 and sorted(set(plan.rows[split])) == plan.rows[split]
         for split in ("train", "validation", "test")
     )
-    atlas = finish(maps.start(plan))
-    assert len(atlas) == 24 and "Of 72 photos 24 were drawn at random" in embedding_map_html.words(
-        plan, atlas, atlas.pca
+    mapped = finish(maps.start(plan))
+    assert len(mapped) == 24 and "Of 72 photos 24 were drawn at random" in embedding_map_html.words(
+        plan, mapped, mapped.pca
     )
     assert "Of 72 photos 24 are drawn at random" in embedding_map_html.before(plan)
 
@@ -234,29 +236,29 @@ def test_a_disk_that_takes_nothing_costs_only_the_file(model, leaves, home):
 
 def test_mistakes_are_counted_by_name_where_the_model_knows_the_classes(model, leaves):
     plan = ask(model, leaves)
-    atlas = finish(maps.start(plan))
+    mapped = finish(maps.start(plan))
     assert (
-        not atlas.comparable
-        and not atlas.wrong.any()
-        and "other classes than these photos" in embedding_map_html.words(plan, atlas, atlas.pca)
+        not mapped.comparable
+        and not mapped.wrong.any()
+        and "other classes than these photos" in embedding_map_html.words(plan, mapped, mapped.pca)
     )
     for folder, name in (("blue", "healthy"), ("green", "angular_leaf_spot"), ("red", "bean_rust")):
         for split in ("train", "validation", "test"):
             (leaves / split / folder).rename(leaves / split / name)
     plan = ask(model, leaves)
-    atlas = finish(maps.start(plan))
-    names = [Path(path).parent.name for path in atlas.paths]
-    expected = [atlas.model_labels[said] != name for said, name in zip(atlas.said, names)]
-    assert atlas.comparable and atlas.wrong.tolist() == expected and 0 < sum(expected) < 18
-    assert f"**{sum(expected)} of 18**" in embedding_map_html.words(plan, atlas, atlas.pca)
+    mapped = finish(maps.start(plan))
+    names = [Path(path).parent.name for path in mapped.paths]
+    expected = [mapped.model_labels[said] != name for said, name in zip(mapped.said, names)]
+    assert mapped.comparable and mapped.wrong.tolist() == expected and 0 < sum(expected) < 18
+    assert f"**{sum(expected)} of 18**" in embedding_map_html.words(plan, mapped, mapped.pca)
 
 
 def test_what_is_sent_is_small_and_the_thumbnails_only_once(model, leaves):
     plan = ask(model, leaves)
-    atlas = finish(maps.start(plan))
-    drawn = embedding_map_html.picture(plan.key, atlas, atlas.pca, with_sheet=True)
+    mapped = finish(maps.start(plan))
+    drawn = embedding_map_html.picture(plan.key, mapped, mapped.pca, with_sheet=True)
     json.dumps(drawn, allow_nan=False)
-    assert "sheet" not in embedding_map_html.picture(plan.key, atlas, atlas.tsne, with_sheet=False)
+    assert "sheet" not in embedding_map_html.picture(plan.key, mapped, mapped.tsne, with_sheet=False)
     assert len(drawn["x"]) == len(drawn["names"]) == 18 and drawn["names"][0] == "000.png"
     # Whatever is in 336, or in 2,000 photos: noise takes the most bytes.
     rng = np.random.default_rng(0)
@@ -290,7 +292,7 @@ def test_classes_differ_by_colour_and_symbol():
     found = classes([str(number) for number in range(42)])
     assert len({(one["colour"], one["symbol"]) for one in found}) == 42
     assert len({one["colour"] for one in found[:7]}) == 7 and len({one["symbol"] for one in found[:6]}) == 6
-    script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
+    script = (settings.ASSETS / "theme" / "embedding_map.js").read_text(encoding="utf-8")
     assert "#000000" not in PALETTE and all(
         f"{symbol}: [" in script or f"'{symbol}'" in script for symbol in SYMBOLS
     )
@@ -332,10 +334,10 @@ def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
     with open(numbers["value"], encoding="utf-8", newline="") as file:
         header, *rows = csv.reader(file)
     assert tuple(header) == embedding_map_html.COLUMNS and len(rows) == 18
-    atlas = job.result
-    assert rows[7][:5] == [atlas.paths[7], "test", "7", "green", atlas.model_labels[atlas.said[7]]]
+    mapped = job.result
+    assert rows[7][:5] == [mapped.paths[7], "test", "7", "green", mapped.model_labels[mapped.said[7]]]
     np.testing.assert_allclose(
-        np.array(rows[7][5:], dtype=float), [atlas.probability[7], *atlas.pca.points[7]], rtol=1e-4
+        np.array(rows[7][5:], dtype=float), [mapped.probability[7], *mapped.pca.points[7]], rtol=1e-4
     )
     # Another layout: the page has the thumbnails already.
     other = view.refresh(key, "tsne", seen, PAGE)
@@ -348,7 +350,7 @@ def test_the_page_asks_until_the_map_is_there_and_no_longer(model, leaves):
 
 def test_a_chosen_dot_is_its_photo_byte_for_byte(model, leaves, refusal):
     plan = ask(model, leaves)
-    atlas = finish(maps.start(plan))
+    mapped = finish(maps.start(plan))
     number, facts, large, buttons = view.pick(plan.key, SimpleNamespace(index=13))
     assert (
         number == 13
@@ -357,7 +359,7 @@ def test_a_chosen_dot_is_its_photo_byte_for_byte(model, leaves, refusal):
         and "20 x 24 px" in facts
         and buttons["visible"]
     )
-    assert Path(view.photo_file(plan.key, 13)).read_bytes() == Path(atlas.paths[13]).read_bytes()
+    assert Path(view.photo_file(plan.key, 13)).read_bytes() == Path(mapped.paths[13]).read_bytes()
     assert "no longer there" in refusal(view.pick, "another", SimpleNamespace(index=0))
     assert "no longer there" in refusal(view.photo_file, plan.key, -1)
     (leaves / "test" / "blue" / "000.png").unlink()
@@ -369,16 +371,16 @@ def test_a_reloaded_page_finds_what_it_looked_at(model, leaves):
     assert remembered == [str(leaves), "train"]
     job = maps.start(ask(model, leaves, "train"))
     assert view.restore("attention", True, remembered) == (gr.skip(),) * 3
-    source, split, fresh = view.restore("atlas", True, remembered)
+    source, split, fresh = view.restore("embedding_map", True, remembered)
     assert (
         [source, split] == remembered
         and not fresh
-        and view.restore("atlas", fresh, ["beans", "test"]) == (gr.skip(),) * 3
+        and view.restore("embedding_map", fresh, ["beans", "test"]) == (gr.skip(),) * 3
     )
     # What a browser remembers of an earlier version, whose photos are gone.
-    assert view.restore("atlas", True, ["sample", "train"]) == ("beans", "train", False)
+    assert view.restore("embedding_map", True, ["sample", "train"]) == ("beans", "train", False)
     key, *_ = view.opened(
-        "atlas", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded")
+        "mapped", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded")
     )
     assert maps.JOBS.find(key) is job and "reloaded" in job.watchers
     finish(job)

@@ -272,10 +272,10 @@ def test_a_map_of_a_data_set_is_told_again_with_its_chosen_dot(tmp_path, tiny_mo
     assert f"{MARK}Choose" in embedding_map.opened(embedding_map.ID, *asked, seen, OTHER, -1, visitor)[10]
     assert [word for text in told[7]["words"].values() for word in bare(text)] == []
     with speaking(OTHER):
-        assert embedding_map.retell_offer(seen)["value"] == say("inside.atlas.draw_count", count=18)
+        assert embedding_map.retell_offer(seen)["value"] == say("inside.embedding_map.draw_count", count=18)
         assert (
             embedding_map.retell_offer("")["value"]
-            == say("inside.atlas.draw")
+            == say("inside.embedding_map.draw")
             == embedding_map.retell_offer("a:b:c:d:e")["value"]
         )
         assert bare(axes(job.result.pca)[0]) == bare(axes(job.result.tsne)[0]) == set()
@@ -300,7 +300,7 @@ def test_words_in_a_picture_are_such_as_a_font_has(monkeypatch):
 def test_the_script_of_the_map_has_no_words_of_its_own():
     from vit_demo.common import settings
 
-    script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
+    script = (settings.ASSETS / "theme" / "embedding_map.js").read_text(encoding="utf-8")
     asked = set(re.findall(r"map\.words\.(\w+)", script))
     given = set(re.findall(r'"(\w+)"', json.dumps(embedding_map_html.WORDS))) | {
         "over",

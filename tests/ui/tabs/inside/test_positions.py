@@ -148,7 +148,7 @@ def test_answers_grow_with_each_resolution_and_are_kept(photo):
     assert "192 x 192 px" in said and "224 x 224 px, its own" in said and "384" not in said
     assert list(figure.data[0].x) == [192, 224]
     classifier, shown = get_classifier("embedded"), look("embedded", photo)
-    expected = probabilities_at(classifier, shown.picture, (192, 192))
+    expected = probabilities_at(classifier, shown.picture, (192, 192), shown.trace.temperature)
     np.testing.assert_allclose(np.array(read(file)[1][2:], float), expected, atol=1e-6)
     first = view.answers(photo, shown, [(192, 192)])
     assert "384 x 384 px" in view.ask_all(photo, "embedded", 192)[2]

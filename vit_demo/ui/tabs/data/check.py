@@ -47,7 +47,7 @@ from vit_demo.ui.tabs.data.opened import Opened, learn_findings, open_source, op
 from vit_demo.ui.tabs.data.sent import values_of
 from vit_demo.ui.tabs.data.stage import build_stage
 
-EMPTY = {"kinds": "", "one": "", "undo": "", "away": "", "journal": ""}
+EMPTY = {"kinds": "", "one": "", "undo": "", "export": "", "journal": ""}
 # What a page sends, and what it is where it is not as it should be.
 NOTHING = {
     "do": "",
@@ -147,8 +147,8 @@ def train_on(event: gr.EventData) -> str:
 
 
 def hand_out(event: gr.EventData) -> tuple:
-    """As :func:`take_away`, with the label of the button as it is said in any language."""
-    update = take_away(event)
+    """As :func:`export_photos`, with the label of the button as it is said in any language."""
+    update = export_photos(event)
     file = Path(update["value"]) if "value" in update else None
     return update, gr.skip() if file is None else _label(file)
 
@@ -157,7 +157,7 @@ def _label(file: Path) -> Sentence:
     return Sentence("data.check.download_named", {"name": file.name, "megabytes": file.stat().st_size / 1e6})
 
 
-def take_away(event: gr.EventData) -> dict:
+def export_photos(event: gr.EventData) -> dict:
     """Inputs: what was pressed and what is shown. Outputs: the button that downloads the mended set, as a
     zip.
     """
@@ -287,7 +287,7 @@ def _page(one: Opened, asked: dict) -> dict:
                 finding, at, count, photos, Choices(one.catalogue.labels, one.catalogue.splits)
             ),
             "undo": view.undo_html(decisions),
-            "away": view.away_html(decisions, may_push()),
+            "export": view.export_html(decisions, may_push()),
             "journal": view.journal_html(decisions, asked["open"], mark),
         },
     }

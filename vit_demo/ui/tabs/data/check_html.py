@@ -213,10 +213,10 @@ def journal_html(decisions: Sequence[Decision], is_open: bool, mark: object = ""
     )
 
 
-def away_html(decisions: Sequence[Decision], may_push: bool) -> str:
+def export_html(decisions: Sequence[Decision], may_push: bool) -> str:
     """What to do with the data set as it is mended. may_push: whether this computer is logged in to the
     Hub.
     """
     left_out = sum(decision.action == "exclude" for decision in decisions)
     changed = len({decision.photo for decision in decisions if decision.action in ("relabel", "move")})
-    return render("data/check#away", left_out=left_out, changed=changed, may_push=may_push)
+    return render("data/check#export", left_out=left_out, changed=changed, may_push=may_push)

@@ -115,7 +115,7 @@ def opened(source: str | None, key: str) -> Opened:
     return open_source(source)
 
 
-def learn(one: Opened, found: statistics.Numbers) -> None:
+def learn(one: Opened, found: statistics.Statistics) -> None:
     """From now on its photos can be found by these numbers."""
     with _lock:
         kept = _opened.get(one.key)

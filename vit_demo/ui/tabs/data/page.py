@@ -15,10 +15,10 @@ from vit_demo.ui.tabs.data import bring, browse, check, statistics
 from vit_demo.ui.tabs.data.check_html import listed
 from vit_demo.ui.tabs.data.opened import Opened, open_source, opened, sources
 
-# Run in the browser: the source where photos are shown already, or where the Numbers are being looked at,
-# else nothing. So only who looks at the Numbers has them computed.
+# Run in the browser: the source where photos are shown already, or where the statistics are being looked at,
+# else nothing. So only who looks at the statistics has them computed.
 IF_PHOTOS_SHOWN = "source => document.querySelector('#data-gallery button') ? source : null"
-IF_NUMBERS_OPEN = "source => document.getElementById('data-numbers')?.offsetParent ? source : null"
+IF_STATISTICS_OPEN = "source => document.getElementById('data-statistics')?.offsetParent ? source : null"
 
 
 def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
@@ -44,8 +44,8 @@ def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
         with speech(gr.Tab, label=Told("data.browse"), id="browse", elem_id="data-view-browse") as browse_tab:
             photos = browse.build(speech)
         with speech(
-            gr.Tab, label=Told("data.numbers"), id="numbers", elem_id="data-view-numbers"
-        ) as numbers_tab:
+            gr.Tab, label=Told("data.statistics"), id="statistics", elem_id="data-view-statistics"
+        ) as statistics_tab:
             shown = statistics.build(speech)
         with speech(gr.Tab, label=Told("data.check"), id="check", elem_id="data-view-check") as check_tab:
             checked = check.build(speech, check_tab, source, model, [source.input, open_button.click])
@@ -65,11 +65,11 @@ def build(tab: gr.Tab, model: gr.Dropdown, speech: Speech) -> gr.HTML:
     count = {**quiet, "show_progress": "hidden", "concurrency_limit": statistics.AT_ONCE}
     for trigger in (source.input, open_button.click, *brought):
         trigger(polite(open_photos), source, [summary, photos], **quiet).success(
-            statistics.show, source, shown, js=IF_NUMBERS_OPEN, **count
+            statistics.show, source, shown, js=IF_STATISTICS_OPEN, **count
         )
     photos.select(polite(look), [source, model], [summary, photos], concurrency_limit=browse.AT_ONCE, **quiet)
     browse_tab.select(polite(browse.news), source, photos, js=IF_PHOTOS_SHOWN, **quiet)
-    numbers_tab.select(statistics.show, source, shown, **count)
+    statistics_tab.select(statistics.show, source, shown, **count)
     # Opened when the tab is first looked at; coming back finds it as it was left, but for corrections that
     # came in between.
     tab.select(polite(open_first), [source, summary], [summary, photos], **quiet)

@@ -42,8 +42,8 @@ def plan_html(found: Understood, told: Told) -> str:
     said = dict(told)
     if found.refused is not None:
         about_columns = found.refused.key in _ABOUT_COLUMNS or any(name in said for name in COLUMNS)
-        columns = _columns(said) if about_columns else []
-        return render("data/plan#refused", why=found.refused, columns=columns, told=_told(found, told))
+        asked = _columns(said) if about_columns else []
+        return render("data/plan#refused", why=found.refused, columns=asked, told=_told(found, told))
     questions = [choice for choice in found.choices if choice.is_open]
     columns = found.kind != "folders" or any(one.why == "data.left_out.table" for one in found.left_out)
     return render(

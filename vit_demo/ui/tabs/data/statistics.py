@@ -18,7 +18,7 @@ from vit_demo.common import settings
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import current_language, label_title, percent, say
 from vit_demo.data.browse.catalogue import Catalogue
-from vit_demo.data.browse.statistics import Numbers, start
+from vit_demo.data.browse.statistics import Statistics, start
 from vit_demo.photos.quality import WARNINGS
 from vit_demo.ui.shared.components import table
 from vit_demo.ui.shared.html import render
@@ -39,9 +39,9 @@ SPREADS = {"side": "{:,.0f} px", "ratio": "{:.2f}", "brightness": "{:.0f} %", "s
 
 def build(speech: Speech) -> gr.HTML:
     """Lay out the view; what it shows is told again in another language."""
-    script = (settings.ASSETS / "theme" / "numbers.js").read_text(encoding="utf-8")
+    script = (settings.ASSETS / "theme" / "statistics.js").read_text(encoding="utf-8")
     shown = speech(
-        gr.HTML, padding=False, js_on_load=script, words=Told(current_language), elem_id="data-numbers"
+        gr.HTML, padding=False, js_on_load=script, words=Told(current_language), elem_id="data-statistics"
     )
     shown.select(again, None, shown, **QUIET, trigger_mode="always_last", concurrency_limit=AT_ONCE)
     return shown
@@ -62,18 +62,18 @@ def show(source: str | None) -> Iterator[str]:
     try:
         one = open_source(source)
     except UserError as error:
-        yield _numbers(source, refused=error)
+        yield _statistics(source, refused=error)
         return
     catalogue = one.catalogue
     job = start(catalogue)
     while job.is_going:
-        yield _numbers(source, counts=_counts(catalogue), progress=job, printed=_printed(catalogue.data))
+        yield _statistics(source, counts=_counts(catalogue), progress=job, printed=_printed(catalogue.data))
         time.sleep(TICK)
     if job.result is None:
-        yield _numbers(source, counts=_counts(catalogue), refused=job.error)
+        yield _statistics(source, counts=_counts(catalogue), refused=job.error)
         return
     learn(one, job.result)
-    yield _numbers(
+    yield _statistics(
         source,
         counts=_counts(catalogue),
         measured=measured(catalogue, job.result),
@@ -81,12 +81,12 @@ def show(source: str | None) -> Iterator[str]:
     )
 
 
-def _numbers(source: str, **parts: Any) -> Markup:
+def _statistics(source: str, **parts: Any) -> Markup:
     """counts, measured: a section, and all others. progress: a job. refused: why there are no numbers.
     printed: the data set as Python prints it.
     """
     nothing = {"counts": None, "progress": None, "measured": None, "refused": "", "printed": ""}
-    return render("data/numbers#numbers", source=source, **{**nothing, **parts})
+    return render("data/statistics#statistics", source=source, **{**nothing, **parts})
 
 
 @dataclass(frozen=True)
@@ -118,73 +118,73 @@ def _counts(catalogue: Catalogue) -> Section:
         ]
         for label in labels
     ]
-    rows.append([say("data.numbers.all"), "", *(f"{sum(counts[split].values()):,}" for split in counts)])
+    rows.append([say("data.statistics.all"), "", *(f"{sum(counts[split].values()):,}" for split in counts)])
     values = {label_title(label): {split: counts[split][label] for split in counts} for label in labels}
-    figure = bars_figure(values, SPLIT_COLOURS, "{:,.0f}".format, say("data.numbers.counts_figure"))
-    note = say("data.numbers.counts_note")
+    figure = bars_figure(values, SPLIT_COLOURS, "{:,.0f}".format, say("data.statistics.counts_figure"))
+    note = say("data.statistics.counts_note")
     if len(labels) < len(catalogue.labels):
-        note = say("data.numbers.counts_note_most", shown=len(labels), total=len(catalogue.labels))
-    facts = table([say("data.numbers.class"), say("data.numbers.id"), *counts], rows)
-    return Section(say("data.numbers.counts"), note, figure, facts, "data-counts")
+        note = say("data.statistics.counts_note_most", shown=len(labels), total=len(catalogue.labels))
+    facts = table([say("data.statistics.class"), say("data.statistics.id"), *counts], rows)
+    return Section(say("data.statistics.counts"), note, figure, facts, "data-counts")
 
 
-def measured(catalogue: Catalogue, numbers: Numbers) -> dict:
+def measured(catalogue: Catalogue, found: Statistics) -> dict:
     """All that was seen of the photos themselves: how many were looked at and what is wrong with them, in
     sentences; the sections.
     """
-    fine, sections = numbers.fine, []
+    fine, sections = found.fine, []
     if fine.any():
-        labels = np.array([catalogue.label(place) for place in numbers.places], dtype=object)
+        labels = np.array([catalogue.label(place) for place in found.places], dtype=object)
         groups = {
-            say("data.numbers.all_photos"): fine,
+            say("data.statistics.all_photos"): fine,
             **{label_title(label): fine & (labels == label) for label in _classes(catalogue)},
         }
         columns = {
-            "side": np.minimum(numbers.width, numbers.height),
-            "ratio": numbers.width / np.maximum(numbers.height, 1),
-            "brightness": 100 * numbers.brightness,
-            "sharpness": numbers.sharpness,
+            "side": np.minimum(found.width, found.height),
+            "ratio": found.width / np.maximum(found.height, 1),
+            "brightness": 100 * found.brightness,
+            "sharpness": found.sharpness,
         }
         spreads = [_spread(name, values, groups) for name, values in columns.items()]
-        sections = [_sizes(numbers), *filter(None, spreads), _colours(numbers, groups)]
-    return {**_seen(catalogue, numbers), "sections": sections}
+        sections = [_sizes(found), *filter(None, spreads), _colours(found, groups)]
+    return {**_seen(catalogue, found), "sections": sections}
 
 
-def _seen(catalogue: Catalogue, numbers: Numbers) -> dict[str, str]:
+def _seen(catalogue: Catalogue, found: Statistics) -> dict[str, str]:
     """How many photos were looked at, and what is wrong with how many."""
-    seen = say("data.numbers.seen", count=len(numbers))
-    if len(numbers) < len(catalogue):
-        seen = say("data.numbers.drawn", count=len(numbers), total=len(catalogue))
+    seen = say("data.statistics.seen", count=len(found))
+    if len(found) < len(catalogue):
+        seen = say("data.statistics.drawn", count=len(found), total=len(catalogue))
     counts = {
-        within(name): int(((numbers.problems >= 0) & (numbers.problems >> bit & 1 == 1)).sum())
+        within(name): int(((found.problems >= 0) & (found.problems >> bit & 1 == 1)).sum())
         for bit, name in enumerate(WARNINGS)
     }
-    counts[say("data.broken")] = int((~numbers.fine).sum())
+    counts[say("data.broken")] = int((~found.fine).sum())
     problems = listed(f"{title} {count:,}" for title, count in counts.items() if count)
     return {
         "seen": seen,
-        "problems": say("data.numbers.problems", problems=problems)
+        "problems": say("data.statistics.problems", problems=problems)
         if problems
-        else say("data.numbers.no_problem"),
+        else say("data.statistics.no_problem"),
     }
 
 
-def _sizes(numbers: Numbers) -> Section:
+def _sizes(found: Statistics) -> Section:
     sizes, counts = np.unique(
-        np.stack([numbers.width, numbers.height], axis=1)[numbers.fine], axis=0, return_counts=True
+        np.stack([found.width, found.height], axis=1)[found.fine], axis=0, return_counts=True
     )
     order = np.argsort(-counts, kind="stable")[:8]
     named = {f"{sizes[at, 0]} x {sizes[at, 1]} px": int(counts[at]) for at in order}
     if (rest := int(counts.sum()) - sum(named.values())) > 0:
-        named[say("data.numbers.other_sizes", count=len(sizes) - len(order))] = rest
-    series = say("data.numbers.photos_series")
+        named[say("data.statistics.other_sizes", count=len(sizes) - len(order))] = rest
+    series = say("data.statistics.photos_series")
     values = {name: {series: count} for name, count in named.items()}
-    figure = bars_figure(values, {series: "#15803d"}, "{:,.0f}".format, say("data.numbers.sizes_figure"))
+    figure = bars_figure(values, {series: "#15803d"}, "{:,.0f}".format, say("data.statistics.sizes_figure"))
     facts = table(
-        [say("data.numbers.size"), say("data.numbers.photos")],
+        [say("data.statistics.size"), say("data.statistics.photos")],
         [[name, f"{count:,}"] for name, count in named.items()],
     )
-    return Section(say("data.numbers.sizes"), say("data.numbers.sizes_note"), figure, facts)
+    return Section(say("data.statistics.sizes"), say("data.statistics.sizes_note"), figure, facts)
 
 
 def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Section | None:
@@ -202,7 +202,7 @@ def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Sec
     header = [
         "",
         *(
-            say("data.numbers.median") if share == 50 else say("data.numbers.below", share=share)
+            say("data.statistics.median") if share == 50 else say("data.statistics.below", share=share)
             for share in PERCENTS
         ),
     ]
@@ -215,16 +215,16 @@ def _spread(name: str, values: np.ndarray, groups: dict[str, np.ndarray]) -> Sec
     )
 
 
-def _colours(numbers: Numbers, groups: dict[str, np.ndarray]) -> Section:
+def _colours(found: Statistics, groups: dict[str, np.ndarray]) -> Section:
     colours = {say(f"data.colour.{name}"): colour for name, colour in COLOURS.items()}
     means = {
-        group: dict(zip(colours, numbers.colour[chosen].mean(axis=0).tolist()))
+        group: dict(zip(colours, found.colour[chosen].mean(axis=0).tolist()))
         for group, chosen in groups.items()
         if chosen.any()
     }
-    figure = bars_figure(means, colours, percent, say("data.numbers.colour_figure"))
+    figure = bars_figure(means, colours, percent, say("data.statistics.colour_figure"))
     facts = table(["", *colours], [[group, *map(percent, mean.values())] for group, mean in means.items()])
-    return Section(say("data.numbers.colour"), say("data.numbers.colour_note"), figure, facts)
+    return Section(say("data.statistics.colour"), say("data.statistics.colour_note"), figure, facts)
 
 
 def _printed(data: DatasetDict) -> str:

@@ -114,4 +114,4 @@ def _text(x: float, y: float, text: str, anchor: str = "start", small: bool = Fa
 
 def _figure(height: float, shapes: list[dict], title: str) -> Markup:
     """The table beside it says the same to someone who cannot see it."""
-    return render("data/numbers#figure", width=WIDTH, height=f"{height:.0f}", shapes=shapes, title=title)
+    return render("data/statistics#figure", width=WIDTH, height=f"{height:.0f}", shapes=shapes, title=title)

@@ -20,9 +20,9 @@ from vit_demo.diagnose.diagnosis import Diagnosis, Refusal, diagnose_files
 from vit_demo.diagnose.several import combine
 from vit_demo.diagnose.telling import told, told_together
 from vit_demo.model.checkpoints import EMBEDDED
-from vit_demo.ui.shared.components import photo_files, photo_input
 from vit_demo.ui.shared.components import told as shown
 from vit_demo.ui.shared.models import get_classifier
+from vit_demo.ui.tabs.diagnose import sent_files
 from vit_demo.ui.tabs.diagnose.many_jobs import MOST
 from vit_demo.ui.tabs.diagnose.several import ask
 
@@ -32,8 +32,7 @@ OF_ONE = ("photo", "temperature", "distance", "quality")
 
 def build() -> None:
     """The named endpoints /diagnose and /diagnose_batch: the same answers as on the page."""
-    photo = photo_input(visible=False, label="photo")
-    photos = photo_files(visible=False, label="photos")
+    photo, photos = sent_files.build()
     model = gr.Textbox(EMBEDDED, visible=False, label="model")
     language = gr.Textbox(DEFAULT_LANGUAGE, visible=False, label="language")
     answer = gr.JSON(visible=False, label="diagnosis")
@@ -67,8 +66,8 @@ def diagnose(
         temperature, distance (above 1 is not known) and quality (what is wrong with the photo): of a single
         photo, else null.
     """
-    files = [*([photo] if photo else []), *(photos or [])]
     with _answering(language):
+        files = sent_files.files(photo, photos)
         classifier = get_classifier(model)
         found = combine(ask(classifier, files))
         answer = {**dict.fromkeys(OF_ONE), **told_together(classifier, found, language)}
@@ -101,13 +100,14 @@ def diagnose_batch(
         used only photo, error and language.
     """
     with _answering(language):
+        files = sent_files.files(None, photos)
         classifier = get_classifier(model)
-        if not any(True for _ in _items(photos)) or any(
-            True for _ in itertools.islice(_items(photos), MOST, None)
+        if not any(True for _ in _items(files)) or any(
+            True for _ in itertools.islice(_items(files), MOST, None)
         ):
             raise UserError("error.page.batch", most=MOST)
         asking = cast(Ask, lambda paths: diagnose_files(classifier, paths))
-        batches = diagnose_batches(asking, _items(photos))
+        batches = diagnose_batches(asking, _items(files))
         return [
             _in_words(answer, as_dict(classifier, answer, language))
             for batch in batches
@@ -120,9 +120,9 @@ def _in_words(answer: Answer, said: dict) -> dict:
     return {**said, "error": answer.why} if isinstance(answer, Refusal) else said
 
 
-def _items(files: list[str] | None) -> Iterator[Item]:
+def _items(files: list[str]) -> Iterator[Item]:
     """The photos, by the names that they had where they come from."""
-    for file in files or []:
+    for file in files:
         yield from (replace(item, name=item.name[len(str(Path(file).parent)) + 1 :]) for item in walk([file]))
 
 

@@ -23,7 +23,7 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET
 from vit_demo.ui.tabs.diagnose.answer_html import View
-from vit_demo.ui.tabs.diagnose.asked import Asked
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 # Answers that the model itself stands by.
 SURE = (None, Verdict.DIAGNOSIS)
@@ -72,7 +72,7 @@ element.addEventListener('click', event => {
 });"""
 
 
-def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
+def build(shared: Shared, photo: PhotoInput, said: gr.JSON) -> None:
     """Lay out the form; none where it is switched off. Inputs: what the parts of the tab share; the photo,
     and what was said of it.
     """
@@ -83,7 +83,7 @@ def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
     # At once: a correction of the photo before must not stand beside this one while it is looked at.
     photo.change(None, None, form, js="() => ''", **QUIET)
     said.change(draw, known, form, **QUIET)
-    asked.speech.retells(draw, known, [form])
+    shared.speech.retells(draw, known, [form])
     form.select(polite(answer), known, form, **QUIET)
 
 

@@ -15,8 +15,8 @@ from vit_demo.common.jobs import JobState
 from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET, Told
-from vit_demo.ui.tabs.diagnose.asked import Asked
 from vit_demo.ui.tabs.diagnose.many_jobs import JOBS, MOST, ManyPhotos, find, save, status_html, table_html
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 # Seconds between two pictures of the progress.
 TICK = 0.7
@@ -30,9 +30,9 @@ element.addEventListener('click', (event) => {
 """
 
 
-def build(asked: Asked) -> None:
+def build(shared: Shared) -> None:
     """Lay out the view. Inputs: what the parts of the tab share."""
-    speech, job = asked.speech, gr.Textbox("", visible=False)
+    speech, job = shared.speech, gr.Textbox("", visible=False)
     files = speech(
         gr.File, label=Told("diagnose.many_files"), file_count="multiple", height=160, elem_id="many-files"
     )
@@ -46,7 +46,7 @@ def build(asked: Asked) -> None:
     status = gr.HTML(_empty(), padding=False, elem_id="many-status")
     table = gr.HTML("", js_on_load=CHOOSE, padding=False, elem_id="many-table")
     shown = [job, status, table, start, stop, csv, json]
-    start.click(run, [files, asked.model], shown, concurrency_limit=AT_ONCE, **QUIET)
+    start.click(run, [files, shared.model], shown, concurrency_limit=AT_ONCE, **QUIET)
     stop.click(halt, job, None, **QUIET)
     table.select(choose, job, [table, csv, json], **QUIET)
     speech.retells(retell, [job], [status, table])

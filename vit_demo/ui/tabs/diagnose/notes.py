@@ -15,16 +15,16 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET, Told
 from vit_demo.ui.tabs.diagnose.answer_html import View
-from vit_demo.ui.tabs.diagnose.asked import Asked
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 
-def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
+def build(shared: Shared, said: gr.JSON) -> gr.events.Dependency:
     """Lay out the part, folded, for a person's own models alone. Inputs: what the parts of the tab share,
     what was said last.
 
     Returns the event of saving, after which the answer can be told again with the new facts.
     """
-    speech = asked.speech
+    speech = shared.speech
     with speech(
         gr.Accordion, label=Told("diagnose.edit.title"), open=False, visible=False, elem_id="diagnose-edit"
     ) as fold:
@@ -50,10 +50,10 @@ def build(asked: Asked, said: gr.JSON) -> gr.events.Dependency:
             gr.Button, value=Told("diagnose.edit.save"), variant="primary", elem_id="diagnose-edit-save"
         )
         told = gr.HTML("", elem_id="diagnose-edit-told")
-    asked.model.change(offer, asked.model, fold, **QUIET)
-    fold.expand(open_all, [asked.model, said], [label, text, spoken, told], **QUIET)
-    label.input(open_one, [asked.model, label], [text, spoken, told], **QUIET)
-    return save.click(write, [asked.model, label, text, spoken], told, **QUIET)
+    shared.model.change(offer, shared.model, fold, **QUIET)
+    fold.expand(open_all, [shared.model, said], [label, text, spoken, told], **QUIET)
+    label.input(open_one, [shared.model, label], [text, spoken, told], **QUIET)
+    return save.click(write, [shared.model, label, text, spoken], told, **QUIET)
 
 
 def offer(model: str) -> dict:

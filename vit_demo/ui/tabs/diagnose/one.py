@@ -19,14 +19,14 @@ from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET, Told
 from vit_demo.ui.tabs.diagnose import correction, notes, similar
 from vit_demo.ui.tabs.diagnose.answer_html import View, answer_html, empty, refused, where_note
-from vit_demo.ui.tabs.diagnose.asked import Asked
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 
-def build(asked: Asked, examples: list[str]) -> PhotoInput:
+def build(shared: Shared, examples: list[str]) -> PhotoInput:
     """Lay out the view. Inputs: what the parts of the tab share, example photos. Returns the photo that is
     diagnosed.
     """
-    speech = asked.speech
+    speech = shared.speech
     # What the last answer was, so that another language can tell it again.
     said = gr.JSON(None, visible=False)
     with gr.Row(equal_height=False, elem_id="diagnose-row"):
@@ -61,13 +61,13 @@ def build(asked: Asked, examples: list[str]) -> PhotoInput:
                     elem_id="diagnose-map",
                 )
                 note = gr.HTML("", elem_id="diagnose-map-note")
-            correction.build(asked, photo, said)
-            similar.build(asked, photo, said)
-            notes.build(asked, said).then(retell, said, [answer, note], **QUIET)
+            correction.build(shared, photo, said)
+            similar.build(shared, photo, said)
+            notes.build(shared, said).then(retell, said, [answer, note], **QUIET)
     gr.on(
-        [photo.change, asked.model.change],
+        [photo.change, shared.model.change],
         show,
-        [photo, asked.model],
+        [photo, shared.model],
         [said, answer, why, where, note],
         api_visibility="private",
         show_progress="minimal",

@@ -7,21 +7,21 @@ import gradio as gr
 from vit_demo.ui.shared.components import PhotoInput
 from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.diagnose import api, many, one, several
-from vit_demo.ui.tabs.diagnose.asked import Asked
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 
 def build(model: gr.Dropdown, speech: Speech, examples: list[str]) -> PhotoInput:
     """Lay out the tab. Inputs: the page's model list, its speech, example photos. Returns the photo that is
     diagnosed.
     """
-    asked = Asked(model, speech)
+    shared = Shared(model, speech)
     speech(gr.Markdown, value=Told("diagnose.lead"), elem_id="diagnose-lead")
     with gr.Tabs(elem_id="diagnose-views"):
         with speech(gr.Tab, label=Told("diagnose.one"), id="one"):
-            photo = one.build(asked, examples)
+            photo = one.build(shared, examples)
         with speech(gr.Tab, label=Told("diagnose.several"), id="several"):
-            several.build(asked)
+            several.build(shared)
         with speech(gr.Tab, label=Told("diagnose.many"), id="many"):
-            many.build(asked)
+            many.build(shared)
     api.build()
     return photo

@@ -20,32 +20,32 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import Told
 from vit_demo.ui.tabs.diagnose.answer_html import Headline, View, empty, notes_on, refused
-from vit_demo.ui.tabs.diagnose.asked import Asked
 from vit_demo.ui.tabs.diagnose.many_jobs import thumbnail
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 EMPTY, REFUSED = "diagnose.several.empty", "diagnose.several.refused"
 
 
-def build(asked: Asked) -> None:
+def build(shared: Shared) -> None:
     """Lay out the view. Inputs: what the parts of the tab share. Photos are scaled down by the script of the
     view for one leaf.
     """
     # What the last answer was, so that another language can tell it again.
     said = gr.JSON(None, visible=False)
-    photos = asked.speech(
+    photos = shared.speech(
         photo_files, label=Told("diagnose.several.photos", most=MOST), height=180, elem_id="several-photos"
     )
     answer = gr.HTML(empty(say(EMPTY)), padding=False, elem_id="several-answer")
     gr.on(
-        [photos.change, asked.model.change],
+        [photos.change, shared.model.change],
         show,
-        [photos, asked.model],
+        [photos, shared.model],
         [said, answer],
         api_visibility="private",
         show_progress="minimal",
         trigger_mode="always_last",
     )
-    asked.speech.retells(retell, [said], [answer])
+    shared.speech.retells(retell, [said], [answer])
 
 
 def show(photos: list[str] | None, model: str) -> tuple[dict | None, str]:

@@ -19,7 +19,7 @@ from vit_demo.ui.shared.html import render
 from vit_demo.ui.shared.models import get_classifier
 from vit_demo.ui.shared.speech import QUIET
 from vit_demo.ui.tabs.diagnose.answer_html import View
-from vit_demo.ui.tabs.diagnose.asked import Asked
+from vit_demo.ui.tabs.diagnose.shared import Shared
 
 # Opened for the first time, it asks for its pictures. The event of <details> does not bubble, but it can be
 # caught on its way down.
@@ -29,11 +29,11 @@ OPENED = """element.addEventListener('toggle', event => {
 }, true);"""
 
 
-def build(asked: Asked, photo: PhotoInput, said: gr.JSON) -> None:
+def build(shared: Shared, photo: PhotoInput, said: gr.JSON) -> None:
     """Lay out the part, folded. Inputs: what the parts of the tab share, the photo, what was said of it."""
     part = gr.HTML("", js_on_load=OPENED, elem_id="diagnose-similar")
     said.change(offer, said, part, **QUIET)
-    asked.speech.retells(offer, [said], [part])
+    shared.speech.retells(offer, [said], [part])
     part.select(look, [photo, said], part, **QUIET)
 
 

@@ -14,6 +14,7 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import current_language, say
 from vit_demo.data.open.sources import open_dataset
 from vit_demo.figures.overlay import shrink
+from vit_demo.model.abstention import fitted_on_copies
 from vit_demo.photos.safe_open import decode
 from vit_demo.training.result import predictions
 from vit_demo.training.result.predictions import Prediction, mistakes
@@ -22,7 +23,7 @@ from vit_demo.training.run.runs import Run
 from vit_demo.training.run.status import ENDED
 from vit_demo.ui.shared.components import polite
 from vit_demo.ui.shared.speech import Speech, Told
-from vit_demo.ui.tabs.finetune import away, result_html
+from vit_demo.ui.tabs.finetune import export, result_html
 from vit_demo.ui.tabs.finetune.reliability_figure import reliability_figure
 
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -82,7 +83,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
         speech(gr.Markdown, value=Told(result_html.heading("train.result.sure")))
         plot = gr.Plot(show_label=False, elem_id="result-plot")
         sure = gr.HTML(elem_id="result-sure")
-        away.build(run, speech)
+        export.build(run, speech)
     cell, seen, listed, opened = (gr.Textbox("", visible=False) for _ in range(4))
     page = gr.Number(0, visible=False, precision=0)
     place = [run, split, cell, page]
@@ -127,9 +128,9 @@ def show(run_id: str | None, split: str, seen: str) -> tuple:
     if now == seen:
         return (gr.skip(),) * 10
     scores = _scores(run)
-    if not {"test", split} <= scores.keys():
+    if run is None or not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), gr.update(visible=False), *(gr.skip(),) * 7, now
-    means, *tables, figure, sure = _parts(scores, split, None, _stamp(run, split))
+    means, *tables, figure, sure = _parts(run, scores, split, None)
     return (
         means,
         gr.update(visible=True),
@@ -151,20 +152,20 @@ def tell_again(run_id: str | None, split: str, cell: str, seen: str) -> tuple:
     if not seen or seen == now:
         return (gr.skip(),) * 7
     scores = _scores(run)
-    if not {"test", split} <= scores.keys():
+    if run is None or not {"test", split} <= scores.keys():
         return result_html.empty(_why_none(run)), *(gr.skip(),) * 5, now
-    *told, figure, sure = _parts(scores, split, _cell(cell, _classes(scores[split])), _stamp(run, split))
+    *told, figure, sure = _parts(run, scores, split, _cell(cell, _classes(scores[split])))
     return *told, gr.skip() if figure is None else gr.update(value=figure), sure, now
 
 
-def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -> tuple:
+def _parts(run: Run, scores: dict, split: str, cell: tuple[int, int] | None) -> tuple:
     """What the number means, what it is about, each class, matrix, diagram, its words."""
     found = scores[split]
     if found is None:
         nothing = (result_html.not_measured(),) * 2
         return result_html.meaning(scores), result_html.about_split(split), *nothing, None, nothing[0]
     figure = (
-        reliability_figure(found["calibration"], found.get("calibrated"), stamp)
+        reliability_figure(found["calibration"], found.get("calibrated"), _stamp(run, split))
         if found.get("calibration")
         else None
     )
@@ -174,7 +175,7 @@ def _parts(scores: dict, split: str, cell: tuple[int, int] | None, stamp: str) -
         result_html.class_table(found),
         result_html.confusion(found, cell),
         figure,
-        result_html.how_sure(scores, split),
+        result_html.how_sure(scores, split, fitted_on_copies(run.model_folder)),
     )
 
 

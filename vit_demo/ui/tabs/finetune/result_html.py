@@ -257,7 +257,7 @@ def photo_facts(prediction: Prediction, split: str) -> Markup:
     return table([say("train.result.this_photo"), ""], rows)
 
 
-def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
+def export(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) -> Markup:
     """What each model of the export of a run is worth.
 
     name: of the run. rows: of ``export.onnx.compare``. titles: keys by engine. size: of the zip file in
@@ -273,13 +273,15 @@ def away(name: str, rows: dict[str, dict], titles: dict[str, str], size: int) ->
         ]
         for engine, title in titles.items()
     ]
-    words = say("train.away.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
-    head = [say(f"train.away.column.{column}") for column in ("model", "size", "time", "right", "same")]
+    words = say("train.export.note", name=name, photos=rows["torch"]["n"], megabytes=f"{size / 1e6:.1f}")
+    head = [say(f"train.export.column.{column}") for column in ("model", "size", "time", "right", "same")]
     return table(head, cells) + note(words)
 
 
-def how_sure(scores: dict, split: str) -> Markup:
-    """The reliability diagram in a sentence and a table."""
+def how_sure(scores: dict, split: str, copies: bool) -> Markup:
+    """The reliability diagram in a sentence and a table. copies: whether the temperature was fitted on
+    changed copies of the validation photos too.
+    """
     found = scores[split]
     calibration, calibrated = found.get("calibration"), found.get("calibrated")
     if not calibration:
@@ -297,7 +299,7 @@ def how_sure(scores: dict, split: str) -> Markup:
         say("train.result.off_by", points=_points(calibration)),
     ]
     if calibrated:
-        lines.append(_temperature_words(scores, split))
+        lines.append(_temperature_words(scores, split, copies))
     kinds = {BEFORE: calibration, **({AFTER: calibrated} if calibrated else {})}
     rows = [
         (_range(parts[0]), parts)
@@ -307,7 +309,7 @@ def how_sure(scores: dict, split: str) -> Markup:
     return render("train/result#how_sure", lines=lines, kinds=list(kinds), rows=rows)
 
 
-def _temperature_words(scores: dict, split: str) -> str:
+def _temperature_words(scores: dict, split: str, copies: bool) -> str:
     temperature = scores[split]["temperature"]
     if temperature == 1 and (scores.get("validation") or {}).get("accuracy") == 1:
         return say("train.result.temperature.none")
@@ -316,6 +318,7 @@ def _temperature_words(scores: dict, split: str) -> str:
         f"train.result.temperature.{effect}.{split}",
         temperature=f"{temperature:.2f}",
         points=_points(scores[split]["calibrated"]),
+        on=say(f"train.result.fitted_on.{'copies' if copies else 'photos'}"),
     )
 
 

@@ -29,10 +29,10 @@ from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Plan, Request
 from vit_demo.ui.tabs.inside.scene import Scene, told_in
 
-ID, TITLE = "atlas", "inside.atlas.title"
+ID, TITLE = "mapped", "inside.embedding_map.title"
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-STAGE = render("inside/atlas#stage")
-SHOW_DETAIL = """() => document.getElementById('inside-atlas-detail')
+STAGE = render("inside/embedding_map#stage")
+SHOW_DETAIL = """() => document.getElementById('inside-embedding-map-detail')
     ?.scrollIntoView({behavior: 'smooth', block: 'nearest'})"""
 # To the first view of this tab, and up to the photo. On a phone most tabs are behind a button with three
 # dots.
@@ -52,17 +52,17 @@ KEEP_FILES = 50
 
 def build(tab: gr.Tab, scene: Scene) -> None:
     """Lay out the view. Inputs: its tab, and what all views look at."""
-    remembered = gr.BrowserState([BEANS, "test"], storage_key="vit_demo.atlas", secret="vit_demo")
+    remembered = gr.BrowserState([BEANS, "test"], storage_key="vit_demo.embedding-map", secret="vit_demo")
     speech = scene.speech
     with gr.Row(equal_height=False):
         source = speech(
             gr.Dropdown,
             choices=Told(usual_sources),
             value=BEANS,
-            label=Told("inside.atlas.photos"),
-            info=Told("inside.atlas.photos_how"),
+            label=Told("inside.embedding_map.photos"),
+            info=Told("inside.embedding_map.photos_how"),
             allow_custom_value=True,
-            elem_id="inside-atlas-source",
+            elem_id="inside-embedding-map-source",
             min_width=260,
         )
         splits, methods = (
@@ -73,66 +73,71 @@ def build(tab: gr.Tab, scene: Scene) -> None:
             gr.Radio,
             choices=splits,
             value="test",
-            label=Told("inside.atlas.split"),
-            elem_id="inside-atlas-split",
+            label=Told("inside.embedding_map.split"),
+            elem_id="inside-embedding-map-split",
             min_width=260,
         )
     method = speech(
         gr.Radio,
         choices=methods,
         value="pca",
-        label=Told("inside.atlas.layout"),
-        elem_id="inside-atlas-method",
+        label=Told("inside.embedding_map.layout"),
+        elem_id="inside-embedding-map-method",
     )
     with gr.Column() as start:
         with gr.Row(elem_classes="actions"):
-            draw = gr.Button(embedding_map_html.offer(0), variant="primary", elem_id="inside-atlas-draw")
+            draw = gr.Button(
+                embedding_map_html.offer(0), variant="primary", elem_id="inside-embedding-map-draw"
+            )
             stop = speech(
                 gr.Button,
-                value=Told("inside.atlas.stop"),
+                value=Told("inside.embedding_map.stop"),
                 variant="stop",
                 visible=False,
-                elem_id="inside-atlas-stop",
+                elem_id="inside-embedding-map-stop",
             )
-        status = gr.HTML(elem_id="inside-atlas-status")
-    words = gr.Markdown(elem_id="inside-atlas-words")
+        status = gr.HTML(elem_id="inside-embedding-map-status")
+    words = gr.Markdown(elem_id="inside-embedding-map-words")
     with gr.Row(equal_height=False):
         with gr.Column(scale=3, min_width=300):
-            script = (settings.ASSETS / "theme" / "atlas.js").read_text(encoding="utf-8")
+            script = (settings.ASSETS / "theme" / "embedding_map.js").read_text(encoding="utf-8")
             stage = gr.HTML(
                 {"note": ""},
                 html_template=STAGE,
                 js_on_load=script,
                 apply_default_css=False,
-                elem_id="inside-atlas-map",
+                elem_id="inside-embedding-map-map",
             )
-        with gr.Column(scale=2, min_width=300, elem_id="inside-atlas-detail"):
+        with gr.Column(scale=2, min_width=300, elem_id="inside-embedding-map-detail"):
             large = gr.Image(
                 show_label=False,
                 interactive=False,
                 visible=False,
                 buttons=["download", "fullscreen"],
-                elem_id="inside-atlas-large",
+                elem_id="inside-embedding-map-large",
             )
             with gr.Row(visible=False, elem_classes="actions") as hand_over:
                 inside = speech(
-                    gr.Button, value=Told("inside.atlas.look"), size="sm", elem_id="inside-atlas-look"
+                    gr.Button,
+                    value=Told("inside.embedding_map.look"),
+                    size="sm",
+                    elem_id="inside-embedding-map-look",
                 )
                 diagnose = speech(
                     gr.Button,
-                    value=Told("inside.atlas.diagnose"),
+                    value=Told("inside.embedding_map.diagnose"),
                     size="sm",
                     visible=scene.diagnose is not None,
-                    elem_id="inside-atlas-diagnose",
+                    elem_id="inside-embedding-map-diagnose",
                 )
-            facts = gr.HTML(elem_id="inside-atlas-facts")
+            facts = gr.HTML(elem_id="inside-embedding-map-facts")
     with gr.Row(elem_classes="actions"):
         numbers = speech(
             gr.DownloadButton,
-            label=Told("inside.atlas.csv"),
+            label=Told("inside.embedding_map.csv"),
             size="sm",
             visible=False,
-            elem_id="inside-atlas-csv",
+            elem_id="inside-embedding-map-csv",
         )
     timer = gr.Timer(1, active=False)
     key, seen = (gr.Textbox("", visible=False) for _ in range(2))
@@ -304,8 +309,8 @@ def _visitor(request: gr.Request) -> str:
 def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
     """Outputs: as refresh. seen: a :class:`Seen`, as this function gave it last."""
     going = job is not None and job.is_going
-    atlas = job.result if job is not None and job.state not in (JobState.STOPPED, JobState.FAILED) else None
-    layout = embedding_map_html.layout_of(atlas, method) if atlas is not None else None
+    mapped = job.result if job is not None and job.state not in (JobState.STOPPED, JobState.FAILED) else None
+    layout = embedding_map_html.layout_of(mapped, method) if mapped is not None else None
     what = ("map", method) if layout is not None else ("wait" if going else "none", "")
     now = str(Seen(plan.key, *what, plan.count, current_language()))
     status = (
@@ -314,12 +319,12 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
         else embedding_map_html.progress(job)
         if going
         else embedding_map_html.ended(job)
-        if atlas is None
+        if mapped is None
         else ""
     )
     frame = (
-        gr.update(visible=going or atlas is None),
-        gr.update(value=embedding_map_html.offer(plan.count), visible=not going and atlas is None),
+        gr.update(visible=going or mapped is None),
+        gr.update(value=embedding_map_html.offer(plan.count), visible=not going and mapped is None),
         gr.update(visible=going),
         status,
         gr.Timer(active=going),
@@ -334,7 +339,7 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
         -1,
     )
     detail = (gr.skip(),) * 4 if same else nothing_chosen
-    if atlas is None or layout is None:
+    if mapped is None or layout is None:
         return (
             *frame,
             "",
@@ -343,11 +348,11 @@ def _show(plan: Plan, job: Job | None, method: str, seen: str) -> tuple:
             now,
             *detail,
         )
-    csv = csv_file(f"map-{method}", embedding_map_html.COLUMNS, embedding_map_html.rows(atlas, layout))
-    drawn = embedding_map_html.picture(plan.key, atlas, layout, with_sheet=not same)
+    csv = csv_file(f"map-{method}", embedding_map_html.COLUMNS, embedding_map_html.rows(mapped, layout))
+    drawn = embedding_map_html.picture(plan.key, mapped, layout, with_sheet=not same)
     return (
         *frame,
-        embedding_map_html.words(plan, atlas, layout),
+        embedding_map_html.words(plan, mapped, layout),
         drawn,
         gr.update(value=csv, visible=True),
         now,
@@ -367,11 +372,11 @@ def _facts_again(key: str, number: int) -> str | dict:
 
 def _detail(key: str, number: int) -> tuple:
     """What is known of a dot in words, and its photo."""
-    _, atlas = _found(key, number)
+    _, mapped = _found(key, number)
     photo = safe_open.decode(_stored(key, number))
     if photo is None:
         raise UserError("error.inside_tab.photo_gone")
-    return embedding_map_html.facts(atlas, number, photo.size), photo
+    return embedding_map_html.facts(mapped, number, photo.size), photo
 
 
 def pick(key: str, event: gr.EventData) -> tuple:
@@ -406,10 +411,12 @@ def _stored(key: str, number: int) -> dict:
     """A photo of the map as the data set keeps it: its bytes, or its path."""
     from datasets import Image as ImageFeature
 
-    request, atlas = _found(key, number)
-    data = open_dataset(request.source)[atlas.splits[number]].cast_column("image", ImageFeature(decode=False))
-    row = data[atlas.rows[number]] if atlas.rows[number] < len(data) else {}
-    if row.get("image_file_path") != atlas.paths[number]:
+    request, mapped = _found(key, number)
+    data = open_dataset(request.source)[mapped.splits[number]].cast_column(
+        "image", ImageFeature(decode=False)
+    )
+    row = data[mapped.rows[number]] if mapped.rows[number] < len(data) else {}
+    if row.get("image_file_path") != mapped.paths[number]:
         raise UserError("error.inside_tab.photos_changed")
     return row["image"]
 
@@ -425,4 +432,4 @@ def _ending(data: bytes) -> str:
 
 @functools.cache
 def _folder() -> str:
-    return tempfile.mkdtemp(prefix="vit_demo-atlas-")
+    return tempfile.mkdtemp(prefix="vit_demo-map-")

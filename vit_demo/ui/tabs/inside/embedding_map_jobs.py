@@ -30,6 +30,7 @@ from vit_demo.explain.internals.embedding_map import (
 )
 from vit_demo.figures.embedding_map import SIDES, sheet, thumbnail
 from vit_demo.model import checkpoints
+from vit_demo.model.abstention import temperature_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.training import photos as training_photos
 from vit_demo.ui.shared.models import get_classifier
@@ -44,7 +45,7 @@ SEED = 0
 BATCH = 16
 # Goes into the key, so that a file of another version is not read. Of how many maps the files and the memory
 # are kept.
-VERSION = 1
+VERSION = 2
 KEEP_FILES, KEEP = 12, 3
 
 
@@ -120,6 +121,7 @@ class EmbeddingMap:
         )
 
 
+# The folder is called as in version 0.1, so that what that kept there is cleared out in time.
 _CACHE = ArrayCache("atlas", KEEP_FILES)
 # The result is there without t-SNE, in the step of this name, before it is whole.
 TSNE = "tsne"
@@ -202,6 +204,7 @@ def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
     """Decode, forward and shrink all photos, in bounded memory."""
     request, wanted = job.about.request, job.about.rows
     classifier, data = get_classifier(request.model), open_dataset(request.source)
+    temperature = temperature_of(classifier)
     thumbnails: list[np.ndarray]
     splits, rows, paths, truth, thumbnails, parts, broken = [], [], [], [], [], [], 0
     for split in wanted:
@@ -209,7 +212,9 @@ def _read_photos(job: Job[EmbeddingMap]) -> EmbeddingMap:
             for begin in range(0, len(chunk), BATCH):
                 job.check()
                 pixels = chunk.pixels[begin : begin + BATCH]
-                parts.append(features_and_probabilities(classifier, torch.from_numpy(pixels), BATCH))
+                parts.append(
+                    features_and_probabilities(classifier, torch.from_numpy(pixels), BATCH, temperature)
+                )
                 thumbnails += map(thumbnail, pixels)
                 job.done += len(pixels)
             splits += [split] * len(chunk)

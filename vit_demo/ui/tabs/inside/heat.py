@@ -30,7 +30,7 @@ _VERTICAL, _HORIZONTAL = ("upper", "middle", "lower"), ("left", "centre", "right
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _Request:
     """A map. changed: when the photo's file was, in nanoseconds. What is no part of a comparison follows from
     the rest.
     """
@@ -50,18 +50,20 @@ def heat(
     """A map of the photo, float32 (rows, columns); not to be changed. report: is called by occlusion with the
     squares done and their number.
     """
-    asked = _Asked(found.classifier, photo, os.stat(photo).st_mtime_ns, method, target, pixels(found), report)
-    return _occluded(asked) if method == "occlusion" else _computed(asked)
+    request = _Request(
+        found.classifier, photo, os.stat(photo).st_mtime_ns, method, target, pixels(found), report
+    )
+    return _occluded(request) if method == "occlusion" else _computed(request)
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _computed(asked: _Asked) -> np.ndarray:
-    return saliency(asked.classifier, asked.pixel_values, asked.method, asked.target)[0].numpy()
+def _computed(request: _Request) -> np.ndarray:
+    return saliency(request.classifier, request.pixel_values, request.method, request.target)[0].numpy()
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _occluded(asked: _Asked) -> np.ndarray:
-    return occlusion(asked.classifier, asked.pixel_values, asked.target, report=asked.report).numpy()
+def _occluded(request: _Request) -> np.ndarray:
+    return occlusion(request.classifier, request.pixel_values, request.target, report=request.report).numpy()
 
 
 def pixels(found: Look) -> Tensor:

@@ -123,7 +123,7 @@ def show(photo: str | None, model: str, layer: float | None) -> tuple:
     """
     found = _found(photo, model)
     hidden, labels = found.trace.hidden, found.classifier.labels
-    lens = logit_lens(found.classifier, hidden)
+    lens = logit_lens(found.classifier, hidden, found.trace.temperature)
     similar, mutual, norms = (
         layer_similarity(hidden[:, 1:]),
         mutual_similarity(hidden[:, 1:]),

@@ -255,18 +255,21 @@ def answers(photo: str, found: Look, sizes: Iterable[tuple[int, int]]) -> dict[t
     """Probabilities (C,) by size (height, width) in pixels, smallest first: those asked for, and all that
     this photo was asked for before.
     """
-    known = _known(found.classifier, photo, os.stat(photo).st_mtime_ns)
+    temperature = found.trace.temperature
+    known = _known(found.classifier, photo, os.stat(photo).st_mtime_ns, temperature)
     with _asking:  # a click while another is being answered must not compute the same
         own = (found.trace.grid.image_height, found.trace.grid.image_width)
         known.setdefault(own, found.trace.probabilities)
         for size in sizes:
             if size not in known:
-                known[size] = probabilities_at(found.classifier, found.picture, size)
+                known[size] = probabilities_at(found.classifier, found.picture, size, temperature)
         return dict(sorted(known.items()))
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _known(_classifier: LeafClassifier, _photo: str, _changed: int) -> dict[tuple[int, int], np.ndarray]:
+def _known(
+    _classifier: LeafClassifier, _photo: str, _changed: int, _temperature: float
+) -> dict[tuple[int, int], np.ndarray]:
     """What a model said of a photo at each size that was asked for; filled by :func:`answers`."""
     return {}
 

@@ -17,6 +17,7 @@ from PIL import Image
 from vit_demo.common.words import DEFAULT_LANGUAGE, LANGUAGES, speaking
 from vit_demo.diagnose.photos import open_photo
 from vit_demo.explain.internals.trace import Trace, trace
+from vit_demo.model.abstention import temperature_of
 from vit_demo.model.classifier import LeafClassifier
 from vit_demo.ui.shared.components import PhotoInput, polite
 from vit_demo.ui.shared.models import get_classifier
@@ -48,14 +49,16 @@ def look(model: str, photo: str) -> Look:
     photo: a file.
     """
     with _lock:  # two views that open at once must not compute the same
-        return _look(get_classifier(model), photo, os.stat(photo).st_mtime_ns)
+        classifier = get_classifier(model)
+        return _look(classifier, photo, os.stat(photo).st_mtime_ns, temperature_of(classifier))
 
 
 @functools.lru_cache(maxsize=KEEP)
-def _look(classifier: LeafClassifier, photo: str, _changed: int) -> Look:
+def _look(classifier: LeafClassifier, photo: str, _changed: int, temperature: float) -> Look:
     picture = open_photo(photo)
     seen = classifier.resize([picture])[0].permute(1, 2, 0).numpy()
-    return Look(classifier, picture, Image.fromarray(seen), trace(classifier, picture))
+    followed = trace(classifier, picture, temperature=temperature)
+    return Look(classifier, picture, Image.fromarray(seen), followed)
 
 
 @dataclass(frozen=True)

@@ -326,7 +326,8 @@ def _verdict(checked: Checked) -> str:
     empty = float(ours.insertion[0])
     if checked.share < UNLIKELY:
         words.append(say_html("inside.trust.unlikely", name=name, percent=percent(checked.share)))
-    if empty > ENOUGH * checked.share:
+    # Both off the curves, which are of the probabilities as the model computes them, without temperature.
+    if empty > ENOUGH * float(ours.deletion[0]):
         words.append(say_html("inside.trust.of_one_colour", name=name, percent=percent(empty)))
     return "\n\n".join(words)
 

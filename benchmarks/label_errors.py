@@ -1,6 +1,6 @@
 """How many wrong labels the first suspects hold: ours against a plain baseline, in one run.
 
-    python -m benchmarks.suspects
+    python -m benchmarks.label_errors
 
 A seeded draw gives 5 % of the train photos another class. Both sides read the same features of the same
 frozen model and name 60 suspects.
@@ -45,7 +45,7 @@ def flipped(labels: np.ndarray, classes: int, seed: int) -> tuple[np.ndarray, np
 
 
 def ours(features: Features, labels: np.ndarray, classes: int) -> np.ndarray:
-    return label_errors.find_suspects(features.all, labels, classes).order
+    return label_errors.find_label_errors(features.all, labels, classes).order
 
 
 def plain(features: Features, labels: np.ndarray, classes: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from vit_demo.diagnose.diagnosis import diagnose
 from vit_demo.model.classifier import LeafClassifier
 
 PLACE = """index => {
-    const canvas = document.querySelector('.atlas-canvas');
+    const canvas = document.querySelector('.embedding-map-canvas');
     const data = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
     const ratio = canvas.width / canvas.clientWidth, legend = 60 * ratio;
     for (let y = Math.ceil(legend); y < canvas.height; y++) for (let x = 0; x < canvas.width; x++) {
@@ -36,41 +36,41 @@ def open_view(page) -> None:
 def draw(page) -> None:
     """The map of the test photos of beans, which are chosen from the start."""
     open_view(page)
-    page.locator("#inside-atlas-draw", has_text="128 photos").or_(
-        page.locator(".atlas-canvas")
+    page.locator("#inside-embedding-map-draw", has_text="128 photos").or_(
+        page.locator(".embedding-map-canvas")
     ).first.wait_for()
-    if page.locator("#inside-atlas-draw").is_visible():
-        page.click("#inside-atlas-draw")
-    page.locator(".atlas-canvas").wait_for(timeout=120_000)
-    page.locator("#inside-atlas-words", has_text="128 photos.").wait_for()
+    if page.locator("#inside-embedding-map-draw").is_visible():
+        page.click("#inside-embedding-map-draw")
+    page.locator(".embedding-map-canvas").wait_for(timeout=120_000)
+    page.locator("#inside-embedding-map-words", has_text="128 photos.").wait_for()
 
 
 def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_path):
     open_view(page)
     # Nothing is computed before someone asks for it.
-    page.locator("#inside-atlas-draw", has_text="Draw the map of 128 photos").wait_for()
-    assert not page.locator(".atlas-canvas").is_visible()
+    page.locator("#inside-embedding-map-draw", has_text="Draw the map of 128 photos").wait_for()
+    assert not page.locator(".embedding-map-canvas").is_visible()
     draw(page)
-    assert "How far to trust it: 0.9" in page.inner_text("#inside-atlas-words")
+    assert "How far to trust it: 0.9" in page.inner_text("#inside-embedding-map-words")
     # A dot of the second class, by its colour.
     x, y = page.evaluate(PLACE)
-    page.locator(".atlas-canvas").hover(position={"x": x, "y": y})
-    page.locator(".atlas-tip", has_text="is Bean rust").wait_for()
-    page.locator(".atlas-canvas").click(position={"x": x, "y": y})
-    page.locator("#inside-atlas-facts", has_text="Bean rust").wait_for()
-    name = page.locator(".atlas-words span").first.inner_text()
-    page.locator("#inside-atlas-large img").wait_for()
-    assert name in page.inner_text("#inside-atlas-facts")
+    page.locator(".embedding-map-canvas").hover(position={"x": x, "y": y})
+    page.locator(".embedding-map-tip", has_text="is Bean rust").wait_for()
+    page.locator(".embedding-map-canvas").click(position={"x": x, "y": y})
+    page.locator("#inside-embedding-map-facts", has_text="Bean rust").wait_for()
+    name = page.locator(".embedding-map-words span").first.inner_text()
+    page.locator("#inside-embedding-map-large img").wait_for()
+    assert name in page.inner_text("#inside-embedding-map-facts")
     # The other layout keeps the chosen photo, and its picture and numbers can be taken away.
     page.get_by_label("t-SNE, neighbours kept together").check()
-    page.locator("#inside-atlas-words", has_text="t-SNE moves the dots").wait_for(timeout=120_000)
+    page.locator("#inside-embedding-map-words", has_text="t-SNE moves the dots").wait_for(timeout=120_000)
     with page.expect_download() as saved:
-        page.click(".atlas-save")
+        page.click(".embedding-map-save")
     saved.value.save_as(tmp_path / "map.png")
     with Image.open(tmp_path / "map.png") as picture:
         assert picture.width > 400 and (213, 94, 0) in {colour[:3] for _, colour in picture.getcolors(10**6)}
     with page.expect_download() as saved:
-        page.click("#inside-atlas-csv")
+        page.click("#inside-embedding-map-csv")
     saved.value.save_as(tmp_path / "map.csv")
     lines = (tmp_path / "map.csv").read_text(encoding="utf-8").splitlines()
     assert (
@@ -79,13 +79,13 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
         and lines[0].startswith("file,split,row (from 0),label,prediction")
     )
     before = page.locator("#inside-photo img").first.get_attribute("src")
-    page.click("#inside-atlas-look")
+    page.click("#inside-embedding-map-look")
     page.wait_for_function("before => document.querySelector('#inside-photo img').src !== before", arg=before)
-    page.locator("#inside-atlas-map").wait_for(state="hidden")
+    page.locator("#inside-embedding-map-map").wait_for(state="hidden")
     # Coming back finds the map with its thumbnails.
     open_view(page)
-    page.locator(".atlas-canvas").wait_for()
-    page.click("#inside-atlas-diagnose")
+    page.locator(".embedding-map-canvas").wait_for()
+    page.click("#inside-embedding-map-diagnose")
     page.locator("#diagnose-photo img").wait_for()
     handed = next(row for row in open_dataset("beans")["test"] if row["image_file_path"].endswith(f"/{name}"))
     answer = diagnose(LeafClassifier.open(device="cpu"), handed["image"])
@@ -98,31 +98,32 @@ def test_a_map_is_drawn_touched_and_its_photos_go_to_the_other_views(page, tmp_p
 def test_a_map_on_a_phone_by_touch_and_by_keyboard_and_after_a_reload(phone):
     draw(phone)
     assert sideways_overflow(phone) <= 0
-    box = phone.locator(".atlas-canvas").bounding_box()
+    box = phone.locator(".embedding-map-canvas").bounding_box()
     assert box["x"] >= 0 and box["x"] + box["width"] <= 390 and box["width"] > 300
-    for button in phone.locator(".atlas-bar button").all():
+    for button in phone.locator(".embedding-map-bar button").all():
         assert min(button.bounding_box()[side] for side in ("width", "height")) >= 42
-    phone.locator(".atlas-canvas").focus()
+    phone.locator(".embedding-map-canvas").focus()
     phone.keyboard.press("ArrowRight")
-    first = phone.inner_text(".atlas-told")
+    first = phone.inner_text(".embedding-map-told")
     phone.keyboard.press("ArrowRight")
-    assert phone.inner_text(".atlas-told") != first
+    assert phone.inner_text(".embedding-map-told") != first
     phone.keyboard.press("+")
     phone.keyboard.press("Enter")
-    phone.locator("#inside-atlas-facts", has_text=phone.inner_text(".atlas-told").split(";")[0]).wait_for()
+    told = phone.inner_text(".embedding-map-told").split(";")[0]
+    phone.locator("#inside-embedding-map-facts", has_text=told).wait_for()
     assert sideways_overflow(phone) <= 0
     # The mistakes without the picture.
-    phone.click(".atlas-mistakes summary")
-    mistake = phone.locator(".atlas-mistakes button").first
+    phone.click(".embedding-map-mistakes summary")
+    mistake = phone.locator(".embedding-map-mistakes button").first
     mistake.click()
     assert mistake.get_attribute("aria-pressed") == "true"
-    phone.locator("#inside-atlas-facts", has_text="wrong").wait_for()
+    phone.locator("#inside-embedding-map-facts", has_text="wrong").wait_for()
     # The last choice comes back with the page.
-    phone.check("#inside-atlas-split input[value=train]")
-    phone.locator("#inside-atlas-draw", has_text="Draw the map of 1,034 photos").wait_for()
+    phone.check("#inside-embedding-map-split input[value=train]")
+    phone.locator("#inside-embedding-map-draw", has_text="Draw the map of 1,034 photos").wait_for()
     phone.reload()
     settle(phone)
     open_view(phone)
-    phone.locator("#inside-atlas-draw", has_text="Draw the map of 1,034 photos").wait_for()
-    assert phone.is_checked("#inside-atlas-split input[value=train]")
+    phone.locator("#inside-embedding-map-draw", has_text="Draw the map of 1,034 photos").wait_for()
+    assert phone.is_checked("#inside-embedding-map-split input[value=train]")
     assert sideways_overflow(phone) <= 0

@@ -10,7 +10,7 @@ from vit_demo.ui.shared.speech import Speech
 
 
 @dataclass(frozen=True)
-class Asked:
+class Shared:
     """model: the list on top of the page. speech: its languages."""
 
     model: gr.Dropdown

@@ -1,5 +1,5 @@
 // Draws the map of a data set. props.value: what ui/tabs/inside/embedding_map_html.py gives, with all words, or only a note.
-const find = (name) => element.querySelector(`.atlas-${name}`);
+const find = (name) => element.querySelector(`.embedding-map-${name}`);
 const [note, stage, canvas, tip, thumb, words, told, mistakes] = ['note', 'stage', 'canvas', 'tip', 'thumb', 'words', 'told', 'mistakes'].map(find);
 const list = mistakes.querySelector('ul'), summary = mistakes.querySelector('summary');
 const SPAN = 10000, PAD = 26, REACH = 26, CLOSEST = 24;

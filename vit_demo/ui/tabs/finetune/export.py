@@ -26,7 +26,7 @@ from vit_demo.ui.shared.speech import Speech, Told
 from vit_demo.ui.tabs.finetune import result_html
 
 # What each engine of an export is called, beside torch, which stays here.
-TITLES = {"onnx": "train.away.onnx", "onnx-int8": "train.away.onnx-int8"}
+TITLES = {"onnx": "train.export.onnx", "onnx-int8": "train.export.onnx-int8"}
 # So many answers are kept, to be told in another language.
 KEEP = 32
 # As in ui.tabs.inside.trust.
@@ -37,22 +37,27 @@ _found: OrderedDict[str, Callable[[], str]] = OrderedDict()
 
 def build(run: gr.Dropdown, speech: Speech) -> None:
     """Lay out the offer. Inputs: the run that is shown; the page's speech."""
-    speech(gr.Markdown, value=Told(result_html.heading("train.away.title")))
-    told = gr.HTML(_lead(), elem_id="result-away")
+    speech(gr.Markdown, value=Told(result_html.heading("train.export.title")))
+    told = gr.HTML(_lead(), elem_id="result-export")
     with gr.Row(elem_classes="actions"):
-        make = speech(gr.Button, value=Told("train.away.make"), min_width=200, elem_id="result-away-make")
+        make = speech(gr.Button, value=Told("train.export.make"), min_width=200, elem_id="result-export-make")
         file = speech(
             gr.DownloadButton,
-            label=Told("train.away.file"),
+            label=Told("train.export.file"),
             variant="primary",
             min_width=200,
             visible=False,
-            elem_id="result-away-file",
+            elem_id="result-export-file",
         )
     made = gr.Textbox("", visible=False)
     outputs = [told, file, made]
     make.click(
-        polite(take_away), run, outputs, api_visibility="private", show_progress="full", show_progress_on=told
+        polite(export_run),
+        run,
+        outputs,
+        api_visibility="private",
+        show_progress="full",
+        show_progress_on=told,
     )
     # What was made of one run must not stand below another.
     run.change(forget, [run, made], outputs, api_visibility="private", show_progress="hidden")
@@ -60,7 +65,7 @@ def build(run: gr.Dropdown, speech: Speech) -> None:
 
 
 def _lead() -> str:
-    return result_html.note(say("train.away.lead"))
+    return result_html.note(say("train.export.lead"))
 
 
 def forget(run_id: str | None, made: str) -> tuple:
@@ -78,18 +83,21 @@ def tell_again(made: str) -> Any:
     return told() if told else gr.skip()
 
 
-def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
+def export_run(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
     """Inputs: run. Outputs: what each model of the export is worth, the zip file, the run."""
     run = runs.find(run_id)
     if run is None or not run.has_model():
         raise UserError("error.train_tab.no_model")
-    progress(0, desc=say("train.away.exporting"))
+    progress(0, desc=say("train.export.exporting"))
     # Where the export runs too, so that all are compared on the same.
     classifier = LeafClassifier.open(run.folder, device="cpu")
     folder = folder_of_export(classifier)
 
     def score(asked: LeafClassifier, name: str, readout: Readout) -> Evaluation:
-        words: dict[str, Any] = {"desc": say(f"train.away.scoring.{name}"), "unit": say("train.away.unit")}
+        words: dict[str, Any] = {
+            "desc": say(f"train.export.scoring.{name}"),
+            "unit": say("train.export.unit"),
+        }
         return evaluate(asked, test, lambda done, total: progress((done, total), **words), readout)
 
     file = _folder() / f"vit_demo-{run.id}.zip"
@@ -103,7 +111,7 @@ def take_away(run_id: str | None, progress: gr.Progress = PROGRESS) -> tuple:
         said = functools.partial(_not_scored, run.name, error)
     else:
         pack(folder, file)
-        said = functools.partial(result_html.away, run.name, rows, TITLES, file.stat().st_size)
+        said = functools.partial(result_html.export, run.name, rows, TITLES, file.stat().st_size)
     _found[run.id] = said
     _found.move_to_end(run.id)
     while len(_found) > KEEP:
@@ -115,9 +123,9 @@ def _not_scored(name: str, error: UserError) -> str:
     """Where the run's photos are gone, or were the drawings of earlier versions, the model can still be
     had.
     """
-    return result_html.note(say("train.away.not_scored", name=name, why=error))
+    return result_html.note(say("train.export.not_scored", name=name, why=error))
 
 
 @functools.cache
 def _folder() -> Path:
-    return Path(tempfile.mkdtemp(prefix="vit_demo-away-"))
+    return Path(tempfile.mkdtemp(prefix="vit_demo-export-"))
