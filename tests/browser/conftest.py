@@ -108,21 +108,47 @@ def browser():
         chromium.close()
 
 
-def _page(browser, server: Server, size: dict):
-    context = browser.new_context(viewport=size)
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    page.broken, page.home = [], server.home
-    page.on("pageerror", lambda error: page.broken.append(str(error)))
-    page.on(
-        "request",
-        lambda request: (
-            page.broken.append(f"foreign request: {request.url}") if _foreign(request.url, server) else None
-        ),
-    )
-    page.goto(server.url)
-    settle(page)
-    return page
+class Window:
+    """A page that each test opens as one who comes for the first time: what the site keeps in
+    the browser is forgotten in between. The browser then has the page's scripts compiled already, which is
+    half of what opening it costs.
+    """
+
+    def __init__(self, browser, server: Server, size: dict):
+        self._browser, self._server, self._size = browser, server, size
+        self._page = None
+
+    def open(self):
+        """The page, ready."""
+        page, self._page = self._page or self._make(), None
+        page.broken = []
+        page.set_viewport_size(self._size)
+        page.goto(self._server.url)
+        settle(page)
+        return page
+
+    def leave(self, page) -> None:
+        """After a test; a page that broke is not used again."""
+        broken = page.broken
+        if broken:
+            page.context.close()
+        assert broken == []
+        page.evaluate("() => { localStorage.clear(); sessionStorage.clear(); }")
+        page.context.clear_cookies()
+        page.goto("about:blank")  # where it asks the server for nothing
+        self._page = page
+
+    def _make(self):
+        page = self._browser.new_context(viewport=self._size).new_page()
+        page.set_default_timeout(60_000)
+        page.home = self._server.home
+        page.on("pageerror", lambda error: page.broken.append(str(error)))
+        page.on("request", lambda request: self._note(page, request.url))
+        return page
+
+    def _note(self, page, url: str) -> None:
+        if not url.startswith((self._server.url, "data:", "blob:", "about:")):
+            page.broken.append(f"foreign request: {url}")
 
 
 def settle(page) -> None:
@@ -167,28 +193,32 @@ def wait_for_rest(page, seconds: int = 5, at_most: int = 90) -> Sent:
         assert time.monotonic() < until, f"still sent after {at_most} s: {sorted(set(sent.events))}"
 
 
-def _foreign(url: str, server: Server) -> bool:
-    return not url.startswith((server.url, "data:", "blob:"))
+@pytest.fixture(scope="session")
+def desktop_window(browser, server) -> Window:
+    return Window(browser, server, DESKTOP)
+
+
+@pytest.fixture(scope="session")
+def phone_window(browser, server) -> Window:
+    return Window(browser, server, PHONE)
 
 
 @pytest.fixture
-def page(browser, server):
+def page(desktop_window):
     """The page on a desktop; after the test, no script error and no request to another host may have
     happened.
     """
-    opened = _page(browser, server, DESKTOP)
+    opened = desktop_window.open()
     yield opened
-    assert opened.broken == []
-    opened.context.close()
+    desktop_window.leave(opened)
 
 
 @pytest.fixture
-def phone(browser, server):
+def phone(phone_window):
     """The same at phone width."""
-    opened = _page(browser, server, PHONE)
+    opened = phone_window.open()
     yield opened
-    assert opened.broken == []
-    opened.context.close()
+    phone_window.leave(opened)
 
 
 @dataclass(frozen=True)
