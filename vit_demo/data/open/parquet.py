@@ -1,8 +1,8 @@
-"""Parquet and Arrow files of photos, turned into the Arrow files that the datasets library reads from the disk, a few
-rows at a time.
+"""Parquet and Arrow files of photos, turned into the Arrow files that the datasets library reads from the
+disk, a few rows at a time.
 
-The library's own reader of parquet unpacks whole row groups: of 10,000 small photos each it takes 300 MB more than this
-one, and of large photos as much as they are.
+The library's own reader of parquet unpacks whole row groups: of 10,000 small photos each it takes 300 MB more
+than this one, and of large photos as much as they are.
 """
 
 from __future__ import annotations
