@@ -127,7 +127,7 @@ def without_labels(data: Dataset) -> Dataset:
 
 def _split(given: str, found: Mapping[str, Dataset], name: str | Sentence, corrections: Corrections) -> str:
     """Which of the three splits; "" where there is but one, of a name that says nothing."""
-    split = corrections.split_for(given) if given else ""
+    split = corrections.split_for(given) if given not in ("", UNLABELLED) else given
     if split is not None:
         return split
     if len(found) == 1:

@@ -21,8 +21,8 @@ MAX_GROUP_BYTES = 2**30
 
 
 class StoredRows:
-    """(file name, photo, class or None) of each row. names, some_labelled: of all classes, and whether any
-    row has one; both known once all rows were read.
+    """(file name, photo, class or None) of each row. Known once all rows were read: names, of all classes;
+    some_labelled, whether any row has one.
     """
 
     def __init__(self, file: Path, shown: str, corrections: Corrections, root: Path | None):

@@ -8,6 +8,7 @@ import glob
 import os
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from vit_demo.data.normalise import Noted, complete, noted, shaped
 from vit_demo.data.open.parquet import read
 from vit_demo.data.plan import tables
 from vit_demo.data.plan.corrections import Corrections
+from vit_demo.data.plan.labels import in_order
 from vit_demo.data.plan.of_source import plan_folder
 from vit_demo.data.plan.plan import Photo, Plan
 
@@ -51,7 +53,9 @@ def _shaped(folder: str, files: tuple[Path, ...], corrections: Corrections, _cha
     if not (plan.photos or plan.unlabelled or plan.files):
         raise UserError("error.data.no_photos_in_folder", folder=folder)
     found = _of_rows(plan, root) if plan.files else _of_photos(plan, root)
-    data = shaped(found, folder, corrections)
+    # What was said of splits, and of all that stands in tables and folders, is carried out in the plan.
+    rest = replace(corrections, splits=()) if plan.files else Corrections()
+    data = shaped(found, folder, rest)
     made = noted(data, data, *plan.said(), *plan.said_of_left_out())
     if plan.unlabelled:
         made.unlabelled = _photos(plan.unlabelled, root, [])
@@ -62,7 +66,9 @@ def _of_photos(plan: Plan, root: Path) -> dict[str, Dataset]:
     photos = defaultdict(list)
     for photo in plan.photos:
         photos[photo.split].append(photo)
-    return {split: _photos(rows, root, plan.order or plan.classes) for split, rows in photos.items()}
+    return {
+        split: _photos(rows, root, plan.order or in_order(plan.classes)) for split, rows in photos.items()
+    }
 
 
 def _photos(photos: Iterable[Photo], root: Path, names: list[str]) -> Dataset:

@@ -15,6 +15,14 @@ from vit_demo.data.plan.listing import Listing, Parts
 from vit_demo.data.plan.plan import Choice, LeftOut, Photo, Plan, merge_left_out
 from vit_demo.data.plan.tables import Row, Table, read_table
 
+# Of a table that cannot be read, what a person has said or can say otherwise; any other is left out.
+_ASKED = (
+    "error.data.plan.several_columns",
+    "error.data.plan.no_column",
+    "error.data.plan.no_encoding",
+    "error.data.plan.not_encoding",
+    "error.data.table_split",
+)
 # What competitions add, with made-up answers for the photos that are to be predicted.
 _EXAMPLES = ("submission", "sample_sub")
 
@@ -67,6 +75,7 @@ class _Answers:
     used: list[Parts] = field(default_factory=list)
     notes: list[Sentence] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
+    unread: list[UserError] = field(default_factory=list)
 
 
 def label_by_tables(
@@ -83,6 +92,8 @@ def label_by_tables(
         if not _is_example(parts):
             _read(parts, names, corrections, content_of, answers)
     if not _counts(answers, listing.photos):
+        if answers.unread and not any(len(parts) > 1 for parts in listing.photos):
+            raise answers.unread[0]  # no folder says it either
         return None
     plan = Plan("table", name, notes=answers.notes, choices=answers.choices)
     _place(listing.photos, answers, corrections, plan)
@@ -108,8 +119,9 @@ def _read(
     try:
         table = read_table(content_of(parts), shown, corrections, names.names)
     except UserError as error:
-        if error.sentence.key in ("error.data.plan.several_columns", "error.data.plan.no_column"):
+        if error.sentence.key in _ASKED:
             raise
+        answers.unread.append(error)
         return
     found = [
         (row, names.find(parts[:-1], row.path, split_of_row(row, parts, corrections))) for row in table.rows

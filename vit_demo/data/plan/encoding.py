@@ -45,8 +45,23 @@ def guess(content: bytes) -> str:
     cells = [cell for cell in set(re.split(rb"[,;\t|\r\n\"]", content)) if _HIGH.search(cell)]
     if 2 * sum(len(_HIGH.findall(cell)) for cell in cells) < sum(map(len, cells)):
         return WESTERN
+    if _is_chinese(cells):
+        return OTHERS[0]
     best = from_bytes(b"\n".join(sorted(cells)), cp_isolation=list(OTHERS)).best()
     return best.encoding if best else WESTERN
+
+
+def _is_chinese(cells: list[bytes]) -> bool:
+    """Whether words are pairs of bytes that mostly begin as the common Chinese characters do (B0 to D7 in
+    GB 2312). Small Cyrillic letters begin with E0; words of capitals alone lie within C0 and DF.
+
+    Of a few short words the library cannot tell.
+    """
+    runs = [run for cell in cells for run in re.findall(rb"[\x80-\xff]+", cell)]
+    first = [run[place] for run in runs for place in range(0, len(run), 2)]
+    common = sum(0xB0 <= byte <= 0xD7 for byte in first)
+    capitals = all(0xC0 <= byte <= 0xDF for run in runs for byte in run)
+    return all(len(run) % 2 == 0 for run in runs) and 2 * common > len(first) and not capitals
 
 
 def _named(content: bytes, encoding: str, shown: str) -> str:
