@@ -97,7 +97,7 @@ def test_where_there_are_too_many_photos_it_is_said_that_they_were_not_compared(
 ) -> None:
     monkeypatch.setattr(fingerprints, "MOST_PHOTOS", 50)
     conflict, where, limit = said(open_dataset(twice))
-    assert conflict.startswith("1 photo is in two classes: ") and where.startswith("Decide about photos")
+    assert "in two classes" in conflict and where.startswith("Decide about photos")
     assert "so only equal files were looked for" in limit and "under Check" in limit
     # The same picture in another file is what was not looked for.
     with Image.open(twice / "test" / "blue" / "other.png") as photo:
@@ -140,9 +140,7 @@ def test_a_run_keeps_what_was_said_and_prints_it_before_its_first_step(
         conflict, where = (str(note) for note in told_all(done.run.state()["data_notes"]))
     assert where.startswith("Tranchez") and "Vérifier" in where and str(twice) in conflict
     card = (done.run.model_folder / "README.md").read_text(encoding="utf-8")
-    assert (
-        "## About its photos\n\n- 1 photo is in two classes:" in card and card.count("\n- Decide about") == 1
-    )
+    assert "## About its photos\n\n- 1 photo" in card and card.count("\n- Decide about") == 1
 
 
 def test_a_run_of_which_nothing_need_be_said_has_no_notes(
