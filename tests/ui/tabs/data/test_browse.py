@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from vit_demo.common.errors import UserError
+from vit_demo.common.words import say, speaking
 from vit_demo.data.browse import statistics as measuring
 from vit_demo.model.checkpoints import EMBEDDED
 from vit_demo.training.result import predictions
@@ -345,3 +347,29 @@ def test_a_box_stands_where_its_numbers_are(logarithmic):
         [shares[1], shares[3]], abs=0.002
     )
     assert "nan" not in spread_figure({"same": (3, 3, 3, 3, 3)}, str, logarithmic, "Spread")
+
+
+def test_what_is_known_of_the_photos_is_told_and_what_is_asked_is_asked(tmp_path):
+    place, rng = tmp_path / "set", np.random.default_rng(0)
+    for folder in ("train/a", "train/b", "valid/a", "test/a", "test/b", "extra/a", "extra/b"):
+        (place / folder).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 255, (20, 20, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(place / folder / f"{number}.png")
+    with pytest.raises(UserError, match=r"whether extra is for .* \[split:extra=train\]"):
+        page.open_photos(str(place))
+    source = f"{place} [split:extra=none]"
+    shown = page.open_photos(source)[1]
+    assert shown["notes"] == [
+        "6 files were left out, the first: extra/a/0.png was left out, as you said.",
+        "The class b has no photo in validation.",
+    ]
+    assert "notes" not in answered(source, shown)
+    with speaking("sw"):
+        told = answered(source, shown, fields=True)["notes"]
+    assert told[1] == say("data.plan.missing_class", "sw", label="b", split="validation")
+    assert say("data.left_out.said", "sw", name="extra/a/0.png") in told[0]
+
+
+def test_photos_of_which_nothing_has_to_be_known_have_no_notes(folder):
+    assert page.open_photos(str(folder))[1]["notes"] == []
