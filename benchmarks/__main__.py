@@ -34,6 +34,7 @@ BENCHMARKS = {
     "views": "",
     "live_plot": "",
     "browse": "",
+    "plan": "",
     "abstention": "--other {other}",
     "several": "",
     "suspects": "--model {model}",

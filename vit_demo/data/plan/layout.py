@@ -246,7 +246,9 @@ def _level_like(folders: Mapping[Folders, int], layout: Layout, corrections: Cor
     best = max(levels, key=lambda level: (shared[level], level == reading.class_level), default=None)
     if best is not None and shared[best]:
         return best
-    names = {name for level in levels for name in names_at(folders, level)}
+    # What lies around the splits says nothing about one of them.
+    inside = [level for level in levels if level > (layout.split_level or 0)]
+    names = {name for level in inside for name in names_at(folders, level)}
     # One folder that no class is called like: whatever its name, it is the same for all photos.
     silent = (
         len(names) < 2 or all(split_of(name) or _says_nothing(name) for name in names) or _are_groups(names)
