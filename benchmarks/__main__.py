@@ -34,6 +34,7 @@ BENCHMARKS = {
     "views": "",
     "live_plot": "",
     "browse": "",
+    "plan": "",
     "abstention": "--other {other}",
     "several": "",
     "label_errors": "--model {model}",
