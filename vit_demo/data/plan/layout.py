@@ -264,14 +264,9 @@ def _level_like(folders: Mapping[Folders, int], layout: Layout, corrections: Cor
     best = max(levels, key=lambda level: (shared[level], level == reading.class_level), default=None)
     if best is not None and shared[best]:
         return best
-<<<<<<< HEAD
-    # What holds all of them (archive/test/test) says nothing.
-    names = set(names_at(folders, reading.class_level))
-=======
     # What lies around the splits says nothing about one of them.
     inside = [level for level in levels if level > (layout.split_level or 0)]
     names = {name for level in inside for name in names_at(folders, level)}
->>>>>>> 931fe6eb51e4e7b70120ac584189cff82acff50f
     # One folder that no class is called like: whatever its name, it is the same for all photos.
     silent = (
         len(names) < 2 or all(split_of(name) or _says_nothing(name) for name in names) or _are_groups(names)
