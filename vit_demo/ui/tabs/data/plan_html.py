@@ -41,11 +41,9 @@ def plan_html(found: Understood, told: Told) -> str:
     """What was understood. told: what was said of it so far."""
     said = dict(told)
     if found.refused is not None:
-        about_columns = found.refused.key in _ABOUT_COLUMNS or any(name in said for name in COLUMNS)
-        asked = _columns(said) if about_columns else []
-        return render("data/plan#refused", why=found.refused, columns=asked, told=_told(found, told))
+        columns = _columns(said) if _is_about_columns(found, said) else []
+        return render("data/plan#refused", why=found.refused, columns=columns, told=_told(found, told))
     questions = [choice for choice in found.choices if choice.is_open]
-    columns = found.kind != "folders" or any(one.why == "data.left_out.table" for one in found.left_out)
     return render(
         "data/plan#plan",
         questions=[_choice(choice) for choice in questions],
@@ -58,9 +56,18 @@ def plan_html(found: Understood, told: Told) -> str:
         notes=[_note(note) for note in found.notes],
         left_out=[{"key": one.why, "name": one.name} for one in found.left_out],
         left_out_count=found.left_out_count,
-        columns=_columns(said) if columns else [],
+        columns=_columns(said) if _is_about_columns(found, said) else [],
         told=_told(found, told),
     )
+
+
+def _is_about_columns(found: Understood, said: Mapping[str, str]) -> bool:
+    """Whether there are columns that could be named: not among folders of photos alone."""
+    if any(name in said for name in COLUMNS):
+        return True
+    if found.refused is not None:
+        return found.refused.key in _ABOUT_COLUMNS
+    return found.kind != "folders" or any(one.why == "data.left_out.table" for one in found.left_out)
 
 
 def _nothing(found: Understood) -> Sentence | None:
