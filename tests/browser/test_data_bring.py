@@ -42,8 +42,8 @@ def test_a_zip_is_brought_in_looked_at_and_removed(phone, tmp_path):
     head.get_by_text("40 photos of 2 classes are in.").wait_for()
     head.get_by_text("2 files left out").click()
     assert [row.inner_text() for row in head.locator("li").all()] == [
-        "farm/rust/broken.jpg is not a photo.",
         "farm/.DS_Store is hidden, or was put there by a computer.",
+        "farm/rust/broken.jpg is not a photo.",
     ]
     # It is opened at once.
     phone.wait_for_function(

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import re
+import shutil
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -302,7 +303,7 @@ def test_many_classes_fit_a_page(tmp_path):
         for photo in range(10 if number == 7 else 4):
             Image.new("RGB", (8, 8)).save(place / f"{photo}.png")
     for split in ("validation", "test"):
-        (tmp_path / "many" / split).symlink_to(tmp_path / "many" / "train")
+        shutil.copytree(tmp_path / "many" / "train", tmp_path / "many" / split)
     html = next(statistics.show(str(tmp_path / "many")))
     rows = cells(html, "Photos of each class")
     assert (
