@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from pathlib import Path
@@ -85,6 +86,7 @@ HELD_OUT_SHARE = 0.1
 SPLIT_SEED = 0
 
 
+@functools.lru_cache(maxsize=4096)  # asked for each of many photos in the same few folders
 def split_of(name: str) -> str | None:
     """Which split a folder, file, column value or split of the Hub is, by its name; None where it is none.
 
