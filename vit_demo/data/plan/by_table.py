@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -39,7 +41,7 @@ class PhotoNames:
         for number, parts in enumerate(self.photos):
             self.paths[parts] = number
             name = parts[-1].lower()
-            for key in {name, PurePosixPath(name).stem}:
+            for key in {name, os.path.splitext(name)[0]}:
                 self.names[key].append(number)
 
     def find(self, folder: Parts, path: str, split: str) -> int | None:
@@ -185,6 +187,7 @@ def split_of_row(row: Row, table: Parts, corrections: Corrections) -> str:
     return row.split or _split_of_table(table, corrections)
 
 
+@functools.lru_cache(maxsize=64)
 def _split_of_table(parts: Parts, corrections: Corrections) -> str:
     """train.csv, train_labels.csv or train/metadata.csv."""
     stem = PurePosixPath(parts[-1]).stem
