@@ -113,7 +113,7 @@ def test_two_columns_of_labels_are_asked_about(tmp_path: Path) -> None:
     members = pictures()
     rows = [(name, label, "maize") for name, label in names(members)]
     source = put(tmp_path / "a", {**members, "x.csv": table([("file", "disease", "species"), *rows])})
-    assert "Say which: label-column" in refused(source) and "disease, species" in refused(source)
+    assert "(label-column)" in refused(source) and "disease, species" in refused(source)
     assert_labels(both(source, "label-column=disease")[0], by_turns())
     assert "no column size" in refused(source, "label-column=size")
 
@@ -126,7 +126,7 @@ def test_columns_of_0_and_1_and_tables_without_a_header(tmp_path: Path) -> None:
     assert "a column of 0 and 1" in found.notes
     found, _ = both_packed(tmp_path / "bare", {**members, "train.csv": table(names(members))})
     assert_labels(found, by_turns())
-    assert "has no header" in found.notes
+    assert "does not name its columns" in found.notes
 
 
 def test_numbers_and_hidden_labels(tmp_path: Path) -> None:
