@@ -22,8 +22,8 @@
 
     const translated = () => {
         const names = JSON.parse(words()?.names ?? '{}');
-        for (const element of document.querySelectorAll('[aria-label], [title]')) {
-            for (const attribute of ['aria-label', 'title']) {
+        for (const element of document.querySelectorAll('[aria-label], [title], [data-title]')) {
+            for (const attribute of ['aria-label', 'title', 'data-title']) {
                 const name = element.getAttribute(attribute);
                 if (Object.hasOwn(names, name) && names[name] !== name) element.setAttribute(attribute, names[name]);
             }

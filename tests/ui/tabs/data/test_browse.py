@@ -333,6 +333,23 @@ def test_bars_are_as_long_as_their_values():
     assert all(text in svg for text in (">10.0<", ">5.0<", ">2.5<"))
 
 
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("Bean rust", ["Bean rust"]),
+        ("Madoa pembe ya majani", ["Madoa pembe ya", "majani"]),
+        ("Taches anguleuses des feuilles du haricot", ["Taches", "anguleuses des…"]),
+        ("一二三四五六七八九十", ["一二三四五六七八", "九十"]),
+        ("", [""]),
+    ],
+)
+def test_a_name_that_is_too_long_for_its_place_has_two_lines(name, lines):
+    svg = spread_figure({name: (1, 2, 3, 4, 5)}, str, False, "Spread")
+    assert re.findall(r'text-anchor="end"[^>]*>([^<]*)<', svg)[: len(lines)] == lines
+    heights = [float(y) for y in re.findall(r'<text [^>]*y="([\d.]+)"[^>]*text-anchor="end"', svg)]
+    assert heights[: len(lines)] == sorted(set(heights[: len(lines)]))
+
+
 @pytest.mark.parametrize("logarithmic", [False, True])
 def test_a_box_stands_where_its_numbers_are(logarithmic):
     svg = spread_figure(

@@ -380,7 +380,16 @@ def test_a_reloaded_page_finds_what_it_looked_at(model, leaves):
     # What a browser remembers of an earlier version, whose photos are gone.
     assert view.restore("embedding_map", True, ["sample", "train"]) == ("beans", "train", False)
     key, *_ = view.opened(
-        "mapped", str(model), source, split, "pca", "", "", "en", -1, SimpleNamespace(session_hash="reloaded")
+        "embedding_map",
+        str(model),
+        source,
+        split,
+        "pca",
+        "",
+        "",
+        "en",
+        -1,
+        SimpleNamespace(session_hash="reloaded"),
     )
     assert maps.JOBS.find(key) is job and "reloaded" in job.watchers
     finish(job)

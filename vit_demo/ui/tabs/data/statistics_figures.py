@@ -5,6 +5,8 @@ of the page.
 from __future__ import annotations
 
 import math
+import textwrap
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -14,6 +16,8 @@ from vit_demo.ui.shared.html import render
 
 # Narrow, so that the words can still be read on a phone.
 WIDTH, NAMES, ROW = 480, 140, 30
+# Of a name in one line; Chinese ones are twice as wide.
+LETTERS = 16
 # Of the spread of a number: how many percent of the photos lie below each of the five.
 PERCENTS = (5, 25, 50, 75, 95)
 
@@ -32,13 +36,13 @@ def bars_figure(
     for number, (name, colour) in enumerate(colours.items()):
         shapes += [_rect(10 + 155 * number, 4, 12, 12, fill=colour), _text(28 + 155 * number, 15, name)]
     for row, values in rows.items():
-        shapes.append(_text(NAMES - 8, top + height * len(values) / 2 + 4, row, "end"))
+        shapes += _name(row, top + height * len(values) / 2)
         for name, value in values.items():
             wide = (WIDTH - NAMES - 62) * value / most
             shapes.append(_rect(NAMES, top + 2, f"{wide:.1f}", height - 3, fill=colours[name]))
             shapes.append(_text(NAMES + wide + 6, top + height - 2, written(value), small=True))
             top += height
-        top += 8
+        top += max(8, ROW - height * len(values))
     return _figure(top, shapes, title)
 
 
@@ -62,7 +66,7 @@ def spread_figure(
     for name, five in rows.items():
         first, second, third, fourth, last = map(at, five)
         middle = top + ROW / 2
-        shapes.append(_text(NAMES - 8, middle + 4, name, "end"))
+        shapes += _name(name, middle)
         shapes.append(_line(first, last, middle, middle, 1.5))
         shapes.append(
             _rect(
@@ -100,8 +104,15 @@ def _line(x1: float, x2: float, y1: float, y2: float, width: float) -> dict:
     }
 
 
+def _name(text: str, middle: float) -> list[dict]:
+    """The name of a row, in two lines where one is too short for it."""
+    wide = any(unicodedata.east_asian_width(letter) in "WF" for letter in text)
+    lines = textwrap.wrap(text, LETTERS // 2 if wide else LETTERS, max_lines=2, placeholder="…") or [""]
+    first = middle + 4 - 7 * (len(lines) - 1)
+    return [_text(NAMES - 8, first + 14 * number, line, "end") for number, line in enumerate(lines)]
+
+
 def _text(x: float, y: float, text: str, anchor: str = "start", small: bool = False) -> dict:
-    text = text if len(text) <= 18 or anchor != "end" else f"{text[:17]}…"
     at = {
         "x": f"{x:.1f}",
         "y": f"{y:.1f}",

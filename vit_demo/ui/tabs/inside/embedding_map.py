@@ -29,7 +29,7 @@ from vit_demo.ui.tabs.inside.downloads import csv_file
 from vit_demo.ui.tabs.inside.embedding_map_jobs import EmbeddingMap, Plan, Request
 from vit_demo.ui.tabs.inside.scene import Scene, told_in
 
-ID, TITLE = "mapped", "inside.embedding_map.title"
+ID, TITLE = "embedding_map", "inside.embedding_map.title"
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 STAGE = render("inside/embedding_map#stage")
 SHOW_DETAIL = """() => document.getElementById('inside-embedding-map-detail')
