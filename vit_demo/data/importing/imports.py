@@ -21,7 +21,6 @@ It is opened as ``open_dataset("import:NAME")``. For the page:
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import json
 import os
@@ -30,34 +29,27 @@ import secrets
 import shutil
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
 from filelock import FileLock, Timeout
 
 from vit_demo.common.errors import UserError
 from vit_demo.common.jobs import Job, Jobs
 from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, speaking
-from vit_demo.data.copies.duplicates import NEAR_BITS
-from vit_demo.data.copies.split import cut, group_photos
 from vit_demo.data.corrections.journal import Journal
+from vit_demo.data.importing import arrange
 from vit_demo.data.importing.gather import Files, Progress, Stage, Table, Taken, gather, left_out
-from vit_demo.data.importing.incoming import final_name, look_at
-from vit_demo.data.names import HELD_OUT_SHARE, IMPORT, SPLIT_SEED, SPLITS, imports_folder
+from vit_demo.data.importing.incoming import look_at
+from vit_demo.data.names import IMPORT, imports_folder
 from vit_demo.data.plan.corrections import Corrections
-from vit_demo.data.plan.file_names import RESERVED, free_name, readable, safe_name
-from vit_demo.data.plan.labels import class_order, in_order
-from vit_demo.data.plan.make import CLASSES_FILE
+from vit_demo.data.plan.file_names import RESERVED, readable
 from vit_demo.data.plan.tables import read_rows
 from vit_demo.photos.safe_open import Unfit
 
 RECORD = "import.json"
-# Each photo with its class and split, in order; without it (earlier versions) the folders say it.
-TABLE = "photos.csv"
 NEW, OLD = ".new-", ".old-"
 KEEP = 24
 _starting = threading.Lock()
@@ -151,13 +143,14 @@ def import_photos(
         there, photos = stage.photos[: len(known)], stage.photos
         if len(photos) <= len(known):
             raise _nothing(stage, len(known), source)
-        _set_apart(photos)
-        order = _class_order(photos, stage, corrections or Corrections())
-        made = _split(photos, order, name, isinstance(source, Files))
-        if set(photo.split for photo in photos) == {"test"} and not made[0]:
+        arrange.set_apart(photos)
+        order = arrange.class_order(photos, stage, corrections or Corrections())
+        learned = any(photo.split == "train" for photo in photos)
+        made = arrange.split(photos, order, name, isinstance(source, Files))
+        if learned and all(photo.split == "test" for photo in photos):
             stage.notes.append(Sentence("data.plan.to_try", {"count": len(photos)}))
-        counts = _move(photos, folder / "data", stage)
-        _write_table(photos, order, folder / "data")
+        counts = arrange.move(photos, folder / "data", stage)
+        arrange.write_table(photos, order, folder / "data")
         with speaking(DEFAULT_LANGUAGE):
             title = str(_title(source))
         result = Imported(
@@ -168,7 +161,7 @@ def import_photos(
             stage.skipped,
             stage.skipped_count,
             *made,
-            notes=[note.as_json() for note in (*stage.notes, *in_two_classes(photos))],
+            notes=[note.as_json() for note in (*stage.notes, *arrange.in_two_classes(photos))],
         )
         (folder / "data" / RECORD).write_text(
             json.dumps(asdict(result), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
@@ -311,7 +304,11 @@ def _take_known(name: str, stage: Stage) -> list[tuple[str, str]]:
     """
     folder, known = (imports_folder() / name).resolve(), []
     made_here = _record(folder).get("cut", ())
-    labels = {row.path: row.label for row in read_rows(folder / TABLE)} if (folder / TABLE).is_file() else {}
+    labels = (
+        {row.path: row.label for row in read_rows(folder / arrange.TABLE)}
+        if (folder / arrange.TABLE).is_file()
+        else {}
+    )
     for file in sorted(folder.glob("*/*/*")):
         stage.check()
         split, called = file.parts[-3:-1]
@@ -349,114 +346,6 @@ def _title(source: Path | Files | Table) -> Sentence | str:
     if isinstance(source, Files):
         return Sentence("data.named.by_hand", {"count": len(source.paths), "label": readable(source.label)})
     return readable((source.path if isinstance(source, Table) else source).resolve().name)
-
-
-def _set_apart(photos: list[Taken]) -> None:
-    """Give the photos of which no split is given to train; all of them, where they are all of validation.
-    Those that are all of test stay that, to try a model on.
-    """
-    given = {photo.split for photo in photos}
-    for photo in photos:
-        if not photo.split or given == {"validation"}:
-            photo.split = "train"
-
-
-def _class_order(photos: list[Taken], stage: Stage, corrections: Corrections) -> list[str]:
-    """The classes as the source orders them, then those that it does not list."""
-    there = {photo.label for photo in photos}
-    order = stage.order or class_order(stage.lists, corrections)
-    return [*order, *in_order(there - set(order))]
-
-
-def _split(photos: list[Taken], order: list[str], name: str, added: bool) -> tuple[list[str], int]:
-    """Cut the splits that are missing from train; returns those, and how many photos look like another one.
-
-    order: of the classes, some of which may have no photo. added: photos with a label typed in come bit by
-    bit: as long as there are too few, all are for training. Of others that are too few to learn from, all are
-    for test.
-    """
-    copies = len(photos) - len(np.unique(_groups(photos)))
-    given = {photo.split for photo in photos}
-    if given == {"test"}:
-        return [], copies
-    if "train" not in given:
-        raise UserError("error.data.import_no_train", name=name)
-    there = {photo.label for photo in photos}
-    classes = [label for label in order if label in there]
-    missing = [split for split in SPLITS[1:] if split not in given]
-    if len(classes) < 2:
-        return (missing if added else _all_to_test(photos)), copies
-    train = [photo for photo in photos if photo.split == "train"]
-    labels = np.array([classes.index(photo.label) for photo in train])
-    try:
-        parts = cut(labels, _groups(train), classes, len(missing), HELD_OUT_SHARE, SPLIT_SEED, name)
-    except UserError as error:
-        if added:
-            return missing, copies
-        if given == {"train"} and error.sentence.key == "error.data.too_few":
-            return _all_to_test(photos), copies
-        raise
-    for photo, part in zip(train, parts):
-        photo.split = ("train", *missing)[part]
-    return missing, copies
-
-
-def _all_to_test(photos: list[Taken]) -> list[str]:
-    """Photos that nothing can be learned from are there to try a model on; no split is cut."""
-    for photo in photos:
-        photo.split = "test"
-    return []
-
-
-def _groups(photos: list[Taken]) -> np.ndarray:
-    """The group of each photo, as :func:`vit_demo.data.copies.split.group_photos` makes them."""
-    digests = np.array([photo.looked.digest for photo in photos])
-    return group_photos(digests, np.array([photo.looked.hash for photo in photos]), NEAR_BITS)
-
-
-def in_two_classes(photos: list[Taken]) -> list[Sentence]:
-    """Photos that are there twice, in two classes: one of them must be wrong."""
-    found: dict[str, dict[str, Taken]] = {}
-    for photo in photos:
-        found.setdefault(photo.looked.digest, {})[photo.label] = photo
-    twice = [list(same.values()) for same in found.values() if len(same) > 1]
-    if not twice:
-        return []
-    one, other = (f"{photo.label}/{photo.parts[-1]}" for photo in twice[0][:2])
-    return [Sentence("data.plan.in_two_classes", {"count": len(twice), "one": one, "other": other})]
-
-
-def _write_table(photos: list[Taken], order: list[str], target: Path) -> None:
-    """What the folders cannot say: the order of the photos and of the classes, and classes as they are
-    called.
-    """
-    (target / CLASSES_FILE).write_text("".join(f"{name}\n" for name in order), encoding="utf-8")
-    with (target / TABLE).open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("path", "label", "split"))
-        for photo in photos:
-            writer.writerow((photo.file.relative_to(target).as_posix(), photo.label, photo.split))
-
-
-def _move(photos: list[Taken], target: Path, stage: Stage) -> dict[str, dict[str, int]]:
-    """Put the photos into their folders; returns {split: {class: photos}}."""
-    counts: dict[str, Counter[str]] = {split: Counter() for split in SPLITS}
-    taken: dict[Path, set[str]] = {}
-    used: set[str] = set()
-    folders = {
-        label: free_name(safe_name(label), used) for label in in_order({photo.label for photo in photos})
-    }
-    for photo in photos:
-        folder = target / photo.split / folders[photo.label]
-        if folder not in taken:
-            folder.mkdir(parents=True)
-            taken[folder] = set()
-        stage.check()
-        photo.file = photo.file.rename(
-            folder / free_name(final_name(photo.parts[-1], photo.looked), taken[folder])
-        )
-        counts[photo.split][photo.label] += 1
-    return {split: dict(sorted(classes.items())) for split, classes in counts.items() if classes}
 
 
 def _put_in_place(made: Path, target: Path) -> None:
