@@ -33,6 +33,7 @@ def add_to(actions: Commands) -> None:
 
 def _look(options: argparse.Namespace) -> None:
     from vit_demo.data.open.sources import plan_of_source
+    from vit_demo.data.plan.file_names import readable
 
     plan = plan_of_source(options.spec)
     if plan is None:
@@ -40,7 +41,7 @@ def _look(options: argparse.Namespace) -> None:
     elif options.json:
         print(json.dumps(_as_dict(plan)))
     else:
-        print("\n".join(_tree(plan)))
+        print("\n".join(map(readable, _tree(plan))))
 
 
 def _tree(plan: Plan) -> Iterator[str]:

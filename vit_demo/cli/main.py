@@ -67,7 +67,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             torch.set_num_threads(threads)
         return options.run(options) or 0
     except UserError as error:
-        print(error, file=sys.stderr)
+        # Names in it may come from a stranger's archive: no sign of theirs may steer the terminal.
+        print(
+            "".join(sign if sign.isprintable() or sign == "\n" else "_" for sign in str(error)),
+            file=sys.stderr,
+        )
         return 2
     except BrokenPipeError:  # the reader of our output has gone, as in `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

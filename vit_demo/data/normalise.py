@@ -14,7 +14,7 @@ from datasets import ClassLabel, DatasetDict, concatenate_datasets
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.data.copies.fingerprints import MOST_PHOTOS, groups_of
-from vit_demo.data.copies.same_files import same_files_in_two_classes
+from vit_demo.data.copies.same_files import same_files
 from vit_demo.data.copies.split import cut
 from vit_demo.data.names import HELD_OUT_SHARE, SPLIT_SEED, SPLITS
 from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
@@ -83,7 +83,7 @@ def shaped(found: Mapping[str, Dataset], name: str | Sentence, corrections: Corr
             notes.append(Sentence("data.plan.rows_unlabelled", {"count": count, "split": given or split}))
             silent.append(rows.unlabelled)
     ordered = _one_order(parts, corrections, notes)
-    made = noted(DatasetDict(ordered), None, *_once(notes), *same_files_in_two_classes(ordered))
+    made = noted(DatasetDict(ordered), None, *_once(notes), *same_files(ordered))
     made.unlabelled = concatenate_datasets(silent) if silent else None
     return made
 

@@ -441,7 +441,7 @@ def test_the_command_line(home: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     (tmp_path / "in" / "t.csv").write_text(f"path,label\n{tmp_path / 'in' / '0.jpg'},rust\n../a.zip,rust\n")
     assert (
         main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t"]) == 2
-        and "outside its folder" in capsys.readouterr().err
+        and "names no photo that lies in its folder" in capsys.readouterr().err
     )
     assert (
         main(["data", "import", str(tmp_path / "in" / "t.csv"), "--name", "t", "--anywhere"]) == 0

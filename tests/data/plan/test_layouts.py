@@ -337,4 +337,4 @@ def test_classes_that_look_like_one_are_asked_about(tmp_path: Path, one: str, ot
 def test_names_that_differ_only_in_what_cannot_be_seen_are_one(tmp_path: Path) -> None:
     members = photos("train/caf\u00e9", "val/cafe\u0301", "train/b", "val/b ", count=14)
     found, _ = both_packed(tmp_path / "leaves", members)
-    assert found.names == ["b", "caf\u00e9"] and "Spellings of" in found.notes
+    assert found.names == ["b", "caf\u00e9"] and "in several ways that look the same" in found.notes

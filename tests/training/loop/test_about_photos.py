@@ -86,17 +86,18 @@ def twice(make_squares: Callable[..., Path], tmp_path: Path) -> Path:
 def test_a_photo_in_two_classes_is_named_with_both_places_and_where_to_decide_it(
     twice: Path, home: Path
 ) -> None:
-    conflict, where = said(open_dataset(twice))
+    conflict, where, leak = said(open_dataset(twice))
     assert f"{twice / 'train' / 'red' / '000.png'} (red)" in conflict
     assert f"{twice / 'test' / 'blue' / 'other.png'} (blue)" in conflict
     assert "in the tab Data, under Check" in where and "`data check`" in where
+    assert leak.startswith("1 photo of test is also in training")
 
 
 def test_where_there_are_too_many_photos_it_is_said_that_they_were_not_compared(
     twice: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fingerprints, "MOST_PHOTOS", 50)
-    conflict, where, limit = said(open_dataset(twice))
+    conflict, where, limit, _ = said(open_dataset(twice))
     assert "in two classes" in conflict and where.startswith("Decide about photos")
     assert "so only equal files were looked for" in limit and "under Check" in limit
     # The same picture in another file is what was not looked for.
@@ -112,7 +113,7 @@ def test_a_conflict_that_was_decided_is_not_told_any_more_and_one_of_extra_photo
     extra = make_squares(tmp_path / "extra", train=9, validation=8, test=2, seed=1)
     shutil.copy(extra / "train" / "red" / "000.png", extra / "train" / "blue" / "other.png")
     merged = said(merge_train(open_dataset(twice), open_dataset(extra)))
-    assert merged[0].startswith("2 photos are in two classes") and len(merged) == 2
+    assert merged[0].startswith("2 photos are in two classes") and len(merged) == 3
     data = open_dataset(twice)
     (path,) = [path for path in data["test"]["image_file_path"] if path.endswith("other.png")]
     journal_of(str(twice)).decide("exclude", ("test", path))
@@ -137,7 +138,7 @@ def test_a_run_keeps_what_was_said_and_prints_it_before_its_first_step(
     assert english_all(state) == expected and printed.splitlines()[: len(expected)] == expected
     assert done.result["data_notes"] == done.run.scores()["data_notes"] == expected
     with speaking("fr"):
-        conflict, where = (str(note) for note in told_all(done.run.state()["data_notes"]))
+        conflict, where, _ = (str(note) for note in told_all(done.run.state()["data_notes"]))
     assert where.startswith("Tranchez") and "Vérifier" in where and str(twice) in conflict
     card = (done.run.model_folder / "README.md").read_text(encoding="utf-8")
     assert "## About its photos\n\n- 1 photo" in card and card.count("\n- Decide about") == 1

@@ -1,4 +1,5 @@
-"""Photos that are there twice in two classes: one of the labels must be wrong.
+"""Photos that are there twice, in two classes, where one of the labels must be wrong, or in two splits, where
+a model is scored on what it learned from.
 
 Only files that are the same byte for byte are looked for, which takes seconds even of many photos: one is
 read only where another one in another class is as long as it.
@@ -24,39 +25,57 @@ END = 4096
 Place = tuple[str, int]
 
 
-def same_files_in_two_classes(parts: Mapping[str, Dataset]) -> list[Sentence]:
-    """What is to be said of them, [] where there are none. parts: splits with the columns image and labels,
-    which all have the same classes.
+def same_files(parts: Mapping[str, Dataset]) -> list[Sentence]:
+    """What is to be said of photos in two classes and in two splits, [] where there are none. parts: splits
+    with the columns image and labels, which all have the same classes.
     """
-    labels = {
-        (split, row): label for split, data in parts.items() for row, label in enumerate(data["labels"][:])
-    }
     stored = {split: _stored(data) for split, data in parts.items()}
+    places = {
+        (split, row): (split, label)
+        for split, data in parts.items()
+        for row, label in enumerate(data["labels"][:])
+    }
     sizes = {(split, row): size for split, data in stored.items() for row, size in enumerate(_sizes(data))}
-    same = _conflicts(sizes, labels)
+    same = _conflicts(sizes, places)
     for start in (-END, 0):
         digests = {
             (split, row): _digest(stored[split][row]["image"], start)
             for group in same
             for split, row in group
         }
-        same = _conflicts(digests, labels)
-    return [_sentence(same, parts, labels)] if same else []
+        same = _conflicts(digests, places)
+    return [*_two_classes(same, parts, places), *_two_splits(same)]
 
 
-def _conflicts(keys: Mapping[Place, object], labels: Mapping[Place, int]) -> list[list[Place]]:
-    """Places that share a key, in more than one class."""
+def _conflicts(keys: Mapping[Place, object], places: Mapping[Place, tuple[str, int]]) -> list[list[Place]]:
+    """Places that share a key, in more than one class or split."""
     found = defaultdict(list)
     for place, key in keys.items():
         found[key].append(place)
-    return [group for group in found.values() if len({labels[place] for place in group}) > 1]
+    return [group for group in found.values() if len({places[place] for place in group}) > 1]
 
 
-def _sentence(same: list[list[Place]], parts: Mapping[str, Dataset], labels: Mapping[Place, int]) -> Sentence:
-    first = same[0]
-    other = next(place for place in first if labels[place] != labels[first[0]])
-    one, two = (_named(parts[split], row) for split, row in (first[0], other))
-    return Sentence("data.plan.in_two_classes", {"count": len(same), "one": one, "other": two})
+def _two_classes(
+    same: list[list[Place]], parts: Mapping[str, Dataset], places: Mapping[Place, tuple[str, int]]
+) -> Iterator[Sentence]:
+    groups = [group for group in same if len({places[place][1] for place in group}) > 1]
+    if groups:
+        first = groups[0]
+        other = next(place for place in first if places[place][1] != places[first[0]][1])
+        one, two = (_named(parts[split], row) for split, row in (first[0], other))
+        yield Sentence("data.plan.in_two_classes", {"count": len(groups), "one": one, "other": two})
+
+
+def _two_splits(same: list[list[Place]]) -> Iterator[Sentence]:
+    """How many photos that a model is scored on are also learned from."""
+    for split in ("test", "validation"):
+        count = sum(
+            sum(place[0] == split for place in group)
+            for group in same
+            if any(place[0] == "train" for place in group)
+        )
+        if count:
+            yield Sentence("data.plan.in_two_splits", {"count": count, "split": split})
 
 
 def _named(data: Dataset, row: int) -> str:

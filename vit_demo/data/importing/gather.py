@@ -20,10 +20,10 @@ from vit_demo.common.words import DEFAULT_LANGUAGE, Sentence, say, speaking
 from vit_demo.data.importing.incoming import Looked, look_at
 from vit_demo.data.importing.rows import StoredRows
 from vit_demo.data.plan import archives, labels, tables
-from vit_demo.data.plan.by_table import PhotoNames, split_of_row
+from vit_demo.data.plan.by_table import split_of_row
 from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
 from vit_demo.data.plan.file_names import ENDINGS, is_clutter, readable
-from vit_demo.data.plan.listing import Parts, list_folder
+from vit_demo.data.plan.listing import PARQUET, Parts
 from vit_demo.data.plan.of_source import plan_archive, plan_folder
 from vit_demo.data.plan.plan import PhotoFile, Plan
 from vit_demo.data.plan.tables import read_table
@@ -197,6 +197,8 @@ def gather(source: Path | Files | Table, stage: Stage, corrections: Corrections)
         _from_folder(source, stage, corrections)
     elif archives.is_archive(source):
         _from_archive(source, stage, corrections)
+    elif source.suffix.lower() == PARQUET and source.is_file():
+        _from_folder(source.parent, stage, corrections, (source,))
     elif not source.exists():
         raise UserError("error.data.no_file_or_folder", path=str(source))
     else:
@@ -223,28 +225,27 @@ def _from_files(source: Files, stage: Stage) -> None:
 
 
 def _from_table(source: Table, stage: Stage, corrections: Corrections) -> None:
-    """The photos that its rows name: from its folder, or by their names wherever they lie below it."""
-    folder = source.path.parent
-    listing = list_folder(folder, stage.check)
-    names = PhotoNames(listing.photos)
-    table = read_table(tables.content_of(source.path), source.path.name, corrections, names.names)
+    """The photos that its rows name: as its plan says; those of any folder where the person allowed it."""
+    if not source.anywhere:
+        return _from_folder(source.path.parent, stage, corrections, (source.path,))
+    table = read_table(tables.content_of(source.path), source.path.name, corrections)
     stage.notes += table.notes
     for row in table.rows:
-        photo = tables.find_photo(source.path, row, source.anywhere)
+        photo = tables.find_photo(source.path, row, anywhere=True)
         split = split_of_row(row, (source.path.name,), corrections)
-        if photo is None and (number := names.find((), row.path, split)) is not None:
-            photo = folder.joinpath(*listing.photos[number])
         if photo is None:
             stage.skip(row.path, "data.left_out.not_there")
-        elif not row.label or split == UNLABELLED:
+        elif not row.label:
             stage.skip(row.path, "data.left_out.no_label")
         elif split != LEFT_OUT:
             stage.take((photo.name,), _pieces(photo), _called(row.label, corrections), split)
         stage.seen(len(table.rows))
+    return None
 
 
-def _from_folder(source: Path, stage: Stage, corrections: Corrections) -> None:
-    plan = _begun(plan_of(source, corrections, stage.check), stage)
+def _from_folder(source: Path, stage: Stage, corrections: Corrections, files: tuple[Path, ...] = ()) -> None:
+    """files: those tables or parquet files of the folder that are meant, () for all."""
+    plan = _begun(plan_folder(source, corrections, files, stage.check), stage)
     for photo in plan.photos:
         stage.take(photo.parts, _pieces(source.joinpath(*photo.parts)), photo.label, photo.split)
         stage.seen(len(plan.photos))

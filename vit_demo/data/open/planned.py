@@ -10,12 +10,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vit_demo.common.errors import UserError
 from vit_demo.data.normalise import Noted, complete, noted, shaped
 from vit_demo.data.open.parquet import read
 from vit_demo.data.plan import tables
+from vit_demo.data.plan.columns import path_column, stored_columns
 from vit_demo.data.plan.corrections import Corrections
 from vit_demo.data.plan.labels import in_order
 from vit_demo.data.plan.of_source import plan_folder
@@ -107,11 +108,9 @@ def _with_places(data: Dataset, folder: Path, root: Path) -> Dataset:
     """Where photos are named by paths: as paths of this computer, of photos inside the folder and of no
     other.
     """
-    from vit_demo.data.plan.columns import path_column
-
     column = path_column(data.features)
     if column is None:
-        return data
+        return stored_inside(data, (folder, root), root)
 
     def place(name: str | None) -> str | None:
         return None if not name else _inside(name, (folder, root), root)
@@ -122,6 +121,36 @@ def _with_places(data: Dataset, folder: Path, root: Path) -> Dataset:
         load_from_cache_file=False,
         keep_in_memory=True,
     )
+
+
+def stored_inside(data: Dataset, folders: Iterable[Path], *roots: Path) -> Dataset:
+    """The same rows, of which those that hold no photo but the path of one keep it only where it leads into
+    one of these folders: a stranger's file must not name a photo of this computer.
+    """
+    from datasets import Image
+
+    for column in stored_columns(data.features):
+        stored = data.select_columns([column]).cast_column(column, Image(decode=False)).with_format("arrow")
+        if not any(
+            chunk.field("bytes").null_count > chunk.field("path").null_count
+            for table in stored.iter(1000)
+            for chunk in table[column].chunks
+        ):
+            continue
+
+        def inside(photo: dict[str, Any] | None) -> dict[str, Any] | None:
+            if not photo or photo["bytes"] is not None or not photo["path"]:
+                return photo
+            found = next((path for root in roots if (path := _inside(photo["path"], folders, root))), None)
+            return {"bytes": None, "path": found} if found else None
+
+        data = data.cast_column(column, Image(decode=False)).map(
+            lambda rows, column=column, inside=inside: {column: [inside(photo) for photo in rows[column]]},
+            batched=True,
+            load_from_cache_file=False,
+        )
+        data = data.cast_column(column, Image())
+    return data
 
 
 def _inside(name: str, folders: Iterable[Path], root: Path) -> str | None:

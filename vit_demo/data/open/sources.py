@@ -29,7 +29,7 @@ from vit_demo.data.names import (
     refuse_former_sample,
 )
 from vit_demo.data.normalise import normalise, notes_of, without_labels
-from vit_demo.data.open.planned import open_folder, shaped_folder
+from vit_demo.data.open.planned import open_folder, shaped_folder, stored_inside
 from vit_demo.data.plan import archives, tables
 from vit_demo.data.plan.corrections import Corrections, parted
 from vit_demo.data.plan.of_source import plan_archive, plan_folder
@@ -175,8 +175,10 @@ SOURCES = [
 @functools.lru_cache(maxsize=8)
 def _open_hub(name: str, revision: str | None, corrections: Corrections) -> DatasetDict:
     from datasets import load_dataset
+    from datasets.config import HF_DATASETS_CACHE
     from datasets.exceptions import DatasetNotFoundError
     from huggingface_hub import HfApi
+    from huggingface_hub.constants import HF_HUB_CACHE
 
     # HTTPError is only imported there, not defined, which mypy takes for private.
     from huggingface_hub.errors import HTTPError, RepositoryNotFoundError, RevisionNotFoundError  # type: ignore[attr-defined]
@@ -187,7 +189,10 @@ def _open_hub(name: str, revision: str | None, corrections: Corrections) -> Data
                 # Without the Hub, the library would give any revision that it has a copy of, not the one that
                 # was named.
                 HfApi().dataset_info(name, revision=revision)
-            return normalise(load_dataset(name, revision=revision), name, corrections)
+            found = load_dataset(name, revision=revision)
+            caches = (Path(HF_DATASETS_CACHE), Path(HF_HUB_CACHE))
+            kept = {split: stored_inside(part, (), *caches) for split, part in found.items()}
+            return normalise(kept, name, corrections)
         except RevisionNotFoundError:
             raise UserError("error.data.no_revision", name=name, revision=revision) from None
         except (DatasetNotFoundError, RepositoryNotFoundError):

@@ -13,12 +13,14 @@ from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.data.names import SPLITS, split_of
 from vit_demo.data.plan.corrections import LEFT_OUT, UNLABELLED, Corrections
+from vit_demo.data.plan.labels import spelling
 from vit_demo.data.plan.listing import Listing, Parts
 from vit_demo.data.plan.plan import Choice, LeftOut, Photo, Plan, merge_left_out
 from vit_demo.data.plan.tables import Row, Table, read_table
 
 # Of a table that cannot be read, what a person has said or can say otherwise; any other is left out.
 _ASKED = (
+    "error.data.plan.cells",
     "error.data.plan.several_columns",
     "error.data.plan.no_column",
     "error.data.plan.no_encoding",
@@ -48,7 +50,10 @@ class PhotoNames:
         """The photo that a row of a table in this folder names: by its path from there, else by its name
         where only one below the folder, or below all, is called so.
         """
-        parts = tuple(part for part in path.replace("\\", "/").split("/") if part not in ("", "."))
+        plain = path.replace("\\", "/")
+        parts = tuple(part for part in plain.split("/") if part not in ("", "."))
+        if plain.startswith("/") or plain[1:2] == ":":  # of another computer: by its name alone
+            parts = parts[-1:]
         if not parts:
             return None
         for exact in ((*folder, *parts), parts):
@@ -73,7 +78,7 @@ class _Answers:
 
     rows: dict[int, tuple[Row, str]] = field(default_factory=dict)
     missing: list[Row] = field(default_factory=list)
-    conflicts: list[str] = field(default_factory=list)
+    conflicts: dict[int, str] = field(default_factory=dict)
     used: list[Parts] = field(default_factory=list)
     notes: list[Sentence] = field(default_factory=list)
     choices: list[Choice] = field(default_factory=list)
@@ -136,11 +141,23 @@ def _read(
     for row, number in found:
         if number is None:
             answers.missing.append(row)
-        elif number in answers.rows and answers.rows[number][0].label != row.label:
-            answers.conflicts.append("/".join(names.photos[number]))
         else:
             split = split_of_row(row, parts, corrections) or _folder_split(names.photos[number], corrections)
-            answers.rows[number] = row, split
+            _answer(number, row, split, names.photos, answers)
+
+
+def _answer(number: int, row: Row, split: str, photos: list[Parts], answers: _Answers) -> None:
+    """Keep what a row says of a photo, or what contradicts an earlier one."""
+    if number not in answers.rows:
+        answers.rows[number] = row, split
+        return
+    before, there = answers.rows[number]
+    if before.label and row.label and before.label != row.label:
+        answers.conflicts[number] = "data.left_out.two_rows"
+    elif there and split and there != split:
+        answers.conflicts[number] = "data.left_out.two_splits"
+    else:
+        answers.rows[number] = row if row.label else before, split or there
 
 
 def _label_choices(table: Table, there: list[Choice]) -> Iterator[Choice]:
@@ -165,7 +182,9 @@ def _counts(answers: _Answers, photos: list[Parts]) -> bool:
 
 def _place(photos: list[Parts], answers: _Answers, corrections: Corrections, plan: Plan) -> None:
     for number, (row, split) in answers.rows.items():
-        if split == LEFT_OUT:
+        if number in answers.conflicts:
+            plan.left_out.append(LeftOut("/".join(photos[number]), answers.conflicts[number]))
+        elif split == LEFT_OUT:
             plan.left_out.append(LeftOut("/".join(photos[number]), "data.left_out.said"))
         elif row.label and split != UNLABELLED:
             plan.photos.append(Photo(photos[number], row.label, split))
@@ -179,7 +198,23 @@ def _place(photos: list[Parts], answers: _Answers, corrections: Corrections, pla
         else:
             plan.left_out.append(LeftOut("/".join(parts), "data.left_out.not_in_table"))
     plan.left_out += [LeftOut(row.path, "data.left_out.not_there") for row in answers.missing]
-    plan.left_out += [LeftOut(name, "data.left_out.two_rows") for name in dict.fromkeys(answers.conflicts)]
+    plan.notes += _against_folders(photos, answers)
+
+
+def _against_folders(photos: list[Parts], answers: _Answers) -> Iterator[Sentence]:
+    """Where photos lie in the folder of another class than the table says: the table counts, which is
+    told.
+    """
+    names = {spelling(row.label) for row, _ in answers.rows.values() if row.label}
+    against = [
+        photos[number]
+        for number, (row, _) in answers.rows.items()
+        if row.label
+        and len(photos[number]) > 1
+        and spelling(photos[number][-2]) in names - {spelling(row.label)}
+    ]
+    if against:
+        yield Sentence("data.plan.against_folders", {"count": len(against), "name": "/".join(against[0])})
 
 
 def split_of_row(row: Row, table: Parts, corrections: Corrections) -> str:

@@ -48,13 +48,12 @@ def is_no_label(value: object) -> bool:
     """
     if isinstance(value, (int, float)):
         return not value >= 0  # also what is no number (NaN)
-    return value is None or not str(value).strip()
+    return value is None or bool(held_back({str(value).strip()}))
 
 
 def held_back(labels: Collection[str]) -> Collection[str]:
-    """Which texts stand for no label where all labels of a table are texts: -1 among numbers."""
-    numbers = all(label.removesuffix(".0").lstrip("-").isdecimal() for label in labels if label)
-    return ("-1", "-1.0") if numbers else ()
+    """Which texts stand for no label: -1, and what has neither letter nor number ("?", "-")."""
+    return {label for label in labels if label in ("-1", "-1.0") or not any(map(str.isalnum, label))}
 
 
 def label_column(kinds: Mapping[str, str], said: str, shown: str) -> tuple[str | None, tuple[str, ...]]:
@@ -104,6 +103,17 @@ def path_column(features: Features) -> str | None:
     if any(_holds_photos(feature) for feature in features.values()):
         return None
     return next((name for name in IMAGE_NAMES if name in features and _is_text(features[name])), None)
+
+
+def stored_columns(features: Features) -> list[str]:
+    """The columns in which photos are kept with their names, each of which may be a path alone."""
+    from datasets import Image
+
+    return [
+        name
+        for name, feature in features.items()
+        if isinstance(feature, Image) or (isinstance(feature, dict) and {"bytes", "path"} <= set(feature))
+    ]
 
 
 def _holds_photos(feature: Any) -> bool:

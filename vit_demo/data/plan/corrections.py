@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
+from urllib.parse import unquote
 
 from vit_demo.common.errors import UserError
 from vit_demo.data.names import SPLITS, split_of
@@ -50,9 +51,9 @@ class Corrections:
     def __str__(self) -> str:
         """As it stands behind a source, "" where nothing was said."""
         told = [
-            f"{_PAIRS[field.name]}:{name}={value}"
+            f"{_PAIRS[field.name]}:{escaped(name)}={escaped(value)}"
             if field.name in _PAIRS
-            else f"{field.name.replace('_', '-')}={value}"
+            else f"{field.name.replace('_', '-')}={escaped(str(value))}"
             for field in fields(self)
             for name, value in (
                 getattr(self, field.name) if field.name in _PAIRS else [("", getattr(self, field.name))]
@@ -60,6 +61,13 @@ class Corrections:
             if value or field.name in _PAIRS
         ]
         return f"[{', '.join(told)}]" if told else ""
+
+
+def escaped(text: str) -> str:
+    """A name as it stands behind a source: the signs that part corrections as in an address (%2C for a
+    comma).
+    """
+    return re.sub(r"[%,=\[\]]", lambda sign: f"%{ord(sign[0]):02X}", text)
 
 
 def corrected(source: str, corrections: Corrections) -> str:
@@ -74,7 +82,8 @@ def parted(text: str) -> tuple[str, Corrections]:
     found = _SUFFIX.fullmatch(text)
     if not found:
         return text, Corrections()
-    return found["source"], corrections_of(part.partition("=")[::2] for part in found["told"].split(","))
+    pairs = (part.partition("=")[::2] for part in found["told"].split(","))
+    return found["source"], corrections_of((unquote(name), unquote(value)) for name, value in pairs)
 
 
 def corrections_of(told: Iterable[tuple[str, str]]) -> Corrections:

@@ -14,6 +14,7 @@ from vit_demo.data.plan.file_names import readable
 from vit_demo.data.plan.plan import Choice
 
 MOST_LETTERS = 100
+MOST_COMPARED = 1000
 
 
 def tidy(name: str) -> str:
@@ -49,6 +50,8 @@ def alike(names: Iterable[str], corrections: Corrections) -> Iterator[Choice]:
 def near(names: Iterable[str]) -> Iterator[Sentence]:
     """Classes of which one name holds all words of another (rust, bean_rust): told, not asked."""
     words = {name: set(spelling(name).split("_")) for name in sorted(set(names))}
+    if len(words) > MOST_COMPARED:  # each with each would take minutes, and nobody could look at it
+        return
     for one in words:
         for other in words:
             if words[one] < words[other] and len(words[other]) - len(words[one]) == 1:

@@ -27,6 +27,7 @@ _SAYS_NOTHING = re.compile(
     r"(images?|imgs?|photos?|pictures?|pics?|raw|originals?|all|unknown|unlabell?ed|data|files?|jpe?gs?|samples?)"
     r"[ _-]?\d*"
 )
+_CAMERA = re.compile(r"dcim|camera|screenshots|whatsapp images|\d{3}[a-z_]{3,6}\d*")
 # Of photos, so many may lie elsewhere before a level does not make sense of all.
 _MOST_ASTRAY = 0.05
 
@@ -237,11 +238,17 @@ def _repeats(folders: Mapping[Folders, int], level: int, outer: int) -> bool:
 
 def _without_groups(levels: Sequence[int], names: Mapping[int, Counter[str]]) -> list[int]:
     """Without the levels that say when or where photos were taken, where any other is left."""
-    return [level for level in levels if not _are_groups(names[level])] or list(levels)
+    shown = [level for level in levels if not all(map(_is_camera, names[level]))]
+    return [level for level in shown if not _are_groups(names[level])] or shown
 
 
 def _are_groups(names: Iterable[str]) -> bool:
     return all(_GROUP.fullmatch(name.casefold().strip()) or _says_nothing(name) for name in names)
+
+
+def _is_camera(name: str) -> bool:
+    """Whether a folder is one that phones and cameras make (DCIM/Camera, 100APPLE)."""
+    return bool(_CAMERA.fullmatch(name.casefold().strip()))
 
 
 def _says_nothing(name: str) -> bool:

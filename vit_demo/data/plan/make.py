@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 
@@ -22,6 +23,8 @@ CLASSES_FILE = "classes.txt"
 _SAVED = ("dataset_dict.json", "state.json")
 # Beside the photos of an import, about them.
 _OWN = (CLASSES_FILE, "import.json")
+# A folder beside those of the classes that says that its photos have none.
+_UNLABELLED = re.compile(r"(un|not[ _-]?)(label+ed|sorted)[ _-]?(images|photos|data)?")
 # Of the classes whose names are much alike so many pairs are named.
 MOST_NEAR = 5
 
@@ -40,6 +43,7 @@ def make_plan(
         plan = _of_files("parquet", listing.parquet, name, corrections)
     else:
         plan = _of_photos(listing, name, corrections, content_of)
+    _check_fits(listing, plan, corrections)
     merge_left_out(plan, listing.links, "data.left_out.link")
     merge_left_out(plan, listing.hidden, "data.left_out.hidden")
     others = [parts for parts in listing.others if parts[-1] not in _OWN and plan.kind != "saved"]
@@ -49,11 +53,28 @@ def make_plan(
     return plan
 
 
+def _check_fits(listing: Listing, plan: Plan, corrections: Corrections) -> None:
+    """Raise UserError where something was said of a folder or class that is not there: a name with a slip in
+    it must not look as if it had worked.
+    """
+    paths = [*listing.photos, *listing.tables, *listing.parquet, *listing.arrow]
+    names = {folder for parts in paths for folder in parts[:-1]} | {_stem(parts) for parts in paths[-10_000:]}
+    told = [f"split {name}" for name, _ in corrections.splits if name not in names and not listing.tables]
+    if plan.kind in ("folders", "table"):
+        there = {labels.tidy(name) for name in (*plan.spelled, *plan.classes)}
+        told += [f"class {name}" for name, _ in corrections.classes if labels.tidy(name) not in there]
+    if plan.kind == "folders" and corrections.label_column:
+        told.append(f"label-column {corrections.label_column}")
+    if told:
+        raise UserError("error.data.plan.fits_nothing", source=plan.name, told=told[0])
+
+
 def _of_files(kind: str, files: Sequence[Parts], name: str, corrections: Corrections) -> Plan:
     """Files of many photos each, which are split by their names or the folders they lie in."""
     plan = Plan(kind, name)
     splits = {parts: _split_of_file(parts, corrections) for parts in files}
     some = any(splits.values())
+    _check_one_set(splits, name, corrections)
     for parts, split in splits.items():
         if split == LEFT_OUT:
             merge_left_out(plan, [parts], "data.left_out.said")
@@ -62,6 +83,18 @@ def _of_files(kind: str, files: Sequence[Parts], name: str, corrections: Correct
         else:
             plan.files.append(PhotoFile(parts, split or ""))
     return plan
+
+
+def _check_one_set(splits: Mapping[Parts, str | None], name: str, corrections: Corrections) -> None:
+    """Raise UserError where several data sets lie side by side, as the configurations of one on the Hub."""
+    sets: dict[str, set[str]] = defaultdict(set)
+    for parts, split in splits.items():
+        folders = [folder for folder in parts[:-1] if not corrections.split_for(folder) and folder != "data"]
+        if split != LEFT_OUT:
+            sets[split or ""].add("/".join(folders))
+    several = sorted(set().union(*(one for one in sets.values() if len(one) > 1)))
+    if len(several) > 1:
+        raise UserError("error.data.plan.several_sets", source=name, sets=_listed(several))
 
 
 def _split_of_file(parts: Parts, corrections: Corrections) -> str | None:
@@ -115,6 +148,8 @@ def _place(parts: Parts, layout: Layout, corrections: Corrections, plan: Plan) -
     level, split = layout.split_level, ""
     if level is not None:
         if len(parts) - 1 <= level:
+            if silent := next((found for name in parts[:-1] if (found := corrections.split_for(name))), None):
+                return plan.unlabelled.append(Photo(parts, "", silent if silent in SPLITS else ""))
             return merge_left_out(plan, [parts], "data.left_out.beside_splits")
         split = corrections.split_for(parts[level]) or LEFT_OUT
         if split == LEFT_OUT:
@@ -126,7 +161,11 @@ def _place(parts: Parts, layout: Layout, corrections: Corrections, plan: Plan) -
     elif len(parts) - 1 <= class_level:
         merge_left_out(plan, [parts], "data.left_out.no_class")
     else:
-        plan.photos.append(Photo(parts, layout.class_of(parts[:-1], class_level), split))
+        label = layout.class_of(parts[:-1], class_level)
+        if label == "-1" or _UNLABELLED.fullmatch(label.casefold().strip()):
+            plan.unlabelled.append(Photo(parts, "", split))
+        else:
+            plan.photos.append(Photo(parts, label, split))
     return None
 
 
@@ -200,6 +239,7 @@ def _tidy(plan: Plan, listed: Sequence[str], corrections: Corrections) -> None:
     somebody said that each is one.
     """
     raw = {photo.label for photo in plan.photos}
+    plan.spelled = sorted(raw)
     names = {name: labels.tidy(corrections.class_for(labels.tidy(name))) for name in raw}
     for name, tidied in names.items():
         labels.check(tidied, name)
@@ -207,4 +247,4 @@ def _tidy(plan: Plan, listed: Sequence[str], corrections: Corrections) -> None:
     plan.notes += labels.merged(raw)
     unsure = set(names.values()) - set(listed)
     plan.choices += labels.alike(unsure, corrections)
-    plan.notes += list(labels.near(unsure))[:MOST_NEAR]
+    plan.notes += itertools.islice(labels.near(unsure), MOST_NEAR)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from vit_demo.common.errors import UserError
 from vit_demo.data.plan import archives, tables
 from vit_demo.data.plan.corrections import Corrections
 from vit_demo.data.plan.listing import Listing, Parts, list_folder
@@ -34,7 +35,13 @@ def plan_folder(
         listing.tables = [parts for parts in listing.tables if parts in meant]
         listing.parquet = [parts for parts in listing.parquet if parts in meant]
         listing.others = listing.links = []
-    return make_plan(listing, files[0].name if files else folder.resolve().name, corrections, content)
+    plan = make_plan(listing, files[0].name if files else folder.resolve().name, corrections, content)
+    if files and plan.kind == "folders":  # the table names no photo: what lies beside it is not meant
+        tables.read_rows(files[0], corrections)
+        raise UserError("error.data.plan.names_none", table=files[0].name)
+    if files:
+        plan.left_out = [one for one in plan.left_out if one.why != "data.left_out.not_in_table"]
+    return plan
 
 
 def plan_archive(archive: Path, corrections: Corrections, check: Callable[[], None] = lambda: None) -> Plan:

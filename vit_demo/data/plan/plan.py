@@ -14,6 +14,7 @@ from typing import NamedTuple
 from vit_demo.common.errors import UserError
 from vit_demo.common.words import Sentence
 from vit_demo.data.names import SPLITS
+from vit_demo.data.plan.corrections import escaped
 from vit_demo.data.plan.listing import Parts
 
 
@@ -66,7 +67,8 @@ class Plan:
     """kind: "folders", "table", "parquet" or "saved" (``save_to_disk``). name: what the source is called.
 
     photos: with a class, in the order in which they are opened. unlabelled: without one. files: of many
-    photos each. order: of the classes, where the source says one, else [].
+    photos each. order: of the classes, where the source says one, else []. spelled: the
+    classes as the source writes them.
     """
 
     kind: str
@@ -78,6 +80,7 @@ class Plan:
     choices: list[Choice] = field(default_factory=list)
     notes: list[Sentence] = field(default_factory=list)
     order: list[str] = field(default_factory=list)
+    spelled: list[str] = field(default_factory=list)
 
     @property
     def questions(self) -> list[Choice]:
@@ -129,7 +132,8 @@ class Plan:
 
 def answers_of(choice: Choice) -> str:
     """How the answers to a choice are typed behind a source."""
-    return ", ".join(f"[{choice.option}={value}]" for value, _ in choice.values)
+    kind, colon, name = choice.option.partition(":")
+    return ", ".join(f"[{kind}{colon}{escaped(name)}={escaped(value)}]" for value, _ in choice.values)
 
 
 def merge_left_out(plan: Plan, names: Sequence[Parts], why: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -47,6 +48,9 @@ PATH_NAMES = (
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "fold_name")
 MAX_BYTES = 256 * 2**20
 MAX_ROWS = 1_000_000
+# Cells of a table, which are held at once: about half a GB.
+MAX_CELLS = 8_000_000
+_SEP = re.compile(r"sep=.\s*\n")
 
 
 @dataclass(frozen=True)
@@ -147,13 +151,18 @@ def content_of(table: Path) -> bytes:
 
 def _cells(text: str, shown: str) -> Iterator[list[str]]:
     """The header and all rows, without blanks around what stands in them."""
-    first = text.lstrip().partition("\n")[0]
+    text = text.lstrip()
+    if _SEP.match(text):  # Excel's own word for the sign between columns
+        text = text.partition("\n")[2].lstrip()
+    first = text.partition("\n")[0]
     if not first:
         raise UserError("error.data.table_empty", table=shown)
     # Of the signs that part columns, the one that the first line has most of: csv.Sniffer takes letters for
     # them.
     delimiter = max(",;\t|", key=first.count)
-    for number, row in enumerate(csv.reader(io.StringIO(text.lstrip(), newline=""), delimiter=delimiter)):
+    if text.count(delimiter) > MAX_CELLS:
+        raise UserError("error.data.table_rows", table=shown, most=MAX_ROWS)
+    for number, row in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)):
         if number > MAX_ROWS:
             raise UserError("error.data.table_rows", table=shown, most=MAX_ROWS)
         yield [cell.strip() for cell in row]
@@ -164,9 +173,7 @@ def _columns(
 ) -> tuple[_Columns, tuple[str, ...]]:
     """Which column is what, and what else could be the labels."""
     plain = ["_".join(name.lower().split()) for name in header]
-    path = _named(plain, PATH_NAMES)
-    if path is None or (photos and not _holds_photos(rows, path, photos)):
-        path = next((place for place in range(len(header)) if _holds_photos(rows, place, photos)), path)
+    path = _path_column(plain, rows, photos)
     if path is None:
         raise UserError("error.data.no_paths", table=shown)
     split = _named(plain, SPLIT_COLUMNS)
@@ -179,6 +186,19 @@ def _columns(
     if hot := _hot(rows, rest):
         return _Columns(path, None, split, hot), ()
     raise UserError("error.data.no_labels", table=shown)
+
+
+def _path_column(header: list[str], rows: Sequence[list[str]], photos: Container[str]) -> int | None:
+    """By its name; where there are photos, one that names them, rather with their endings than without: a
+    number of the row may be the name of a photo by chance.
+    """
+    named = [header.index(name) for name in PATH_NAMES if name in header]
+    places = [*named, *(place for place in range(len(header)) if place not in named)]
+    if not photos:
+        return named[0] if named else None
+    holding = [place for place in places if _holds_photos(rows, place, photos)]
+    whole = [place for place in holding if _holds_photos(rows, place, ())]
+    return next(iter([*whole, *holding, *named]), None)
 
 
 def _named(header: list[str], names: tuple[str, ...]) -> int | None:
@@ -229,6 +249,8 @@ def _rows(
     shown: str,
 ) -> Iterator[Row]:
     for number, row in enumerate(cells, start=line):
+        if any(row[len(header) :]):  # a comma inside of a name that stands in no quotes
+            raise UserError("error.data.plan.cells", line=number, table=shown, most=len(header))
         path, named = _cell(row, columns.path), _cell(row, columns.split)
         if not path:
             continue

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from vit_demo.common.words import Sentence
 from vit_demo.data.copies.conflicts import Place, in_two_classes
 from vit_demo.data.copies.fingerprints import MOST_BYTES, MOST_PHOTOS
-from vit_demo.data.copies.same_files import same_files_in_two_classes
+from vit_demo.data.copies.same_files import same_files
 from vit_demo.data.normalise import label_names, notes_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ UNEVEN = 3
 FEW_VALIDATION = 8
 # So many classes are named in one sentence.
 MOST_NAMED = 6
-CONFLICT = "data.plan.in_two_classes"
+CONFLICT, LEAK = "data.plan.in_two_classes", "data.plan.in_two_splits"
 WHERE = {"tab": Sentence("page.tab.data"), "view": Sentence("data.check")}
 
 
@@ -32,23 +32,22 @@ def about_photos(data: DatasetDict) -> list[Sentence]:
     """
     # Those that were found when they were opened are looked for again: decisions may have mended them.
     notes = [note for note in notes_of(data) if not _is_conflict(note)]
-    return [*notes, *_conflicts(data), *_rare_in_train(data), *_few_in_validation(data)]
+    leaks = [note for note in same_files(data) if note.key == LEAK]
+    return [*notes, *_conflicts(data), *leaks, *_rare_in_train(data), *_few_in_validation(data)]
 
 
 def _is_conflict(note: Sentence) -> bool:
     """Also one that is told of the extra train photos."""
     inner = note.values.get("note")
-    return CONFLICT in (note.key, inner.key if isinstance(inner, Sentence) else "")
+    return bool({CONFLICT, LEAK} & {note.key, inner.key if isinstance(inner, Sentence) else ""})
 
 
 def _conflicts(data: DatasetDict) -> list[Sentence]:
     """Pictures in two classes, in whatever files; of too many photos only files that are the same."""
     found, limits = in_two_classes(data), {"most": MOST_PHOTOS, "megabytes": MOST_BYTES // 2**20}
     if found is None:
-        said, left = (
-            same_files_in_two_classes(data),
-            [Sentence("train.photos.not_looked", {**limits, **WHERE})],
-        )
+        said = [note for note in same_files(data) if note.key == CONFLICT]
+        left = [Sentence("train.photos.not_looked", {**limits, **WHERE})]
     else:
         said, left = _pictures(found), []
     where = [Sentence("train.photos.decide_where", WHERE)] if said else []
