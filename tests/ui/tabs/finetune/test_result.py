@@ -38,6 +38,7 @@ from vit_demo.ui.tabs.finetune.result import (
     PAGE,
     choose_cell,
     draw,
+    draw_again,
     list_photos,
     open_photo,
     show,
@@ -407,12 +408,15 @@ def test_many_classes_are_listed_by_their_mix_ups() -> None:
 def test_the_matrix_is_drawn_where_a_table_has_no_room_for_it(run: Run, leaves: Path) -> None:
     """And the tables of many classes have a height of their own."""
     assert draw(run.id, "test") == draw(None, "test") == (gr.update(visible=False),) * 2
+    assert list(map(str, draw_again(run.id, "test"))) == [str(gr.skip())] * 2
     labels = [*LABELS, *(f"class_{number}" for number in range(147))]
     test = scored(leaves, "test", 28)
     logits = np.pad(test.logits, ((0, 0), (0, 147)), constant_values=-9)
     many = score(torch.from_numpy(logits), test.targets, labels, places=[one[:2] for one in test.predictions])
     other = finished(leaves, {"validation": many, "test": many})
     picture, told = draw(other.id, "test")
+    again = draw_again(other.id, "test")
+    assert again[1]["value"] == told["value"] and not any("visible" in one for one in again)
     assert picture["visible"] and [list(row) for row in picture["value"].data[0].z] == [
         [-1, None, None],
         [None, -0.067, 0.933],

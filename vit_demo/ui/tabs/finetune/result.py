@@ -108,7 +108,7 @@ def build(run: gr.Dropdown, moment: gr.Textbox, speech: Speech) -> None:
     large_one = photos.select(polite(open_photo), [run, split], [detail, large, facts, opened], **QUIET)
     large_one.success(None, None, None, js=SCROLL_TO.format("result-detail"))
     speech.retells(tell_again, [run, split, cell, seen], [meaning, about, classes, matrix, plot, sure, seen])
-    speech.retells(draw, [run, split], [picture, picture_note])
+    speech.retells(draw_again, [run, split], [picture, picture_note])
     speech.retells(list_again, [*place, listed], [title, photos, where, listed])
     speech.retells(open_again, [run, split, opened], [facts])
 
@@ -189,6 +189,12 @@ def draw(run_id: str | None, split: str) -> tuple:
     if found is None or figure is None:
         return (gr.update(visible=False),) * 2
     return gr.update(value=figure, visible=True), gr.update(value=result_html.drawn_note(found), visible=True)
+
+
+def draw_again(run_id: str | None, split: str) -> tuple:
+    """Inputs: run, split. Outputs: as draw, in the current language; nothing where nothing is shown."""
+    shown = draw(run_id, split)
+    return tuple(gr.update(value=one["value"]) if one["visible"] else gr.skip() for one in shown)
 
 
 def list_photos(run_id: str | None, split: str, cell: str, page: float, listed: str) -> tuple:
