@@ -37,7 +37,8 @@ def english_left(page, language: str) -> set[str]:
     other, found = words(language), set()
     for key, text in words().items():
         part = max(re.split(r"\{[^}]*\}|<[^>]*>|[*`\n]+", text), key=len).strip()
-        if len(part) >= LONG and part not in other[key] and part in shown:
+        own = other.get(key, other[key.removesuffix(".singular")])
+        if len(part) >= LONG and part not in own and part in shown:
             found.add(f"{key}: {part}")
     return found
 

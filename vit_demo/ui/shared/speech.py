@@ -119,15 +119,18 @@ class Speech:
         page.load(restore, remembered, self.language, **QUIET)
 
 
-def restore(remembered: str, request: gr.Request) -> str:
+def restore(remembered: str, request: gr.Request) -> str | dict:
     """Inputs: the language chosen in this browser before, its headers. Outputs: that language, else the one
-    the browser likes best.
+    the browser likes best; nothing where the page has it already, or where a person was quicker to choose.
     """
+    if request.session_hash in _chosen:
+        return gr.skip()
     language = (
         remembered if remembered in LANGUAGES else pick_language(request.headers.get("accept-language"))
     )
     remember(request, language)
-    return language
+    # The page begins in it. Set once more, it could take the place of what a person chooses meanwhile.
+    return gr.skip() if language == DEFAULT_LANGUAGE else language
 
 
 def remember(request: gr.Request, language: str) -> None:

@@ -507,7 +507,7 @@ def test_a_model_is_taken_away_with_what_each_of_its_two_sizes_is_worth(
     squares(data, train=1, validation=1, test=5, colours=dict.fromkeys(labels, (40, 90, 40)))
     for file in data.glob("test/*/*.png"):
         file.write_text("this is no photo")
-    html, file, made = export.take_away(run.id, lambda done, desc, unit="": None)
+    html, file, made = export.export_run(run.id, lambda done, desc, unit="": None)
     assert "was not measured" in html and "none of its photos can be read" in html and file["visible"]
 
 
