@@ -323,7 +323,7 @@ def test_the_copy_of_a_model_on_the_hub_stays_as_it_is(
         ("--photos 0", "choose 1 or more"),
         ("--steps 0", "choose 1 or more"),
         ("--seed -1", "choose 0 or more"),
-        ("--split all", "invalid choice: 'all'"),
+        ("--split all", "all is not train, validation, test or NAME=SPLIT"),
     ],
 )
 def test_a_mistake_in_what_is_measured_is_one_sentence(
