@@ -111,7 +111,7 @@ def test_what_is_known_of_the_photos_is_said_and_what_is_not_measured_is_no_numb
     done = call(line)
     assert done.status == 0, done.err
     assert done.out.splitlines()[0] == "Test accuracy not measured"
-    assert "in two classes, such as " in done.err and "Decide about photos in two classes" in done.err
+    assert "1 photo is in two classes: " in done.err and "Decide about photos in two classes" in done.err
     assert "Fewer than 8 photos for validation" in done.err and "No test photo could be read" in done.err
     done = call(line.replace("/run", "/again"), "--json")
     result = json.loads(done.out)
@@ -130,7 +130,7 @@ def test_the_runs_of_a_data_set_without_a_test_photo_are_listed_as_not_measured(
         f"Seed {seed}: test accuracy not measured" for seed in (7, 8)
     ]
     assert done.out.splitlines()[2].startswith("Test accuracy not measured in 2 of 2 runs")
-    assert done.err.count("in two classes, such as ") == 1  # of both runs the same
+    assert done.err.count("1 photo is in two classes: ") == 1  # of both runs the same
     listed = call("runs list").out
     assert listed.count("not measured") == 3 and "0.0000" not in listed
     shown = call("runs show latest").out
