@@ -283,7 +283,11 @@ def test_no_word_of_the_plan_stays_behind(tmp_path, monkeypatch):
     english = words.words()
     french = {key: f"⟦{text}⟧" for key, text in english.items()}
     monkeypatch.setattr(words, "words", lambda language="en": french if language == "fr" else english)
-    names = [f"{split}/{label}/1.png" for split in ("train", "valid", "red") for label in ("rust", "healthy")]
+    names = [
+        f"{split}/{label}/1.png"
+        for split in ("train", "valid", "red")
+        for label in ("rust", "healthy", "other")
+    ]
     file = zipped(tmp_path / "leaves.zip", [*names, "test/1.png"])
     with zipfile.ZipFile(file, "a") as out:
         out.writestr("train/data.txt", b"x")
